@@ -1,0 +1,76 @@
+/**
+ * Memory that the CPU cannot touch: a zone of frames with an owner who copies and moves them.
+ * Linux: struct dev_pagemap of type MEMORY_DEVICE_PRIVATE, memremap_pages().
+ */
+import { assert, type Pfn, pfn, type Result } from "../base/index.ts";
+import type { DevPagemap, Fault, Memory } from "../mm/index.ts";
+import { FIRST_ZONE_PFN, Zone } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+
+export interface DevicePagemapOptions {
+  readonly name: string;
+  /** Compared for identity: whose private pages these are. */
+  readonly owner: object;
+  readonly frames: number;
+  /** Brings the page of a CPU fault home; see `DevPagemap.migrateToRam`. */
+  readonly migrateToRam: (fault: Fault) => Sleeps<Result>;
+  /** The last reference of a frame is gone: the device may forget its content. */
+  readonly pageFree?: (frame: Pfn) => void;
+}
+
+export class DevicePagemap implements DevPagemap {
+  readonly id: number;
+  readonly owner: object;
+  readonly zone: Zone;
+  readonly #memory: Memory;
+  readonly #migrateToRam: (fault: Fault) => Sleeps<Result>;
+
+  constructor(memory: Memory, options: DevicePagemapOptions) {
+    this.#memory = memory;
+    this.id = memory.nextPagemapId();
+    this.owner = options.owner;
+    this.#migrateToRam = options.migrateToRam;
+    this.zone = new Zone({
+      name: options.name,
+      start: firstFreeFrame(memory, options.frames),
+      count: options.frames,
+      pagemapId: this.id,
+      ...(options.pageFree === undefined ? {} : { onFree: options.pageFree }),
+    });
+    memory.addPagemap(this);
+  }
+
+  migrateToRam(fault: Fault): Sleeps<Result> {
+    return this.#migrateToRam(fault);
+  }
+
+  /** A locked frame with one reference for a page that is about to move here; 0 when full. */
+  allocLocked(): Pfn | 0 {
+    const { pages } = this.#memory;
+    const frame = pages.alloc(this.zone);
+    if (frame !== 0) assert(pages.tryLock(frame), "a fresh frame is unlocked");
+    return frame;
+  }
+
+  /** The frame's place in the device's own memory, 0 up. */
+  indexOf(frame: Pfn): number {
+    assert(this.zone.contains(frame), () => `frame ${frame} is not of ${this.zone.name}`);
+    return frame - this.zone.start;
+  }
+
+  /** Gives the frames back; all must be free. Linux: memunmap_pages(). */
+  remove(): void {
+    this.#memory.removePagemap(this);
+  }
+}
+
+/** Where a zone of `frames` fits above all others, or in a gap that a removed one left. */
+function firstFreeFrame(memory: Memory, frames: number): Pfn {
+  const zones = [...memory.pages.zones].sort((a, b) => a.start - b.start);
+  let at: number = FIRST_ZONE_PFN;
+  for (const zone of zones) {
+    if (zone.start - at >= frames) return pfn(at);
+    at = zone.start + zone.count;
+  }
+  return pfn(at);
+}

@@ -1,0 +1,84 @@
+/**
+ * Read-only copies on a device that is not coherent with the CPU: before a device copies a page
+ * of RAM, the page is write-protected and marked `PG_DUPLICATED`. The next writer, CPU or other
+ * device, faults, and that fault raises an invalidation which makes the copies go
+ * (`mm/fault.ts`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
+ * memory calls the like of it "read duplication".
+ */
+import { addrOf, EBUSY, type Result, type Vpn, vpn } from "../base/index.ts";
+import {
+  type AddressSpace,
+  asPte,
+  isWritable,
+  PTE_VALID,
+  PTE_WRITE,
+  ptePfn,
+  withFlags,
+} from "../mm/index.ts";
+import { Invalidation, MMU_NOTIFY_PROTECTION_PAGE } from "../notifier/index.ts";
+import { PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import { eventId } from "../trace/index.ts";
+
+const DUPLICATE = eventId("devmem:duplicate");
+
+/**
+ * Makes the valid pages of [start, end) fit to be copied by `owner`. The caller holds mmapLock
+ * for reading. 0, or -EBUSY when somebody holds a page for writing (then nothing has changed).
+ */
+export function* protectForCopies(
+  space: AddressSpace,
+  start: Vpn,
+  end: Vpn,
+  owner: object,
+): Sleeps<Result> {
+  space.mmapLock.assertHeld();
+  const found = survey(space, start, end);
+  if (found < 0) return found;
+  if (found === 0) {
+    mark(space, start, end);
+    return 0;
+  }
+  const event = new Invalidation({
+    start: addrOf(start),
+    end: addrOf(end),
+    event: MMU_NOTIFY_PROTECTION_PAGE,
+    owner,
+  });
+  yield* space.notifiers.start(event);
+  // A pin may have come while the callbacks ran: look again before taking rights away.
+  const again = survey(space, start, end);
+  if (again >= 0) mark(space, start, end);
+  space.notifiers.end(event);
+  return again < 0 ? again : 0;
+}
+
+/** How many pages are writable now, or -EBUSY when one is held by a writer. */
+function survey(space: AddressSpace, start: Vpn, end: Vpn): Result {
+  const { pages } = space.memory;
+  let writable = 0;
+  for (let page = start; page < end; page = vpn(page + 1)) {
+    const pte = space.pageTable.get(page);
+    if ((pte & PTE_VALID) === 0) continue;
+    if (pages.writePins[ptePfn(pte)]! > 0) return -EBUSY;
+    if (isWritable(pte)) writable++;
+  }
+  return writable;
+}
+
+/** Takes write rights away and marks what only this space could write in place. */
+function mark(space: AddressSpace, start: Vpn, end: Vpn): void {
+  const { pages, tracer } = space.memory;
+  const cursor = space.cursor.begin();
+  let marked = 0;
+  for (let page = start; page < end; page = vpn(page + 1)) {
+    const pte = asPte(cursor.get(page));
+    const frame = ptePfn(pte);
+    if ((pte & PTE_VALID) === 0 || frame === ZERO_PFN || !pages.is(frame, PG_EXCLUSIVE)) continue;
+    pages.setFlag(frame, PG_DUPLICATED);
+    if (isWritable(pte)) cursor.set(page, withFlags(pte, 0, PTE_WRITE));
+    marked++;
+  }
+  cursor.flush();
+  if (marked > 0) tracer.emit(DUPLICATE, space.id, start, marked);
+}

@@ -1,0 +1,51 @@
+/**
+ * The three acts with a driver's two parts between them, safe against errors and against being
+ * killed in the middle: whatever happens, every page ends in exactly one place, unlocked.
+ */
+import type { Result } from "../base/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import {
+  MIGRATE_PFN_MIGRATE,
+  type Migration,
+  migrateFinalize,
+  migrateFrame,
+  migratePages,
+  migrateSetup,
+} from "./migrate.ts";
+
+export interface MigrationDriver {
+  /**
+   * The pages of `migration` with MIGRATE in `src` are still. Makes the device forget them,
+   * fills `dst` with locked frames (leaving 0 where there is none) and copies. A negative result
+   * calls the whole migration off; frames that `dst` names by then are given back.
+   */
+  copy(migration: Migration): Sleeps<Result>;
+  /** Those that still have MIGRATE have moved: the device may map them now. */
+  commit(migration: Migration): Sleeps<void>;
+}
+
+/** Runs a migration; the caller holds mmapLock. The pages that moved, or a negated errno. */
+export function* runMigration(migration: Migration, driver: MigrationDriver): Sleeps<Result> {
+  const result = yield* migrateSetup(migration);
+  if (result < 0) return result;
+  let isCommitted = false;
+  try {
+    if (migration.count === 0) return 0;
+    const copied = yield* driver.copy(migration);
+    if (copied < 0) return copied;
+    yield* migratePages(migration);
+    isCommitted = true;
+    yield* driver.commit(migration);
+    return migration.count;
+  } finally {
+    if (!isCommitted) callOff(migration);
+    migrateFinalize(migration);
+  }
+}
+
+function callOff(migration: Migration): void {
+  const { src } = migration;
+  for (let slot = 0; slot < src.length; slot++) {
+    if (migrateFrame(src[slot]!) !== 0) src[slot] = src[slot]! & ~MIGRATE_PFN_MIGRATE;
+  }
+}

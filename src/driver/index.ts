@@ -1,0 +1,15 @@
+/**
+ * # driver: devices
+ *
+ * **Nouns.** *dmirror*: a test device in plain memory. *webgpu*: a real GPU API.
+ *
+ * **Invariants.** A device's table gives no more than the page table; what it holds was entered
+ * under the driver's lock after a check of the sequence.
+ *
+ * **Locks.** "svm" (a launch's fault service), then mmapLock, then "driver".
+ *
+ * **Example.** `new DmirrorDevice(memory, { name: "dmirror0", frames: 1024 })`.
+ *
+ * **What it refuses.** Siblings that know each other.
+ */
+export * from "./dmirror/index.ts";

@@ -1,0 +1,36 @@
+/**
+ * What a caller wants to know about [start, end) and the words that it gets back, one a page.
+ * The words are page table entries cut down to what a device may use. Linux: struct hmm_range,
+ * include/linux/hmm.h.
+ */
+import type { AddrRange, VirtAddr } from "../base/index.ts";
+import { PTE_ERROR, PTE_VALID, PTE_WRITE } from "../mm/index.ts";
+import type { IntervalNotifier, Seq } from "../notifier/index.ts";
+
+/** Output: the page may be read. */
+export const HMM_PFN_VALID = PTE_VALID;
+/** Output: the page may be written. */
+export const HMM_PFN_WRITE = PTE_WRITE;
+/** Output: a request here would fail. */
+export const HMM_PFN_ERROR = PTE_ERROR;
+/** Request: fault the page in unless it is valid. Shares its bit with `HMM_PFN_VALID`. */
+export const HMM_PFN_REQ_FAULT = HMM_PFN_VALID;
+/** Request, together with REQ_FAULT: for writing. */
+export const HMM_PFN_REQ_WRITE = HMM_PFN_WRITE;
+
+export interface HmmRange extends AddrRange {
+  start: VirtAddr;
+  end: VirtAddr;
+  /** Who is told of invalidations; covers [start, end). */
+  notifier: IntervalNotifier;
+  /** From `readBegin`, before the walk. */
+  notifierSeq: Seq;
+  /** In: requests. Out: frame << 8 | flags, or 0 where nothing is. */
+  readonly pfns: Uint32Array;
+  /** Request of every page, or-ed with its own. */
+  defaultFlags: number;
+  /** Which bits of a page's own request count. */
+  pfnFlagsMask: number;
+  /** Device-private pages of this owner are reported; those of others come home if requested. */
+  devPrivateOwner: object | undefined;
+}

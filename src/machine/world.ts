@@ -1,0 +1,67 @@
+/**
+ * The one place that puts a memory system together: scheduler, frames, accounting. A `Machine`
+ * builds its world here, and so do tests and replays, which want a small one with a soft CPU.
+ */
+import { PAGE_SIZE } from "../base/index.ts";
+import { Memory } from "../mm/index.ts";
+import {
+  type BulkMemory,
+  FIRST_ZONE_PFN,
+  FrameBytes,
+  MemoryGroup,
+  Pages,
+  Zone,
+} from "../phys/index.ts";
+import { type Host, Scheduler, type Strategy } from "../sync/index.ts";
+import { Tracer } from "../trace/index.ts";
+
+export interface WorldOptions {
+  /** Frames of RAM. Default 16,384 (64 MiB, backed as they are touched). */
+  readonly frames?: number;
+  /** Who runs next. Default: first in, first out. */
+  readonly strategy?: Strategy;
+  /** Clock and event loop; without one time is virtual. */
+  readonly host?: Host;
+  /**
+   * The user's window: the bytes of RAM are these, and frames are free when they are all zero.
+   * Default: an arena of their own.
+   */
+  readonly window?: { readonly buffer: ArrayBufferLike; readonly bulk: BulkMemory };
+  /** Most pages that all spaces together may have. Default: no limit but `frames`. */
+  readonly limitPages?: number;
+}
+
+export interface World {
+  readonly scheduler: Scheduler;
+  readonly tracer: Tracer;
+  readonly pages: Pages;
+  readonly memory: Memory;
+}
+
+export function buildWorld(options: WorldOptions = {}): World {
+  const frames = options.frames ?? 16_384;
+  const tracer = new Tracer();
+  const scheduler = new Scheduler({
+    tracer,
+    ...(options.strategy === undefined ? {} : { strategy: options.strategy }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+  });
+  const end = FIRST_ZONE_PFN + frames;
+  const pages = new Pages(scheduler, end);
+  const bytes =
+    options.window === undefined
+      ? new FrameBytes(new ArrayBuffer(end * PAGE_SIZE))
+      : new FrameBytes(options.window.buffer, options.window.bulk);
+  const isWindow = options.window !== undefined;
+  const ram = new Zone({
+    name: "ram",
+    start: FIRST_ZONE_PFN,
+    count: frames,
+    isCleared: isWindow,
+    ...(isWindow ? { onFree: (frame) => bytes.zero(frame) } : {}),
+  });
+  pages.addZone(ram);
+  const group = new MemoryGroup("machine", options.limitPages);
+  const memory = new Memory({ scheduler, pages, bytes, ram, group });
+  return { scheduler, tracer, pages, memory };
+}

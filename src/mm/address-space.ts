@@ -1,0 +1,90 @@
+/**
+ * One address space: intent (`vmas`), fact (`pageTable`), and who must be told (`mmus`,
+ * `notifiers`). Files beside this one hold an operation each. Linux: struct mm_struct.
+ */
+import { type Pfn, pfn, SPACE_BYTES, type VirtAddr, type Vpn, virtAddr } from "../base/index.ts";
+import { NotifierSubscriptions } from "../notifier/index.ts";
+import { PG_ANON, PG_EXCLUSIVE, type Zone } from "../phys/index.ts";
+import { RefCount, RwSemaphore } from "../sync/index.ts";
+import type { CpuMmu } from "./cpu-mmu.ts";
+import { Cursor } from "./cursor.ts";
+import type { Memory } from "./memory.ts";
+import { PageTable } from "./page-table.ts";
+import { VmaSet } from "./vma.ts";
+
+/** Below this nothing is ever mapped, so a null pointer plus an offset faults. */
+export const MMAP_MIN_ADDR: VirtAddr = virtAddr(0x1_0000);
+/** mmap without a hint looks for a hole from here up. */
+export const MMAP_BASE: VirtAddr = virtAddr(0x1000_0000);
+export const MMAP_END: VirtAddr = virtAddr(SPACE_BYTES);
+
+export interface AddressSpaceOptions {
+  /**
+   * True: the frame of a page is the frame with the page's number, because user code reads the
+   * bytes of RAM at its own addresses (a window). Default false: any frame.
+   */
+  readonly isIdentity?: boolean;
+}
+
+export class AddressSpace {
+  readonly id: number;
+  readonly memory: Memory;
+  readonly isIdentity: boolean;
+  /** Written to change `vmas`, read to look at them and to fault. */
+  readonly mmapLock: RwSemaphore;
+  /** Guarded by mmapLock. */
+  readonly vmas = new VmaSet();
+  /** Written through `cursor` only. */
+  readonly pageTable = new PageTable();
+  readonly cursor: Cursor;
+  readonly notifiers: NotifierSubscriptions;
+  /** Shadows of the CPU. Linux: the TLBs. */
+  readonly mmus: CpuMmu[] = [];
+  /** Who may look at VMAs and the page table; at 0 the space is torn down. Linux: mm_users. */
+  readonly users: RefCount;
+  /** Mapped pages, wherever they live; written by `cursor` only. */
+  rssPages = 0;
+
+  constructor(memory: Memory, options: AddressSpaceOptions = {}) {
+    this.memory = memory;
+    this.isIdentity = options.isIdentity ?? false;
+    this.id = memory.adopt(this);
+    this.mmapLock = new RwSemaphore(memory.scheduler, "mmap", `mmapLock of space ${this.id}`);
+    this.cursor = new Cursor(this);
+    this.notifiers = new NotifierSubscriptions(memory.scheduler, memory.tracer);
+    this.users = new RefCount(`space ${this.id}`);
+  }
+
+  get ram(): Zone {
+    return this.memory.ram;
+  }
+
+  /**
+   * A frame of RAM for `page` with one reference that is the caller's; nobody pays for it yet
+   * (a page that comes home brings its charge). Not cleared. 0 when there is none.
+   */
+  takeFrame(page: Vpn): Pfn | 0 {
+    const { pages } = this.memory;
+    return this.isIdentity ? pages.allocAt(this.ram, pfn(page)) : pages.alloc(this.ram);
+  }
+
+  /** The same, charged. 0 also when the group's limit is reached. */
+  allocFrame(page: Vpn): Pfn | 0 {
+    const { pages, group } = this.memory;
+    const frame = this.takeFrame(page);
+    if (frame === 0) return 0;
+    if (pages.charge(frame, group) < 0) {
+      pages.put(frame);
+      return 0;
+    }
+    return frame;
+  }
+
+  /** Says whose page `frame` is: anonymous, written by this space alone. */
+  ownAnonymous(frame: Pfn, page: Vpn): void {
+    const { pages } = this.memory;
+    pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE);
+    pages.space[frame] = this.id;
+    pages.index[frame] = page;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * The end of a space: its last user is gone. Devices are told first, then everything is
+ * unmapped, then the space is forgotten. Linux: kernel/fork.c mmput(), mm/mmap.c exit_mmap().
+ */
+import { assert, virtAddr } from "../base/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import { eventId } from "../trace/index.ts";
+import { type AddressSpace, MMAP_END } from "./address-space.ts";
+import { unmapRange } from "./unmap.ts";
+
+const EXIT = eventId("mm:exit");
+
+/** Gives one use of the space back; the last one tears it down, which may sleep. */
+export function* mmput(space: AddressSpace): Sleeps<void> {
+  if (space.users.put()) yield* tearDown(space);
+}
+
+/** The same for code that may not sleep: a task of its own tears down. Linux: mmput_async(). */
+export function mmputAsync(space: AddressSpace): void {
+  if (!space.users.put()) return;
+  space.memory.scheduler.spawn(`exit of space ${space.id}`, tearDown(space));
+}
+
+function* tearDown(space: AddressSpace): Sleeps<void> {
+  yield* space.notifiers.release();
+  {
+    using _mmap = yield* space.mmapLock.acquireWrite();
+    yield* unmapRange(space, { start: virtAddr(0), end: MMAP_END });
+  }
+  assert(space.pageTable.usedCount === 0, "entries are left after exit");
+  assert(space.rssPages === 0, () => `rss is ${space.rssPages} pages after exit`);
+  space.memory.forget(space);
+  space.memory.tracer.emit(EXIT, space.id, 0, 0);
+}

@@ -1,0 +1,23 @@
+/**
+ * What the memory manager asks of device memory: when the CPU touches a page that lives on a
+ * device, its owner must bring it home. Declared here, implemented in `devmem/` and drivers.
+ * Linux: struct dev_pagemap, dev_pagemap_ops.
+ */
+import type { Result } from "../base/index.ts";
+import type { Zone } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import type { Fault } from "./fault.ts";
+
+export interface DevPagemap {
+  /** 1 to 255; what `Pages.pagemap` says of its frames. */
+  readonly id: number;
+  /** Whose memory it is; compared for identity only. */
+  readonly owner: object;
+  readonly zone: Zone;
+  /**
+   * Moves the page of `fault` to RAM. The caller holds mmapLock, the page's lock and a
+   * reference. 0: done, or somebody else was faster; the access is tried again. Negative: it
+   * cannot be brought home (the access gets SIGBUS).
+   */
+  migrateToRam(fault: Fault): Sleeps<Result>;
+}

@@ -1,0 +1,98 @@
+/**
+ * Holding pages in RAM: whoever pins a range may touch its bytes until it unpins, because no
+ * page with a pin migrates. Linux: get_user_pages() with FOLL_PIN; device-private pages come
+ * home first, they are never pinned.
+ */
+import {
+  type AddrRange,
+  addrOf,
+  assert,
+  EFAULT,
+  type Pfn,
+  type Result,
+  type VirtAddr,
+  type Vpn,
+  vpn,
+  vpnOf,
+} from "../base/index.ts";
+import { ZERO_PFN } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault.ts";
+import { PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
+import { VM_WRITE } from "./vma.ts";
+
+/** What is pinned: give it to `unpinPages` exactly once. */
+export interface PinnedPages {
+  readonly space: AddressSpace;
+  readonly start: Vpn;
+  readonly write: boolean;
+  readonly frames: readonly Pfn[];
+}
+
+export interface PinOptions {
+  readonly write: boolean;
+  /** Where to stop when a page cannot be had. */
+  readonly failure: { address: VirtAddr };
+}
+
+/**
+ * Faults in and pins every page of `range`, all or none. Negative: why not, with
+ * `options.failure.address` set. A pin for reading does not stay on the zero page where the
+ * program may write: it would miss what is written later. Linux: gup_must_unshare().
+ */
+export function* pinPages(
+  space: AddressSpace,
+  range: AddrRange,
+  options: PinOptions,
+): Sleeps<PinnedPages | Result> {
+  const frames: Pfn[] = [];
+  const pinned: PinnedPages = { space, start: vpnOf(range.start), write: options.write, frames };
+  const flags = FAULT_REMOTE | (options.write ? FAULT_WRITE : 0);
+  const need = PTE_VALID | (options.write ? PTE_WRITE : 0);
+  const end = vpnOf(range.end);
+  let isComplete = false;
+  try {
+    using _mmap = yield* space.mmapLock.acquireRead();
+    for (let page = pinned.start; page < end; ) {
+      const pte = space.pageTable.get(page);
+      const address = addrOf(page);
+      const vma = space.vmas.find(address);
+      const mustUnshare = ptePfn(pte) === ZERO_PFN && vma?.allows(VM_WRITE) === true;
+      if ((pte & need) === need && !mustUnshare) {
+        const frame = ptePfn(pte);
+        space.memory.pages.pin(frame, options.write);
+        frames.push(frame);
+        page = vpn(page + 1);
+        continue;
+      }
+      const faultFlags = mustUnshare ? flags | FAULT_WRITE : flags;
+      const result =
+        vma === undefined || !permits(vma, flags)
+          ? -EFAULT
+          : yield* handleMmFault(space, vma, page, faultFlags);
+      if (result < 0) {
+        options.failure.address = address;
+        return result;
+      }
+    }
+    isComplete = true;
+    return pinned;
+  } finally {
+    if (!isComplete) unpinPages(pinned);
+  }
+}
+
+export function unpinPages(pinned: PinnedPages): void {
+  const { pages } = pinned.space.memory;
+  for (const frame of pinned.frames) pages.unpin(frame, pinned.write);
+}
+
+/** Somebody holds a pin on the page at `page` (the zero page does not count: nobody moves it). */
+export function isPinned(space: AddressSpace, page: Vpn): boolean {
+  const pte = space.pageTable.get(page);
+  if ((pte & PTE_VALID) === 0) return false;
+  const frame = ptePfn(pte);
+  assert(frame !== 0, "a valid entry names a frame");
+  return frame !== ZERO_PFN && space.memory.pages.pins[frame]! > 0;
+}

@@ -1,0 +1,262 @@
+/**
+ * All subscriptions of one address space, and the writer's half of the collision-retry lock.
+ * Every change of the fact (present entries, permission that shrinks) happens between `start`
+ * and `end` of an invalidation that covers it. Linux: mm/mmu_notifier.c.
+ */
+import {
+  type AddrRange,
+  assert,
+  EAGAIN,
+  EINVAL,
+  ENOENT,
+  type Handle,
+  IntervalTree,
+  isPageRange,
+  overlaps,
+  type Result,
+  SPACE_BYTES,
+  virtAddr,
+  vpnOf,
+} from "../base/index.ts";
+import {
+  assertMayWait,
+  noteAcquired,
+  noteReleased,
+  type Scheduler,
+  type Sleeps,
+  Srcu,
+  WaitQueue,
+  YIELD,
+} from "../sync/index.ts";
+import { eventId, type Tracer } from "../trace/index.ts";
+import type { IntervalNotifier, Seq } from "./interval-notifier.ts";
+import { Invalidation, MMU_NOTIFY_RELEASE } from "./invalidation.ts";
+
+const START = eventId("notifier:start");
+const END = eventId("notifier:end");
+const COLLIDE = eventId("notifier:collide");
+const REFUSED = eventId("notifier:refused");
+
+/** A subscription to the whole space. Linux: struct mmu_notifier_ops. */
+export interface NotifierOps {
+  /** 0, or -EAGAIN (only when not blockable, having changed nothing). */
+  invalidateRangeStart?(invalidation: Invalidation): Sleeps<Result>;
+  /** Called for every start that succeeded. */
+  invalidateRangeEnd?(invalidation: Invalidation): void;
+  /** The space goes away: stop all access through it before returning. */
+  release?(): Sleeps<void>;
+}
+
+export class NotifierSubscriptions {
+  readonly #scheduler: Scheduler;
+  readonly #tracer: Tracer;
+  readonly #tree = new IntervalTree();
+  // Handle -> IntervalNotifier
+  readonly #byHandle: (IntervalNotifier | undefined)[] = [];
+  // Replaced, never changed: an event keeps the list that it began with.
+  #list: readonly NotifierOps[] = [];
+  readonly #active: Invalidation[] = [];
+  readonly #quiet: WaitQueue;
+  readonly #srcu: Srcu;
+  #released = false;
+
+  constructor(scheduler: Scheduler, tracer: Tracer) {
+    this.#scheduler = scheduler;
+    this.#tracer = tracer;
+    this.#quiet = new WaitQueue(scheduler, "the end of an invalidation");
+    this.#srcu = new Srcu(scheduler, "notifier callbacks");
+  }
+
+  /** Invalidations between start and end now. */
+  get activeCount(): number {
+    return this.#active.length;
+  }
+
+  get intervalCount(): number {
+    return this.#tree.size;
+  }
+
+  get listCount(): number {
+    return this.#list.length;
+  }
+
+  /**
+   * Opens an invalidation. First, atomically, every overlapping reader is made to collide; then
+   * the callbacks run. 0, or -EAGAIN for a non-blockable one that somebody refused: then all is
+   * as before and `end` must not be called. `nested` names why one may be open already.
+   */
+  *start(invalidation: Invalidation, nested?: string): Sleeps<Result> {
+    const task = this.#scheduler.current;
+    assertMayWait(task, "invalidation", nested);
+    if (this.#scheduler.explores && invalidation.blockable) yield YIELD;
+    noteAcquired(task, "invalidation");
+    this.#open(invalidation);
+    const epoch = this.#srcu.readLock();
+    noteAcquired(task, "srcu");
+    let result: Result = -EAGAIN;
+    try {
+      result = yield* this.#callAll(invalidation);
+    } finally {
+      noteReleased(task, "srcu");
+      this.#srcu.readUnlock(epoch);
+      if (result < 0) {
+        this.#trace(REFUSED, invalidation);
+        this.#close(invalidation);
+      }
+    }
+    return result;
+  }
+
+  /** The page table says the new truth now: readers may begin again. */
+  end(invalidation: Invalidation): void {
+    for (const ops of invalidation.listeners) ops.invalidateRangeEnd?.(invalidation);
+    this.#close(invalidation);
+    this.#trace(END, invalidation);
+  }
+
+  /** Subscribes. -EINVAL when the range is not pages of the space or the space is gone. */
+  insert(notifier: IntervalNotifier): Result {
+    assert(!notifier.isRegistered, "an interval notifier is inserted twice");
+    if (this.#released || !isPageRange(notifier.start, notifier.end)) return -EINVAL;
+    const handle = this.#tree.insert(notifier.start, notifier.end);
+    notifier.handle = handle;
+    this.#byHandle[handle] = notifier;
+    // An event that runs already has not told this one; what is read before its end is old.
+    for (const invalidation of this.#active) {
+      if (overlaps(invalidation, notifier)) collide(invalidation, notifier);
+    }
+    return 0;
+  }
+
+  /**
+   * Ends a subscription; no callback of it runs after this returns. Not from a callback and not
+   * with the driver's lock held: it waits for events that need both.
+   */
+  *remove(notifier: IntervalNotifier): Sleeps<void> {
+    assert(notifier.isRegistered, "an interval notifier is removed twice");
+    assertMayWait(this.#scheduler.current, "invalidation");
+    this.#forget(notifier);
+    yield* this.#quiet.until(() => notifier.active === 0);
+  }
+
+  /** The same for a subscription without callbacks: there is nothing to wait for. */
+  removeSilent(notifier: IntervalNotifier): void {
+    assert(notifier.isRegistered, "an interval notifier is removed twice");
+    assert(notifier.ops === undefined, "callbacks may run: use remove, which waits for them");
+    this.#forget(notifier);
+  }
+
+  /**
+   * Begins to read the range of `notifier`: sleeps while an invalidation is open there, then
+   * gives the number to hand to `readRetry`. With a deadline: -ETIME's place is taken by
+   * `undefined` when it passes first.
+   */
+  *readBegin(notifier: IntervalNotifier, deadlineMs?: number): Sleeps<Seq | undefined> {
+    assertMayWait(this.#scheduler.current, "invalidation");
+    if (this.#scheduler.explores) yield YIELD;
+    if (notifier.active > 0) {
+      this.#tracer.emit(COLLIDE, vpnOf(notifier.start), pagesIn(notifier), notifier.seq);
+      if (!(yield* this.#quiet.until(() => notifier.active === 0, deadlineMs))) return undefined;
+    }
+    return notifier.seq;
+  }
+
+  register(ops: NotifierOps): void {
+    assert(!this.#list.includes(ops), "a notifier is registered twice");
+    this.#list = [...this.#list, ops];
+  }
+
+  /** Ends a subscription and waits for callbacks that run. -ENOENT when there is none. */
+  *unregister(ops: NotifierOps): Sleeps<Result> {
+    if (!this.#list.includes(ops)) return -ENOENT;
+    assertMayWait(this.#scheduler.current, "srcu");
+    this.#list = this.#list.filter((each) => each !== ops);
+    yield* this.#srcu.synchronize();
+    return 0;
+  }
+
+  /** The space goes away: everybody forgets everything, once. Linux: mmu_notifier_release(). */
+  *release(): Sleeps<void> {
+    assert(!this.#released, "a space is released twice");
+    this.#released = true;
+    const all = new Invalidation({
+      start: virtAddr(0),
+      end: virtAddr(SPACE_BYTES),
+      event: MMU_NOTIFY_RELEASE,
+    });
+    const result = yield* this.start(all);
+    assert(result === 0, "a blockable invalidation cannot be refused");
+    this.end(all);
+    const list = this.#list;
+    this.#list = [];
+    for (const ops of list) if (ops.release !== undefined) yield* ops.release();
+    yield* this.#srcu.synchronize();
+  }
+
+  get isReleased(): boolean {
+    return this.#released;
+  }
+
+  #forget(notifier: IntervalNotifier): void {
+    this.#tree.remove(notifier.handle as Handle);
+    this.#byHandle[notifier.handle] = undefined;
+    notifier.handle = -1;
+  }
+
+  #open(invalidation: Invalidation): void {
+    assert(!invalidation.isActive, "an invalidation is started twice");
+    invalidation.isActive = true;
+    this.#active.push(invalidation);
+    const hits = this.#tree.query(invalidation.start, invalidation.end);
+    for (let i = 0; i < hits; i++) collide(invalidation, this.#byHandle[this.#tree.hits[i]!]!);
+    this.#trace(START, invalidation);
+  }
+
+  *#callAll(invalidation: Invalidation): Sleeps<Result> {
+    for (let i = 0; i < invalidation.colliding.length; i++) {
+      const notifier = invalidation.colliding[i]!;
+      if (notifier.ops === undefined || !notifier.isRegistered) continue;
+      const callback = notifier.ops.invalidate(invalidation);
+      const done = invalidation.blockable ? yield* callback : this.#scheduler.runAtomic(callback);
+      assert(done || !invalidation.blockable, "a callback refused an event that may sleep");
+      if (!done) return -EAGAIN;
+    }
+    const list = this.#list;
+    for (let i = 0; i < list.length; i++) {
+      const callback = list[i]!.invalidateRangeStart?.(invalidation);
+      if (callback === undefined) continue;
+      const result = invalidation.blockable ? yield* callback : this.#scheduler.runAtomic(callback);
+      assert(result === 0 || !invalidation.blockable, "a callback refused an event that may sleep");
+      if (result !== 0) {
+        // Those that have started are told that it is over; the one that refused is not.
+        for (let j = 0; j < i; j++) list[j]!.invalidateRangeEnd?.(invalidation);
+        return -EAGAIN;
+      }
+    }
+    invalidation.listeners = list;
+    return 0;
+  }
+
+  #close(invalidation: Invalidation): void {
+    assert(invalidation.isActive, "an invalidation is ended that is not open");
+    invalidation.isActive = false;
+    this.#active.splice(this.#active.indexOf(invalidation), 1);
+    for (const notifier of invalidation.colliding) notifier.active--;
+    invalidation.colliding.length = 0;
+    noteReleased(this.#scheduler.current, "invalidation");
+    this.#quiet.wakeAll();
+  }
+
+  #trace(event: number, invalidation: Invalidation): void {
+    this.#tracer.emit(event, vpnOf(invalidation.start), pagesIn(invalidation), invalidation.event);
+  }
+}
+
+/** From here to the end of `invalidation` nobody may begin to read the range of `notifier`. */
+function collide(invalidation: Invalidation, notifier: IntervalNotifier): void {
+  notifier.seq++;
+  notifier.active++;
+  invalidation.colliding.push(notifier);
+}
+
+const pagesIn = (range: AddrRange): number => vpnOf(range.end) - vpnOf(range.start);

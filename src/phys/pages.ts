@@ -1,0 +1,269 @@
+/**
+ * One row a frame, one column a property: the kernel's struct page without the structs. The
+ * only writer of page state. RAM and device memory share the table; `pagemap` tells them apart.
+ *
+ * A frame is free (no references, in its zone's free set) or used (references > 0). A used
+ * frame that is mapped has one reference for each mapping, and what holds it besides (a fault,
+ * a migration, a pin) has one each.
+ */
+import { assert, type Pfn, pfn as pfnOf, type Result } from "../base/index.ts";
+import { type Scheduler, type Sleeps, WaitQueue, noteAcquired, noteReleased } from "../sync/index.ts";
+import type { MemoryGroup } from "./accounting.ts";
+import type { Zone } from "./zone.ts";
+
+/** The page is locked: its place and identity stay. */
+export const PG_LOCKED = 1 << 0;
+/** Anonymous memory: `space` and `index` are valid while it is mapped. */
+export const PG_ANON = 1 << 1;
+/** Exactly one space maps it and may write without copying. Linux: PageAnonExclusive. */
+export const PG_EXCLUSIVE = 1 << 2;
+/** Written since it was filled from its backing. */
+export const PG_DIRTY = 1 << 3;
+/** Never freed: the zero page. */
+export const PG_RESERVED = 1 << 4;
+/**
+ * A device holds a read-only copy. No page table entry of such a page is writable: whoever
+ * wants to write raises an invalidation first, which drops the copies.
+ */
+export const PG_DUPLICATED = 1 << 5;
+
+/** The names of the flags, bit 0 first: for whoever draws them. */
+export const PAGE_FLAG_NAMES = [
+  "locked",
+  "anon",
+  "exclusive",
+  "dirty",
+  "reserved",
+  "duplicated",
+] as const;
+
+/** The frame behind every read of memory that nobody has written. Below all zones. */
+export const ZERO_PFN: Pfn = pfnOf(1);
+
+/** The first frame that a zone may own; pages below 64 KiB are never mapped. */
+export const FIRST_ZONE_PFN: Pfn = pfnOf(16);
+
+export class Pages {
+  // Pfn -> references; 0 is free
+  refs: Int32Array;
+  // Pfn -> page table entries that map it, present or not (device-private and migration too)
+  mapcount: Int32Array;
+  // Pfn -> long-term pins; each has a reference as well
+  pins: Int32Array;
+  // Pfn -> those of its pins whose holder may write
+  writePins: Int32Array;
+  // Pfn -> PG_ flags
+  flags: Uint8Array;
+  // Pfn -> PagemapId | 0 for RAM
+  pagemap: Uint8Array;
+  // Pfn -> SpaceId of the (first) space that maps it | 0
+  space: Int32Array;
+  // Pfn -> Vpn at which it is mapped
+  index: Int32Array;
+
+  // Pfn -> index into #groups | 0 when nobody pays
+  charged: Uint8Array;
+
+  readonly #groups: (MemoryGroup | undefined)[] = [undefined];
+  readonly #zones: Zone[] = [];
+  readonly #unlocked: WaitQueue;
+  readonly #scheduler: Scheduler;
+
+  constructor(scheduler: Scheduler, frames: number) {
+    this.#scheduler = scheduler;
+    this.#unlocked = new WaitQueue(scheduler, "a page lock");
+    this.refs = new Int32Array(frames);
+    this.mapcount = new Int32Array(frames);
+    this.pins = new Int32Array(frames);
+    this.writePins = new Int32Array(frames);
+    this.flags = new Uint8Array(frames);
+    this.pagemap = new Uint8Array(frames);
+    this.space = new Int32Array(frames);
+    this.index = new Int32Array(frames);
+    this.charged = new Uint8Array(frames);
+    this.refs[ZERO_PFN] = 1;
+    this.flags[ZERO_PFN] = PG_RESERVED;
+  }
+
+  get capacity(): number {
+    return this.refs.length;
+  }
+
+  get zones(): readonly Zone[] {
+    return this.#zones;
+  }
+
+  /** Makes room for `zone` and gives its frames their owner. Linux: memory hotplug. */
+  addZone(zone: Zone): void {
+    const end = zone.start + zone.count;
+    assert(end <= 1 << 24, () => `frame ${end} does not fit the 24 bits of an entry`);
+    for (const other of this.#zones) {
+      const apart = end <= other.start || other.start + other.count <= zone.start;
+      assert(apart, () => `zone ${zone.name} overlaps zone ${other.name}`);
+    }
+    if (end > this.capacity) this.#grow(end);
+    this.pagemap.fill(zone.pagemapId, zone.start, end);
+    this.#zones.push(zone);
+  }
+
+  removeZone(zone: Zone): void {
+    assert(zone.usedCount === 0, () => `zone ${zone.name} still has ${zone.usedCount} frames`);
+    this.#zones.splice(this.#zones.indexOf(zone), 1);
+  }
+
+  zoneOf(frame: Pfn): Zone {
+    const zone = this.#zones.find((each) => each.contains(frame));
+    assert(zone !== undefined, () => `frame ${frame} belongs to no zone`);
+    return zone;
+  }
+
+  /** Any free frame of `zone` with one reference, or 0 when it is full. Not cleared. */
+  alloc(zone: Zone): Pfn | 0 {
+    const frame = zone.take();
+    if (frame !== 0) this.#born(frame);
+    return frame;
+  }
+
+  /** The frame `frame` itself, when it is free. */
+  allocAt(zone: Zone, frame: Pfn): Pfn | 0 {
+    if (!zone.takeAt(frame)) return 0;
+    this.#born(frame);
+    return frame;
+  }
+
+  get(frame: Pfn): void {
+    assert(this.refs[frame]! > 0, () => `frame ${frame} is free: no reference to take`);
+    this.refs[frame] = this.refs[frame]! + 1;
+  }
+
+  /** Gives a reference back; the last one frees the frame. */
+  put(frame: Pfn): void {
+    const left = this.refs[frame]! - 1;
+    assert(left >= 0, () => `frame ${frame} is given back once too often`);
+    this.refs[frame] = left;
+    if (left === 0) this.#free(frame);
+  }
+
+  /** One more entry maps `frame`, and holds a reference for it. */
+  mapped(frame: Pfn): void {
+    this.get(frame);
+    if (frame !== ZERO_PFN) this.mapcount[frame] = this.mapcount[frame]! + 1;
+  }
+
+  /** One entry less maps `frame`. The reference is the caller's to put, after the flush. */
+  unmapped(frame: Pfn): void {
+    if (frame === ZERO_PFN) return;
+    assert(this.mapcount[frame]! > 0, () => `frame ${frame} is mapped nowhere`);
+    this.mapcount[frame] = this.mapcount[frame]! - 1;
+  }
+
+  /** Lets `group` pay for `frame` until it is freed. 0, or -ENOMEM at the group's limit. */
+  charge(frame: Pfn, group: MemoryGroup): Result {
+    assert(this.charged[frame] === 0, () => `frame ${frame} is charged twice`);
+    const result = group.charge(1);
+    if (result < 0) return result;
+    let id = this.#groups.indexOf(group);
+    if (id < 0) id = this.#groups.push(group) - 1;
+    this.charged[frame] = id;
+    return 0;
+  }
+
+  /** `to` takes the place of `from`, and its charge. */
+  moveCharge(from: Pfn, to: Pfn): void {
+    assert(this.charged[to] === 0, () => `frame ${to} is charged already`);
+    this.charged[to] = this.charged[from]!;
+    this.charged[from] = 0;
+  }
+
+  is(frame: Pfn, flag: number): boolean {
+    return (this.flags[frame]! & flag) !== 0;
+  }
+
+  setFlag(frame: Pfn, flag: number): void {
+    this.flags[frame] = this.flags[frame]! | flag;
+  }
+
+  clearFlag(frame: Pfn, flag: number): void {
+    this.flags[frame] = this.flags[frame]! & ~flag;
+  }
+
+  isDevice(frame: Pfn): boolean {
+    return this.pagemap[frame] !== 0;
+  }
+
+  tryLock(frame: Pfn): boolean {
+    assert(this.refs[frame]! > 0, () => `frame ${frame} is free: nothing to lock`);
+    if (this.is(frame, PG_LOCKED)) return false;
+    this.setFlag(frame, PG_LOCKED);
+    noteAcquired(this.#scheduler.current, "page");
+    return true;
+  }
+
+  unlock(frame: Pfn): void {
+    assert(this.is(frame, PG_LOCKED), () => `frame ${frame} is not locked`);
+    this.clearFlag(frame, PG_LOCKED);
+    noteReleased(this.#scheduler.current, "page");
+    if (this.#unlocked.length > 0) this.#unlocked.wakeAll();
+  }
+
+  /** Sleeps until a page is unlocked or unpinned somewhere: false at the deadline. */
+  *waitForChange(deadlineMs: number): Sleeps<boolean> {
+    return yield* this.#unlocked.sleep(deadlineMs);
+  }
+
+  /** Sleeps until `frame` is not locked. The caller must not need it to be the same page then. */
+  *waitUnlocked(frame: Pfn): Sleeps<void> {
+    yield* this.#unlocked.until(() => !this.is(frame, PG_LOCKED));
+  }
+
+  /** A long-term user besides the page tables. Linux: FOLL_PIN. */
+  pin(frame: Pfn, write: boolean): void {
+    this.get(frame);
+    this.pins[frame] = this.pins[frame]! + 1;
+    if (write) this.writePins[frame] = this.writePins[frame]! + 1;
+  }
+
+  unpin(frame: Pfn, write: boolean): void {
+    assert(this.pins[frame]! > 0, () => `frame ${frame} is not pinned`);
+    this.pins[frame] = this.pins[frame]! - 1;
+    if (write) this.writePins[frame] = this.writePins[frame]! - 1;
+    if (this.#unlocked.length > 0) this.#unlocked.wakeAll();
+    this.put(frame);
+  }
+
+  #born(frame: Pfn): void {
+    assert(this.refs[frame] === 0, () => `frame ${frame} was free and has references`);
+    this.refs[frame] = 1;
+    this.mapcount[frame] = 0;
+    this.flags[frame] = 0;
+    this.space[frame] = 0;
+    this.index[frame] = 0;
+  }
+
+  #free(frame: Pfn): void {
+    assert(this.mapcount[frame] === 0, () => `frame ${frame} is freed while it is mapped`);
+    assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
+    assert(!this.is(frame, PG_LOCKED | PG_RESERVED), () => `frame ${frame} may not be freed`);
+    this.flags[frame] = 0;
+    this.#groups[this.charged[frame]!]?.uncharge(1);
+    this.charged[frame] = 0;
+    this.zoneOf(frame).giveBack(frame);
+  }
+
+  #grow(frames: number): void {
+    const capacity = Math.min(1 << 24, Math.max(frames, this.capacity * 2));
+    const copy = <Column extends Int32Array | Uint8Array>(from: Column, to: Column): Column => {
+      to.set(from);
+      return to;
+    };
+    this.refs = copy(this.refs, new Int32Array(capacity));
+    this.mapcount = copy(this.mapcount, new Int32Array(capacity));
+    this.pins = copy(this.pins, new Int32Array(capacity));
+    this.writePins = copy(this.writePins, new Int32Array(capacity));
+    this.flags = copy(this.flags, new Uint8Array(capacity));
+    this.pagemap = copy(this.pagemap, new Uint8Array(capacity));
+    this.space = copy(this.space, new Int32Array(capacity));
+    this.index = copy(this.index, new Int32Array(capacity));
+    this.charged = copy(this.charged, new Uint8Array(capacity));
+  }
+}

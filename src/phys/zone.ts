@@ -1,0 +1,113 @@
+/**
+ * A run of frames and which of them are free, one bit each. Frames are handed out in rising
+ * order, starting after the last one, so that a batch is one run and one copy moves it.
+ */
+import { assert, bitWords, clearBit, type Pfn, pfn, setBit, testBit } from "../base/index.ts";
+
+export interface ZoneOptions {
+  readonly name: string;
+  readonly start: Pfn;
+  /** Frames. */
+  readonly count: number;
+  /** 0 for RAM; else the device page map that owns the frames. */
+  readonly pagemapId?: number;
+  /** Free frames hold zeros only: `onFree` sees to it. Default false. */
+  readonly isCleared?: boolean;
+  /** Called when a frame's last reference is gone, before it may be handed out again. */
+  readonly onFree?: (frame: Pfn) => void;
+}
+
+export class Zone {
+  readonly name: string;
+  readonly start: Pfn;
+  readonly count: number;
+  readonly pagemapId: number;
+  /** A frame that is handed out needs no clearing. */
+  readonly isCleared: boolean;
+  readonly #onFree: ((frame: Pfn) => void) | undefined;
+  // bit (frame - start) set: used
+  readonly #used: Uint32Array;
+  #usedCount = 0;
+  #next = 0;
+
+  constructor(options: ZoneOptions) {
+    assert(options.count > 0, () => `zone ${options.name} needs frames`);
+    this.name = options.name;
+    this.start = options.start;
+    this.count = options.count;
+    this.pagemapId = options.pagemapId ?? 0;
+    this.isCleared = options.isCleared ?? false;
+    this.#onFree = options.onFree;
+    this.#used = new Uint32Array(bitWords(options.count));
+    // Bits past the end count as used for ever.
+    for (let past = options.count; past < this.#used.length * 32; past++) setBit(this.#used, past);
+  }
+
+  get usedCount(): number {
+    return this.#usedCount;
+  }
+
+  get freeCount(): number {
+    return this.count - this.#usedCount;
+  }
+
+  contains(frame: Pfn): boolean {
+    return frame >= this.start && frame < this.start + this.count;
+  }
+
+  isUsed(frame: Pfn): boolean {
+    return testBit(this.#used, frame - this.start);
+  }
+
+  /** Calls `visit` for every used frame, in order. */
+  forEachUsed(visit: (frame: Pfn) => void): void {
+    for (let word = 0; word < this.#used.length; word++) {
+      let bits = this.#used[word]!;
+      while (bits !== 0) {
+        const index = word * 32 + (31 - Math.clz32(bits & -bits));
+        bits &= bits - 1;
+        if (index < this.count) visit(pfn(this.start + index));
+      }
+    }
+  }
+
+  /** The next free frame, or 0. Only `Pages` calls this. */
+  take(): Pfn | 0 {
+    if (this.freeCount === 0) return 0;
+    const words = this.#used.length;
+    let word = this.#next >>> 5;
+    // The word in which the search starts is looked at twice: its low bits come last.
+    let mask = (1 << (this.#next & 31)) - 1;
+    for (let looked = 0; looked <= words; looked++) {
+      const free = ~(this.#used[word]! | mask);
+      if (free !== 0) {
+        const index = word * 32 + (31 - Math.clz32(free & -free));
+        return this.#mark(index);
+      }
+      mask = 0;
+      word = word + 1 === words ? 0 : word + 1;
+    }
+    assert(false, () => `zone ${this.name} lost count of its frames`);
+    return 0;
+  }
+
+  takeAt(frame: Pfn): boolean {
+    if (!this.contains(frame) || this.isUsed(frame)) return false;
+    this.#mark(frame - this.start);
+    return true;
+  }
+
+  giveBack(frame: Pfn): void {
+    assert(this.isUsed(frame), () => `frame ${frame} of zone ${this.name} is free already`);
+    this.#onFree?.(frame);
+    clearBit(this.#used, frame - this.start);
+    this.#usedCount--;
+  }
+
+  #mark(index: number): Pfn {
+    setBit(this.#used, index);
+    this.#usedCount++;
+    this.#next = index + 1 === this.count ? 0 : index + 1;
+    return pfn(this.start + index);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The order of locks, outermost first. It is the documentation and the check: a task may wait
+ * for a lock only below all that it holds. Linux: the lists at the head of mm/rmap.c and
+ * mm/filemap.c, drm_gpusvm's locking notes; notifier callbacks run inside the SRCU reader.
+ */
+import { assert } from "../base/index.ts";
+import type { Task } from "./task.ts";
+
+export const LOCK_ORDER = [
+  /** One fault service or one user of a device's shared state at a time. */
+  "svm",
+  /** `AddressSpace.mmapLock`: written to change VMAs, read to look and to fault. */
+  "mmap",
+  /** A page's lock bit: its identity and place stay as they are. */
+  "page",
+  /** The reverse map. */
+  "rmap",
+  /**
+   * Not a lock: `start` to `end` of an invalidation, and `readBegin`, which takes and drops it
+   * even when it need not wait. So waiting for an invalidation with the driver's lock held is
+   * caught in the first run and not in the unlucky one.
+   */
+  "invalidation",
+  /** Inside a notifier callback. */
+  "srcu",
+  /** The one lock that a driver takes in `invalidate` and around {check, commit}. */
+  "driver",
+] as const;
+
+export type LockClass = (typeof LOCK_ORDER)[number];
+
+const rankOf = (lockClass: LockClass): number => LOCK_ORDER.indexOf(lockClass);
+
+/**
+ * Asserts that `task` may wait for a lock of `lockClass`. `nested` names the one legal reason
+ * for taking a second lock of a class.
+ */
+export function assertMayWait(task: Task, lockClass: LockClass, nested?: string): void {
+  const rank = rankOf(lockClass);
+  const from = nested === undefined ? rank : rank + 1;
+  for (let held = from; held < LOCK_ORDER.length; held++) {
+    assert(
+      task.held[held] === 0,
+      () =>
+        `lock order: task "${task.name}" waits for "${lockClass}" while it holds ` +
+        `"${LOCK_ORDER[held]}" (order: ${LOCK_ORDER.join(" -> ")})`,
+    );
+  }
+}
+
+export function noteAcquired(task: Task, lockClass: LockClass): void {
+  const rank = rankOf(lockClass);
+  task.held[rank] = task.held[rank]! + 1;
+}
+
+export function noteReleased(task: Task, lockClass: LockClass): void {
+  const rank = rankOf(lockClass);
+  assert(task.held[rank]! > 0, () => `task "${task.name}" gives back a "${lockClass}" it lacks`);
+  task.held[rank] = task.held[rank]! - 1;
+}

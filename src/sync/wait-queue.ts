@@ -1,0 +1,103 @@
+/**
+ * Tasks that wait for something to change. A waiter is woken exactly once and leaves the queue
+ * then; one that is killed after it was woken passes the wake-up on, so none is lost.
+ * Linux: include/linux/wait.h.
+ */
+import { assert } from "../base/index.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { BLOCK, type Sleeps, type Task, TaskState } from "./task.ts";
+
+interface Waiter {
+  readonly task: Task;
+  woken: boolean;
+}
+
+export class WaitQueue {
+  readonly name: string;
+  readonly #scheduler: Scheduler;
+  readonly #waiters: Waiter[] = [];
+
+  constructor(scheduler: Scheduler, name: string) {
+    this.#scheduler = scheduler;
+    this.name = name;
+  }
+
+  get length(): number {
+    return this.#waiters.length;
+  }
+
+  /**
+   * Sleeps until woken (true) or until the clock reaches `deadlineMs` (false). Test the
+   * condition before and after: a wake-up says "look again", not "it is so".
+   */
+  *sleep(deadlineMs = Number.POSITIVE_INFINITY): Sleeps<boolean> {
+    const task = this.#scheduler.current;
+    assert(task.atomicDepth === 0, () => `"${task.name}" may not sleep here (${this.name})`);
+    const waiter: Waiter = { task, woken: false };
+    this.#waiters.push(waiter);
+    const cancel = Number.isFinite(deadlineMs)
+      ? this.#scheduler.timer(deadlineMs, () => this.#scheduler.wake(task))
+      : undefined;
+    task.state = TaskState.blocked;
+    task.waitsFor = this.name;
+    let resumed = false;
+    try {
+      yield BLOCK;
+      resumed = true;
+      return waiter.woken;
+    } finally {
+      task.waitsFor = "";
+      cancel?.();
+      if (!waiter.woken) this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+      else if (!resumed) this.wakeOne();
+    }
+  }
+
+  /** Sleeps until `isTrue()`; false when the deadline came first. */
+  *until(isTrue: () => boolean, deadlineMs = Number.POSITIVE_INFINITY): Sleeps<boolean> {
+    while (!isTrue()) {
+      if (this.#scheduler.nowMs >= deadlineMs) return false;
+      yield* this.sleep(deadlineMs);
+    }
+    return true;
+  }
+
+  wakeOne(): void {
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) this.#wake(waiter);
+  }
+
+  wakeAll(): void {
+    for (const waiter of this.#waiters.splice(0)) this.#wake(waiter);
+  }
+
+  #wake(waiter: Waiter): void {
+    waiter.woken = true;
+    this.#scheduler.wake(waiter.task);
+  }
+}
+
+/** Something that happens once, with a value. Linux: struct completion. */
+export class Completion<T> {
+  readonly #queue: WaitQueue;
+  #value: { readonly value: T } | undefined;
+
+  constructor(scheduler: Scheduler, name: string) {
+    this.#queue = new WaitQueue(scheduler, name);
+  }
+
+  get isDone(): boolean {
+    return this.#value !== undefined;
+  }
+
+  complete(value: T): void {
+    assert(this.#value === undefined, () => `"${this.#queue.name}" completes twice`);
+    this.#value = { value };
+    this.#queue.wakeAll();
+  }
+
+  *wait(): Sleeps<T> {
+    yield* this.#queue.until(() => this.#value !== undefined);
+    return this.#value!.value;
+  }
+}

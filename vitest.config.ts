@@ -1,0 +1,21 @@
+/**
+ * How the tests run. Two processes at a time, because a test may hold a 4 GiB window and a device.
+ * `ONESPACE_TEST_REPORT=file` also writes the counts there (what `.ci/run` prints).
+ */
+import { defineConfig } from "vitest/config";
+import { CountReporter } from "./scripts/count-reporter.ts";
+
+const report = process.env.ONESPACE_TEST_REPORT;
+
+export default defineConfig({
+  // Node 20 knows neither `using` nor `await using`.
+  oxc: { target: "es2022" },
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    reporters: report === undefined ? ["default"] : ["default", new CountReporter(report)],
+  },
+});
