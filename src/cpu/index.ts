@@ -15,4 +15,5 @@
  *
  * **What it refuses.** Deciding anything: the TypeScript mm is the authority.
  */
+export { createWindow, ScopedCpu, type WasmMemory, type Window } from "./scoped/index.ts";
 export { SoftCpu } from "./soft/index.ts";

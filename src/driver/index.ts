@@ -12,4 +12,15 @@
  *
  * **What it refuses.** Siblings that know each other.
  */
-export * from "./dmirror/index.ts";
+export {
+  DMIRROR_PROT_DEV_PRIVATE_LOCAL,
+  DMIRROR_PROT_DEV_PRIVATE_REMOTE,
+  DMIRROR_PROT_ERROR,
+  DMIRROR_PROT_NONE,
+  DMIRROR_PROT_READ,
+  DMIRROR_PROT_WRITE,
+  DMIRROR_PROT_ZERO,
+  Dmirror,
+  DmirrorDevice,
+  type DmirrorResult,
+} from "./dmirror/index.ts";

@@ -1,0 +1,21 @@
+/**
+ * # cpu/scoped: the window and its brackets
+ *
+ * **Nouns.** *Window*: a shared WebAssembly.Memory of 4 GiB, address = byte offset. *Bracket*:
+ * pages that are faulted in and pinned while user code touches their bytes.
+ *
+ * **Invariants.** The table of rights gives no more than the page table. A page with a bracket
+ * on it does not migrate; one with a writing bracket gets no copies on devices.
+ *
+ * **Locks.** `access` takes mmapLock for reading; `mayTouch`, `install`, `close` are plain.
+ *
+ * **Example.**
+ * ```ts
+ * const pinned = yield* cpu.access({ start, end }, true, failure);
+ * if (typeof pinned !== "number") { window.u32[start >>> 2] = 7; cpu.close(pinned); }
+ * ```
+ *
+ * **What it refuses.** Faults in the middle of an access: outside a bracket, ask first.
+ */
+export { ScopedCpu } from "./scoped-cpu.ts";
+export { createWindow, type WasmMemory, type Window } from "./window.ts";

@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { replayTrace } from "../../src/cli/conformance/replay.ts";
+import { listTraces, readTrace } from "../../src/cli/conformance/trace-file.ts";
+
+const FOLDER = fileURLToPath(new URL("./traces/", import.meta.url));
+
+describe("family A: one process, anonymous memory, two devices", () => {
+  const traces = listTraces(FOLDER)
+    .map(readTrace)
+    .filter((trace) => trace.header.family === "A");
+
+  it("answers every operation as Linux did, and adds up after each", () => {
+    const results = traces.map(replayTrace);
+    expect(results.flatMap((result) => result.mismatches)).toEqual([]);
+    expect(traces.length).toBe(85);
+    expect(results.reduce((sum, result) => sum + result.matched, 0)).toBe(18_498);
+  });
+
+  it("notices an answer that differs", () => {
+    const trace = traces[0]!;
+    const ops = trace.ops.map((op, index) =>
+      index === 3 ? { ...op, res: { r: "EIO" } } : op,
+    );
+    const result = replayTrace({ ...trace, ops });
+    expect(result.mismatches.map((each) => each.line)).toEqual([ops[3]!.line]);
+  });
+});
+
+describe("trace files", () => {
+  it("are refused with file and line when they are not traces", () => {
+    const folder = mkdtempSync(join(tmpdir(), "onespace-trace-"));
+    try {
+      const path = join(folder, "bad.jsonl");
+      writeFileSync(path, '{"family":"A"}\n{"op":"load"}\n');
+      expect(() => readTrace(path)).toThrow('bad.jsonl:2: an operation needs "op" and "args"');
+      writeFileSync(path, "nonsense\n");
+      expect(() => readTrace(path)).toThrow("bad.jsonl:1: not JSON");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
