@@ -38,6 +38,7 @@ import {
   presentFlags,
   ptePfn,
   VM_SHARED,
+  VM_WRITE,
   type Vma,
 } from "../mm/index.ts";
 import { Invalidation, MMU_NOTIFY_MIGRATE } from "../notifier/index.ts";
@@ -145,11 +146,18 @@ function collect(migration: Migration, page: Vpn): void {
   if (!isSelected(migration, pte) || !lockStill(migration, page, ptePfn(pte))) return;
   const frame = ptePfn(pte);
   space.cursor.set(page, makePte(frame, PTE_MIGRATION | (pte & PTE_WRITE)));
-  // Copies that devices held are gone: the event told them, and the owner drops its own.
-  space.memory.pages.clearFlag(frame, PG_DUPLICATED);
-  const write = pte & PTE_WRITE ? MIGRATE_PFN_WRITE : 0;
+  const write = pte & PTE_WRITE || isGuarded(migration, frame) ? MIGRATE_PFN_WRITE : 0;
   migration.src[slot] = migratePfn(frame) | MIGRATE_PFN_MIGRATE | write;
   migration.count++;
+}
+
+/**
+ * Write-protected only because devices had copies. The event made those go, and the owner drops
+ * (or adopts) its own when the page moves: with them goes the reason. A page that does not move
+ * in the end stays protected.
+ */
+function isGuarded(migration: Migration, frame: Pfn): boolean {
+  return migration.space.memory.pages.is(frame, PG_DUPLICATED) && migration.vma.allows(VM_WRITE);
 }
 
 function isSelected(migration: Migration, pte: Pte): boolean {
@@ -300,9 +308,14 @@ function settleEntry(migration: Migration, slot: number, frame: Pfn): void {
   const entry = space.pageTable.get(page);
   assert(isMigration(entry), () => `page ${page} lost its migration entry`);
   const old = ptePfn(entry);
-  if (old !== frame) space.memory.pages.mapped(frame);
-  space.cursor.set(page, makePte(frame, entryFlags(migration, frame, entry & PTE_WRITE)));
-  if (old !== frame) space.cursor.drop(old);
+  if (old === frame) {
+    space.cursor.set(page, makePte(frame, entryFlags(migration, frame, entry & PTE_WRITE)));
+    return;
+  }
+  const write = migration.src[slot]! & MIGRATE_PFN_WRITE ? PTE_WRITE : 0;
+  space.memory.pages.mapped(frame);
+  space.cursor.set(page, makePte(frame, entryFlags(migration, frame, write)));
+  space.cursor.drop(old);
 }
 
 /** Present in RAM with the rights of the Vma; or device-private. */

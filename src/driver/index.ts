@@ -24,3 +24,22 @@ export {
   DmirrorDevice,
   type DmirrorResult,
 } from "./dmirror/index.ts";
+export {
+  AdapterError,
+  type DeviceCounters,
+  type DeviceInfo,
+  describeAdapters,
+  FRAME_COPY,
+  FRAME_FREE,
+  FRAME_PRIVATE,
+  Gpu,
+  KernelCache,
+  KernelCompileError,
+  type KernelSource,
+  type LaunchOutcome,
+  type LaunchProgress,
+  type LaunchRequest,
+  type LaunchStats,
+  launch,
+  WebGpuDevice,
+} from "./webgpu/index.ts";

@@ -36,6 +36,7 @@ export {
   MMAP_END,
   MMAP_MIN_ADDR,
 } from "./address-space.ts";
+export { madviseDontNeed } from "./advise.ts";
 export type { CpuMmu } from "./cpu-mmu.ts";
 export { type Cursor, countsAsResident } from "./cursor.ts";
 export { mmput, mmputAsync } from "./exit.ts";

@@ -72,6 +72,11 @@ export class NotifierSubscriptions {
     return this.#active.length;
   }
 
+  /** An invalidation is open on part of `range`: shadows may lag behind the page table there. */
+  isInvalidating(range: AddrRange): boolean {
+    return this.#active.some((invalidation) => overlaps(invalidation, range));
+  }
+
   get intervalCount(): number {
     return this.#tree.size;
   }

@@ -36,6 +36,8 @@ export class Scheduler {
   readonly #live = new Set<Task>();
   // sorted by deadline
   readonly #timers: Timer[] = [];
+  /** Called after every step, with nobody running: where checkers look. */
+  afterStep: (() => void) | undefined = undefined;
   #current: Task | undefined;
   #virtualMs = 0;
   #nextId = 1;
@@ -191,6 +193,7 @@ export class Scheduler {
     } finally {
       this.#leave(undefined);
     }
+    this.afterStep?.();
   }
 
   #enter(task: Task): void {

@@ -1,0 +1,23 @@
+/**
+ * Where tasks meet promises: a task sleeps until a promise has settled. The only such place of
+ * this driver; the core below knows tasks only.
+ */
+import { Completion, type Scheduler, type Sleeps } from "../../sync/index.ts";
+
+type Outcome<T> = { readonly value: T } | { readonly error: unknown };
+
+/** The value of `promise`; throws what it was rejected with. */
+export function* awaitPromise<T>(
+  scheduler: Scheduler,
+  promise: Promise<T>,
+  name: string,
+): Sleeps<T> {
+  const completion = new Completion<Outcome<T>>(scheduler, name);
+  promise.then(
+    (value) => completion.complete({ value }),
+    (error: unknown) => completion.complete({ error }),
+  );
+  const outcome = yield* completion.wait();
+  if ("error" in outcome) throw outcome.error;
+  return outcome.value;
+}

@@ -1,0 +1,43 @@
+/**
+ * # driver/webgpu: any WebGPU adapter as a device
+ *
+ * A GPU without page faults gets software ones. Device memory is a storage buffer of frames; the
+ * device page table is a flat array in another; a kernel's loads and stores go through it; a
+ * miss records a fault, the invocation ends without effect and is run again after the driver
+ * has served the faults.
+ *
+ * **Nouns.** *Gpu*: buffers, pipelines, rounds; knows nothing of address spaces.
+ * *WebGpuDevice*: the mirror of a space on a Gpu. *FaultService*: from faults to entries.
+ * *Admission*: how many run at once when memory is short. *launch*: the loop of rounds.
+ *
+ * **Invariants.**
+ * - A page that the device reads is a copy (its original is write-protected) or lives there; one
+ *   that it writes lives there.
+ * - While an invalidation is open on a page no round that could use it runs.
+ * - An invocation's stores happen once: they are logged and committed when it completes.
+ *
+ * **Locks.** `svmLock` (one launch at a time), mmapLock, `lock` ("driver").
+ *
+ * **Example.**
+ * ```ts
+ * const gpu = await Gpu.open({ prefer: "auto", frames: 65_536 });
+ * const device = WebGpuDevice.attach(gpu, space) as WebGpuDevice;
+ * const outcome = yield* launch(device, new KernelCache(), { source, count, args, isAborted });
+ * ```
+ *
+ * **What it refuses.** Atomics and barriers in kernels (an invocation may run more than once);
+ * a working set of one invocation that is larger than device memory.
+ */
+export { AdapterError, describeAdapters } from "./adapter.ts";
+export { FRAME_COPY, FRAME_FREE, FRAME_PRIVATE } from "./frame-cache.ts";
+export { type DeviceInfo, Gpu } from "./gpu.ts";
+export {
+  KernelCache,
+  type LaunchOutcome,
+  type LaunchProgress,
+  type LaunchRequest,
+  type LaunchStats,
+  launch,
+} from "./launch.ts";
+export { type DeviceCounters, WebGpuDevice } from "./webgpu-device.ts";
+export { KernelCompileError, type KernelSource } from "./wgsl.ts";

@@ -1,0 +1,147 @@
+/**
+ * From the fault records of a round to windows: sorted, without duplicates, merged, each within
+ * one Vma, and refused where the program has no right to be. Plain code, under mmapLock.
+ */
+import {
+  addrOf,
+  EFAULT,
+  EINVAL,
+  EPERM,
+  type Result,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
+import { type AddressSpace, MMAP_MIN_ADDR, VM_READ, VM_WRITE, type Vma } from "../../mm/index.ts";
+
+/** Bits of the second word of a fault record, as the shader writes them. */
+export const FAULT_RECORD_WRITE = 1 << 0;
+export const FAULT_RECORD_MISALIGNED = 1 << 1;
+
+/** Pages [start, end) of one Vma that are served together. */
+export interface Window {
+  readonly start: Vpn;
+  end: Vpn;
+  /** Some page of it is written. */
+  readonly write: boolean;
+  /** Pages that faulted, in order: these must be served, the others may. */
+  readonly wanted: Vpn[];
+  /** For each of `wanted`: whether it is written. */
+  readonly wantedWrite: boolean[];
+}
+
+/** Why a launch cannot go on. */
+export interface Refusal {
+  readonly result: Result;
+  readonly address: VirtAddr;
+  readonly write: boolean;
+  readonly reason: string;
+}
+
+/** A window holds no more than this, so that one migration stays 2 MiB. */
+const WINDOW_PAGES_MAX = 512;
+
+interface WantedPage {
+  readonly page: Vpn;
+  readonly address: VirtAddr;
+  flags: number;
+}
+
+/**
+ * `records` holds pairs (address, flags). `around` is a power of two: how many pages, aligned,
+ * are served with one that faulted.
+ */
+export function planWindows(
+  space: AddressSpace,
+  records: Uint32Array,
+  around: number,
+): Window[] | Refusal {
+  space.mmapLock.assertHeld();
+  const windows: Window[] = [];
+  let vma: Vma | undefined;
+  for (const { page, address, flags } of wantedPages(records)) {
+    if (vma === undefined || address < vma.start || address >= vma.end) {
+      vma = space.vmas.find(address);
+    }
+    const refusal = refuse(vma, address, flags);
+    if (refusal !== undefined) return refusal;
+    addToWindows(windows, { page, write: (flags & FAULT_RECORD_WRITE) !== 0, vma: vma!, around });
+  }
+  return mergeNeighbours(windows);
+}
+
+/** Sorted by address; one row a page, a write wins over a read. */
+function wantedPages(records: Uint32Array): WantedPage[] {
+  const keys = new Float64Array(records.length >>> 1);
+  for (let i = 0; i < keys.length; i++) keys[i] = records[2 * i]! * 4 + (records[2 * i + 1]! & 3);
+  keys.sort();
+  const wanted: WantedPage[] = [];
+  for (const key of keys) {
+    const address = virtAddr(Math.floor(key / 4));
+    const page = vpnOf(address);
+    const last = wanted[wanted.length - 1];
+    if (last !== undefined && last.page === page) last.flags |= key % 4;
+    else wanted.push({ page, address, flags: key % 4 });
+  }
+  return wanted;
+}
+
+function refuse(vma: Vma | undefined, address: VirtAddr, flags: number): Refusal | undefined {
+  const write = (flags & FAULT_RECORD_WRITE) !== 0;
+  const because = (result: Result, reason: string): Refusal => ({ result, address, write, reason });
+  if (flags & FAULT_RECORD_MISALIGNED) return because(-EINVAL, "it is not a multiple of 4");
+  if (address < MMAP_MIN_ADDR) return because(-EFAULT, "it is a null pointer");
+  if (vma === undefined) return because(-EFAULT, "no memory is mapped there");
+  if (!vma.allows(VM_READ)) return because(-EFAULT, "the memory there allows no access");
+  if (write && !vma.allows(VM_WRITE)) return because(-EPERM, "the memory there is read-only");
+  return undefined;
+}
+
+function addToWindows(
+  windows: Window[],
+  wanted: {
+    readonly page: Vpn;
+    readonly write: boolean;
+    readonly vma: Vma;
+    readonly around: number;
+  },
+): void {
+  const { page, write, vma, around } = wanted;
+  const first = Math.floor(page / around) * around;
+  const start = vpn(Math.max(first, vpnOf(vma.start)));
+  const last = windows[windows.length - 1];
+  if (last !== undefined && last.start === start) {
+    last.wanted.push(page);
+    last.wantedWrite.push(write);
+    if (write && !last.write) windows[windows.length - 1] = { ...last, write };
+    return;
+  }
+  const end = vpn(Math.min(first + around, vpnOf(vma.end)));
+  windows.push({ start, end, write, wanted: [page], wantedWrite: [write] });
+}
+
+/** Windows that touch, of one kind, become one; a Vma's end keeps them apart by being an end. */
+function mergeNeighbours(windows: Window[]): Window[] {
+  const merged: Window[] = [];
+  for (const window of windows) {
+    const last = merged[merged.length - 1];
+    const fits =
+      last !== undefined &&
+      last.end === window.start &&
+      last.write === window.write &&
+      window.end - last.start <= WINDOW_PAGES_MAX;
+    if (!fits) {
+      merged.push(window);
+      continue;
+    }
+    last.end = window.end;
+    last.wanted.push(...window.wanted);
+    last.wantedWrite.push(...window.wantedWrite);
+  }
+  return merged;
+}
+
+/** The first address of a window, for whoever has to name it. */
+export const windowStart = (window: Window): VirtAddr => addrOf(window.start);

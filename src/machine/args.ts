@@ -1,0 +1,144 @@
+/**
+ * The arguments of a kernel: numbers and pointers, 4 bytes each, in one WGSL uniform struct
+ * `Args`. Values are all checked before the first byte is written.
+ */
+import { formatAddress, SPACE_BYTES } from "../base/index.ts";
+import { type HmmError, hmmError, invalid } from "./error.ts";
+import { alignUp } from "./layout.ts";
+import {
+  isSchema,
+  type Ptr,
+  type PtrSchema,
+  type ScalarSchema,
+  type Schema,
+  schemaName,
+  type TargetOf,
+  targetOf,
+  wordName,
+} from "./schema.ts";
+import { checkName } from "./struct.ts";
+
+export type ArgsSchema = Readonly<Record<string, ScalarSchema | PtrSchema>>;
+
+/** A pointer is given as a number, or as any view that has an address. */
+export type ArgValue<S> =
+  S extends PtrSchema<infer To>
+    ? Ptr<TargetOf<To>> | { readonly address: Ptr<TargetOf<To>> }
+    : number;
+
+export type ArgValues<Args extends ArgsSchema> = {
+  readonly [Name in keyof Args]: ArgValue<Args[Name]>;
+};
+
+export interface ArgsLayout<Args extends ArgsSchema> {
+  /** `struct Args { root: u32, … }`; empty when there are none. */
+  readonly wgsl: string;
+  /** The size of the uniform buffer: a multiple of 16, or 0. */
+  readonly bytes: number;
+  /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
+  write(view: DataView, values: ArgValues<Args>): void;
+}
+
+export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Args> {
+  const entries = Object.entries(args);
+  for (const [name, schema] of entries) {
+    checkName("kernel argument", name);
+    if (WGSL_WORDS.has(name)) {
+      throw invalid("kernel", `argument must not be called ${name}: WGSL reserves that word`);
+    }
+    if (!isSchema(schema) || !isWord(schema)) {
+      const got = isSchema(schema) ? schemaName(schema) : String(schema);
+      throw invalid("kernel", `args.${name} must be u32, i32, f32 or ptr, got ${got}`);
+    }
+  }
+  const members = entries.map(([name, schema]) => `${name}: ${wordName(schema)}`);
+  return {
+    wgsl: entries.length === 0 ? "" : `struct Args { ${members.join(", ")} }`,
+    bytes: alignUp(entries.length * 4, 16),
+    write: (view, values) => writeArgs(entries, view, values),
+  };
+}
+
+const isWord = (schema: Schema): boolean => schema.kind === "scalar" || schema.kind === "ptr";
+
+type Entries = readonly (readonly [string, ScalarSchema | PtrSchema])[];
+
+function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<string, unknown>>) {
+  if (typeof values !== "object" || values === null) {
+    throw invalid("run", `args must be an object, got ${String(values)}`);
+  }
+  for (const name of Object.keys(values)) {
+    if (entries.some(([known]) => known === name)) continue;
+    const known = entries.map(([each]) => each).join(", ");
+    throw invalid("run", `args.${name} is not an argument of this kernel (${known || "none"})`);
+  }
+  const words = entries.map(([name, schema]) => {
+    if (!Object.hasOwn(values, name)) throw invalid("run", `args.${name} is missing`);
+    return checkArg(name, schema, values[name]);
+  });
+  entries.forEach(([, schema], index) => {
+    const word = wordName(schema);
+    const value = words[index]!;
+    if (word === "f32") view.setFloat32(index * 4, value, true);
+    else if (word === "i32") view.setInt32(index * 4, value, true);
+    else view.setUint32(index * 4, value, true);
+  });
+}
+
+function checkArg(name: string, schema: ScalarSchema | PtrSchema, value: unknown): number {
+  if (schema.kind === "ptr") return checkPointer(name, schema, value);
+  if (typeof value !== "number") throw badArg(name, "a number", value);
+  if (schema.name === "f32") return value;
+  const [low, high] = schema.name === "u32" ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw badArg(name, `an integer in ${low}..${high}`, value);
+  }
+  return value;
+}
+
+function checkPointer(name: string, schema: PtrSchema, value: unknown): number {
+  const isView = typeof value === "object" && value !== null && "address" in value;
+  const address = isView ? value.address : value;
+  if (typeof address !== "number" || !Number.isInteger(address)) {
+    throw badArg(name, "an address or a view", value);
+  }
+  if (address < 0 || address >= SPACE_BYTES) {
+    throw badArg(name, `an address in 0..${SPACE_BYTES - 1}`, address);
+  }
+  const to = targetOf(schema);
+  if (address % to.align !== 0) {
+    const rule = `a multiple of ${to.align}, as pointers to ${schemaName(to)} are`;
+    throw badArg(name, rule, formatAddress(address), address);
+  }
+  return address;
+}
+
+function badArg(name: string, rule: string, got: unknown, address?: number): HmmError {
+  const detail = `args.${name} must be ${rule}, got ${String(got)}`;
+  return hmmError({
+    code: "EINVAL",
+    call: "run",
+    detail,
+    ...(address === undefined ? {} : { address }),
+  });
+}
+
+/** Keywords and reserved words of WGSL: no member of a struct can be called so. */
+const WGSL_WORDS: ReadonlySet<string> = new Set(
+  `alias break case const const_assert continue continuing default diagnostic discard else enable
+  false fn for if let loop override requires return struct switch true var while
+  NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become
+  binding_array cast catch class co_await co_return co_yield coherent column_major common compile
+  compile_fragment concept const_cast consteval constexpr constinit crate debugger decltype delete
+  demote demote_to_helper do dynamic_cast enum explicit export extends extern external fallthrough
+  filter final finally friend from fxgroup get goto groupshared highp impl implements import inline
+  instanceof interface layout lowp macro macro_rules match mediump meta mod module move mut mutable
+  namespace new nil noexcept noinline nointerpolation non_coherent noncoherent noperspective null
+  nullptr of operator package packoffset partial pass patch pixelfragment precise precision premerge
+  priv protected pub public readonly ref regardless register reinterpret_cast require resource
+  restrict self set shared sizeof smooth snorm static static_assert static_cast std subroutine super
+  target template this thread_local throw trait try type typedef typeid typename typeof union unless
+  unorm unsafe unsized use using varying virtual volatile wgsl where with writeonly yield`.split(
+    /\s+/,
+  ),
+);

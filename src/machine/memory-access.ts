@@ -1,0 +1,31 @@
+/**
+ * What a view needs of the memory below it: the window as words, and a way to say which bytes
+ * it is about to touch. The engine supplies it; views never look at pages.
+ */
+import { formatAddress, SPACE_BYTES } from "../base/index.ts";
+import { type HmmError, invalid } from "./error.ts";
+import type { Layout } from "./layout.ts";
+
+export interface MemoryAccess {
+  // The whole window: the word of an address is at `address >>> 2`.
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly f32: Float32Array;
+  /** Called before each access. Throws an `HmmError` when the CPU may not touch these bytes. */
+  need(address: number, bytes: number, write: boolean): void;
+}
+
+/** Whether `address` is aligned and so many bytes of the space begin there. */
+export const isPlaceFor = (layout: Layout, address: number): boolean =>
+  address >= 0 && address <= SPACE_BYTES - layout.size && address % layout.align === 0;
+
+/** What is wrong with an address that is no place for `what`. */
+export function badAddress(what: string, layout: Layout, address: number): HmmError {
+  const limit = SPACE_BYTES - layout.size;
+  if (!Number.isInteger(address) || address < 0 || address > limit) {
+    const rule = `an integer in 0..${formatAddress(limit)}`;
+    return invalid("at", `address of ${what} must be ${rule}, got ${String(address)}`);
+  }
+  const rule = `a multiple of ${layout.align}`;
+  return invalid("at", `address of ${what} must be ${rule}, got ${formatAddress(address)}`);
+}
