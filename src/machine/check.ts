@@ -2,14 +2,7 @@
  * The heavy checker: walks everything and counts afresh. For tests and replays, after a step;
  * it throws on the first thing that does not add up. Linux: mm's VM_BUG_ONs and check_mm().
  */
-import {
-  assert,
-  formatAddress,
-  addrOf,
-  type Pfn,
-  type Vpn,
-  vpn,
-} from "../base/index.ts";
+import { addrOf, assert, formatAddress, type Pfn, type Vpn, vpn } from "../base/index.ts";
 import {
   type AddressSpace,
   asPte,
@@ -65,11 +58,7 @@ export function checkWorld(memory: Memory, options: CheckOptions): void {
 }
 
 /** Fact within intent; rss recounted. Gives how often the zero page is mapped. */
-function checkSpace(
-  space: AddressSpace,
-  mapped: Map<Pfn, number>,
-  options: CheckOptions,
-): number {
+function checkSpace(space: AddressSpace, mapped: Map<Pfn, number>, options: CheckOptions): number {
   let rss = 0;
   let zeroMappings = 0;
   forEachEntry(space.pageTable, (page, pte) => {
@@ -147,7 +136,10 @@ function checkFrames(
       if (pages.charged[frame] !== 0) charged++;
       checkFrame(memory, frame, mapped.get(frame) ?? 0, options);
     });
-    assert(used === zone.usedCount, () => `zone ${zone.name} counts ${zone.usedCount}, has ${used}`);
+    assert(
+      used === zone.usedCount,
+      () => `zone ${zone.name} counts ${zone.usedCount}, has ${used}`,
+    );
     if (!options.isOver) continue;
     for (let at = zone.start as number; at < zone.start + zone.count; at++) {
       assert(pages.refs[at] === 0, () => `frame ${at} is free and has references`);

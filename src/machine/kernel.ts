@@ -7,7 +7,7 @@ import type { KernelSource, LaunchOutcome, LaunchProgress } from "../driver/inde
 import type { Sleeps } from "../sync/index.ts";
 import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
-import { errorCode, HmmError, hmmError, invalid } from "./error.ts";
+import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
 import type { Tasks } from "./tasks.ts";
 

@@ -65,7 +65,7 @@ export class PageRuns {
   /** Takes `pages` pages whose page number is a multiple of `align`; the first, or -1. */
   take(pages: number, align = 1): number {
     assert(pages > 0 && align > 0, "page runs: a run has pages and an alignment");
-    const run = this.#bestFit(pages, align);
+    const run = pages > this.#pagesFree ? NONE : this.#bestFit(pages, align);
     if (run === NONE) return NONE;
     const first = this.#alignedFirst(run, align);
     const end = run + this.#length[run]!;
