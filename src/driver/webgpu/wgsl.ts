@@ -1,0 +1,226 @@
+/**
+ * From a kernel's code to a shader: the page table walk, fault records and the store log around
+ * the user's `main(i)`. Everything that we add begins with `os_` and stands before the user's
+ * code, or on the same line, so that a compiler message can be given in the user's lines.
+ */
+import { guardLoops, type Insertion } from "./wgsl-loops.ts";
+
+export interface KernelSource {
+  /** For messages. */
+  readonly name: string;
+  /** The user's WGSL. */
+  readonly code: string;
+  /** `struct Args { … }`, or empty. */
+  readonly argsStruct: string;
+  /** Generated functions that the user's code may call. */
+  readonly accessors: string;
+}
+
+export interface CompileMessage {
+  /** 1-based, in the user's code. */
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+}
+
+export class KernelCompileError extends Error {
+  override readonly name = "KernelCompileError";
+  readonly messages: readonly CompileMessage[];
+
+  constructor(kernel: string, messages: readonly CompileMessage[]) {
+    const lines = messages.map(({ line, column, message }) => `${line}:${column} ${message}`);
+    super(`the code of kernel ${kernel} does not compile: ${lines.join("; ")}`);
+    this.messages = messages;
+  }
+}
+
+/** Records of faults that one round can hold. */
+export const FAULT_RECORDS = 32_768;
+/** Words before the records in the control buffer. */
+export const CONTROL_WORDS = 4;
+export const WORKGROUP_SIZE = 64;
+/** Loop passes that an invocation may make after its first fault, to find more of them. */
+const PASSES_AFTER_FAULT = 64;
+
+export interface Shader {
+  readonly wgsl: string;
+  /** Translates a place in `wgsl` to one in the user's code. */
+  userPlace(line: number, column: number): { readonly line: number; readonly column: number };
+}
+
+/** Throws `KernelCompileError` for what no compiler needs to see. */
+export function wrapKernel(source: KernelSource, logSize: number): Shader {
+  checkNames(source);
+  const guarded = guardLoops(source.code);
+  const head = [
+    prelude(source.argsStruct, logSize),
+    LOADS,
+    VECTORS,
+    source.accessors,
+    entry(logSize),
+  ].join("\n");
+  const firstLine = head.split("\n").length + 1;
+  return {
+    wgsl: `${head}\n${guarded.code}\n`,
+    userPlace: (line, column) => userPlace(line - firstLine + 1, column, guarded.insertions),
+  };
+}
+
+function userPlace(line: number, column: number, insertions: readonly Insertion[]) {
+  let shift = 0;
+  for (const each of insertions) {
+    if (each.line === line && each.column + shift < column) shift += each.length;
+  }
+  return { line: Math.max(1, line), column: Math.max(1, column - shift) };
+}
+
+function checkNames(source: KernelSource): void {
+  const fail = (message: string, index: number): never => {
+    const before = source.code.slice(0, index).split("\n");
+    const place = { line: before.length, column: before[before.length - 1]!.length + 1 };
+    throw new KernelCompileError(source.name, [{ ...place, message }]);
+  };
+  const reserved = /\bos_\w*/.exec(source.code);
+  if (reserved !== null) fail(`${reserved[0]}: names that begin with os_ are ours`, reserved.index);
+  if (!/\bfn\s+main\s*\(/.test(source.code)) fail("there must be a function main(i: u32)", 0);
+}
+
+const prelude = (argsStruct: string, logSize: number): string => `
+struct os_Control {
+  faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>, unused: u32,
+  records: array<vec2u>,
+}
+struct os_Params { first: u32, fresh: u32, retry: u32, unused: u32 }
+@group(0) @binding(0) var<storage, read> os_table: array<u32>;
+@group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
+@group(0) @binding(2) var<storage, read_write> os_seen: array<atomic<u32>>;
+@group(0) @binding(3) var<storage, read_write> os_control: os_Control;
+@group(0) @binding(4) var<storage, read_write> os_waiting: array<u32>;
+@group(0) @binding(5) var<storage, read_write> os_again: array<u32>;
+@group(0) @binding(6) var<uniform> os_params: os_Params;
+${argsStruct === "" ? "" : `${argsStruct}\n@group(0) @binding(7) var<uniform> args: Args;`}
+const os_MISS = 0xffffffffu;
+var<private> os_faulted: bool = false;
+var<private> os_passes: u32 = 0u;
+fn os_stop() -> bool {
+  if (!os_faulted) { return false; }
+  os_passes += 1u;
+  return os_passes > ${PASSES_AFTER_FAULT}u;
+}
+fn os_fault(address: u32, flags: u32) {
+  os_faulted = true;
+  let place = ((address >> 12u) << 1u) | (flags & 1u);
+  let bit = 1u << (place & 31u);
+  if ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u) { return; }
+  let at = atomicAdd(&os_control.faults, 1u);
+  if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags); }
+}
+fn os_word(address: u32, need: u32) -> u32 {
+  let entry = os_table[address >> 12u];
+  if ((entry & need) != need || (address & 3u) != 0u) {
+    os_fault(address, (need >> 1u) | select(0u, 2u, (address & 3u) != 0u));
+    return os_MISS;
+  }
+  return ((entry >> 8u) << 10u) | ((address >> 2u) & 1023u);
+}
+${logOf(logSize)}`;
+
+/** The store log: nothing, one word in registers, or an array that loads search backwards. */
+function logOf(logSize: number): string {
+  if (logSize === 0) {
+    return `fn load_u32(address: u32) -> u32 {
+  let word = os_word(address, 1u);
+  if (word == os_MISS) { return 0u; }
+  return os_memory[word];
+}
+fn store_u32(address: u32, value: u32) { atomicStore(&os_control.overflow, 1u); os_faulted = true; }`;
+  }
+  if (logSize === 1) {
+    return `var<private> os_at: u32 = os_MISS;
+var<private> os_value: u32;
+fn load_u32(address: u32) -> u32 {
+  let word = os_word(address, 1u);
+  if (word == os_MISS) { return 0u; }
+  if (word == os_at) { return os_value; }
+  return os_memory[word];
+}
+fn store_u32(address: u32, value: u32) {
+  let word = os_word(address, 3u);
+  if (os_faulted) { return; }
+  if (os_at != os_MISS && os_at != word) {
+    atomicStore(&os_control.overflow, 1u);
+    os_faulted = true;
+    return;
+  }
+  os_at = word;
+  os_value = value;
+}`;
+  }
+  return `var<private> os_log: array<vec2u, ${logSize}>;
+var<private> os_logged: u32 = 0u;
+fn load_u32(address: u32) -> u32 {
+  let word = os_word(address, 1u);
+  if (word == os_MISS) { return 0u; }
+  for (var k = os_logged; k > 0u; k--) {
+    if (os_log[k - 1u].x == word) { return os_log[k - 1u].y; }
+  }
+  return os_memory[word];
+}
+fn store_u32(address: u32, value: u32) {
+  let word = os_word(address, 3u);
+  if (os_faulted) { return; }
+  if (os_logged == ${logSize}u) {
+    atomicStore(&os_control.overflow, 1u);
+    os_faulted = true;
+    return;
+  }
+  os_log[os_logged] = vec2u(word, value);
+  os_logged++;
+}`;
+}
+
+const LOADS = `fn load_i32(address: u32) -> i32 { return bitcast<i32>(load_u32(address)); }
+fn load_f32(address: u32) -> f32 { return bitcast<f32>(load_u32(address)); }
+fn store_i32(address: u32, value: i32) { store_u32(address, bitcast<u32>(value)); }
+fn store_f32(address: u32, value: f32) { store_u32(address, bitcast<u32>(value)); }`;
+
+/** Vectors word by word: one may straddle two pages that are far apart in memory. */
+const VECTORS = (["u", "i", "f"] as const)
+  .flatMap((letter) => [2, 3, 4].map((width) => vectorFunctions(letter, width)))
+  .join("\n");
+
+function vectorFunctions(letter: "u" | "i" | "f", width: number): string {
+  const scalar = letter === "f" ? "f32" : `${letter}32`;
+  const type = `vec${width}${letter}`;
+  const parts = Array.from({ length: width }, (_, k) => `load_${scalar}(address + ${4 * k}u)`);
+  const stores = Array.from(
+    { length: width },
+    (_, k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`,
+  );
+  return `fn load_${type}(address: u32) -> ${type} { return ${type}(${parts.join(", ")}); }
+fn store_${type}(address: u32, value: ${type}) { ${stores.join(" ")} }`;
+}
+
+const entry = (logSize: number): string => `
+@compute @workgroup_size(${WORKGROUP_SIZE})
+fn os_entry(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let slot = (group.y * groups.x + group.x) * ${WORKGROUP_SIZE}u + local;
+  var id = 0u;
+  if (slot < os_params.retry) { id = os_waiting[slot]; }
+  else if (slot < os_params.retry + os_params.fresh) {
+    id = os_params.first + (slot - os_params.retry);
+  } else { return; }
+  main(id);
+  if (os_faulted) { os_again[atomicAdd(&os_control.pending, 1u)] = id; return; }
+  ${commitOf(logSize)}
+}`;
+
+function commitOf(logSize: number): string {
+  if (logSize === 0) return "";
+  if (logSize === 1) return "if (os_at != os_MISS) { os_memory[os_at] = os_value; }";
+  return "for (var k = 0u; k < os_logged; k++) { os_memory[os_log[k].x] = os_log[k].y; }";
+}
