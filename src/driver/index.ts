@@ -33,6 +33,7 @@ export {
   FRAME_FREE,
   FRAME_PRIVATE,
   Gpu,
+  GpuError,
   KernelCache,
   KernelCompileError,
   type KernelSource,

@@ -1,3 +1,72 @@
-/** # machine (door to be completed) */
+/**
+ * # machine: the public face
+ *
+ * **Nouns.** *Machine*: one address space, the CPU's window on it, a device. *Space*: allocation,
+ * mappings, access brackets. *Kernel*: WGSL over the same pointers. *Schemas* (`struct`, `ptr`,
+ * `array`, `u32` …): how memory is laid out, in TypeScript and in WGSL. *World*: a memory system
+ * without a face, for tests and replays.
+ *
+ * **Invariants.** Whatever fails throws `HmmError` with an errno code, naming argument, value and
+ * rule, and leaves nothing half done. A call that has to wait is a promise; the others never wait.
+ *
+ * **Locks.** None is held between calls.
+ *
+ * **Example.**
+ * ```ts
+ * await using machine = await Machine.create();
+ * const { space } = machine;
+ * const numbers = space.array(u32, 1000);
+ * for (let i = 0; i < 1000; i++) numbers.set(i, i);
+ * const double = machine.kernel({
+ *   args: { at: ptr(u32) },
+ *   code: "fn main(i: u32) { let a = args.at + 4u * i; store_u32(a, 2u * load_u32(a)); }",
+ * });
+ * await double.run(1000, { at: numbers });
+ * await using result = await space.access(numbers, "read");
+ * result.u32[999];                                     // 1998
+ * ```
+ *
+ * **What it refuses.** Copy calls: there are none. Touching memory that is on the device outside
+ * of a bracket (EAGAIN): JavaScript cannot wait there in portable mode.
+ */
+export { Access, type AccessMode } from "./access.ts";
+export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type CheckOptions, checkWorld, type Shadow } from "./check.ts";
+export { type ErrorCode, HmmError } from "./error.ts";
+export { Heap, type HeapUsage } from "./heap.ts";
+export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";
+export {
+  type DevicePreference,
+  Machine,
+  type MachineOptions,
+  type MachineReport,
+} from "./machine.ts";
+export type { MemoryAccess } from "./memory-access.ts";
+export {
+  type ArraySchema,
+  array,
+  f32,
+  type Infer,
+  i32,
+  type Ptr,
+  type PtrSchema,
+  ptr,
+  type ScalarSchema,
+  type Schema,
+  type StructSchema,
+  u32,
+  type VectorSchema,
+  vec2f,
+  vec2i,
+  vec2u,
+  vec3f,
+  vec3i,
+  vec3u,
+  vec4f,
+  vec4i,
+  vec4u,
+} from "./schema.ts";
+export { type MemoryRange, type Rights, Space } from "./space.ts";
+export { type Struct, struct } from "./struct.ts";
+export { ArrayView, type Cursor, VectorView, type View, viewOf } from "./view.ts";
 export { buildWorld, type World, type WorldOptions } from "./world.ts";

@@ -8,6 +8,7 @@ import {
   AdapterError,
   type DeviceInfo,
   Gpu,
+  GpuError,
   KernelCache,
   launch,
   WebGpuDevice,
@@ -207,9 +208,14 @@ async function openGpu(
   try {
     return await Gpu.open({ prefer, frames: Math.floor(deviceMemory / PAGE_SIZE) });
   } catch (error) {
-    if (!(error instanceof AdapterError)) throw error;
-    const detail = error.message;
-    throw new HmmError({ code: "ENODEV", call: "create", detail, cause: error });
+    const detail = (error as Error).message;
+    if (error instanceof AdapterError) {
+      throw new HmmError({ code: "ENODEV", call: "create", detail, cause: error });
+    }
+    if (error instanceof GpuError) {
+      throw new HmmError({ code: "ENOMEM", call: "create", detail, cause: error });
+    }
+    throw error;
   }
 }
 

@@ -192,7 +192,7 @@ export class Space implements MemoryAccess {
    * nothing is mapped or the rights do not allow it.
    */
   async access(
-    range: MemoryRange | { readonly address: number; readonly byteLength: number },
+    range: MemoryRange | { readonly address: number; readonly bytes: number },
     mode: AccessMode,
   ): Promise<Access> {
     const { start, bytes } = rangeOf(range);
@@ -311,12 +311,12 @@ export class Space implements MemoryAccess {
 }
 
 function rangeOf(
-  range: MemoryRange | { readonly address: number; readonly byteLength: number },
+  range: MemoryRange | { readonly address: number; readonly bytes: number },
 ): MemoryRange {
   if (typeof range !== "object" || range === null) {
     throw invalid("access", `range must be { start, bytes } or a view, got ${String(range)}`);
   }
-  return "start" in range ? range : { start: range.address, bytes: range.byteLength };
+  return "start" in range ? range : { start: range.address, bytes: range.bytes };
 }
 
 function rightsOf(call: string, rights: Rights): number {

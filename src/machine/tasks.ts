@@ -3,7 +3,7 @@
  * its end on the spot.
  */
 import { EAGAIN, type Result } from "../base/index.ts";
-import { type Scheduler, type Sleeps, TaskState } from "../sync/index.ts";
+import { type Scheduler, type Sleeps, type Task, TaskState } from "../sync/index.ts";
 import { hmmError } from "./error.ts";
 
 export class Tasks {
@@ -20,9 +20,9 @@ export class Tasks {
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     return new Promise<T>((resolve, reject) => {
-      task.onSettled = (ended) => {
-        if (ended.state === TaskState.done) resolve(ended.result as T);
-        else if (ended.state === TaskState.failed) reject(ended.error);
+      task.onSettled = () => {
+        if (task.state === TaskState.done) resolve(task.result as T);
+        else if (task.state === TaskState.failed) reject(task.error);
         else reject(hmmError({ code: "EINTR", call: name, detail: "the machine was closed" }));
       };
     });
@@ -36,7 +36,7 @@ export class Tasks {
     this.#scheduler.run();
     if (task.state === TaskState.failed) throw task.error;
     if (task.state === TaskState.done) return task.result!;
-    this.#scheduler.kill(task);
+    this.#scheduler.kill(task as Task);
     return -EAGAIN;
   }
 

@@ -218,7 +218,7 @@ export class Scheduler {
       }
     }
     if (task.state === TaskState.failed) this.#failed ??= task;
-    task.onSettled?.(task);
+    task.onSettled?.();
   }
 
   /** True when a timer made somebody runnable, or may have. */

@@ -40,7 +40,7 @@ export class Task<T = unknown> {
   /** Above 0 while a callback that may not sleep runs. */
   atomicDepth = 0;
   /** Called once, when the task has ended. */
-  onSettled: ((task: Task<T>) => void) | undefined = undefined;
+  onSettled: (() => void) | undefined = undefined;
   // LockClass -> number of locks of that class held
   readonly held = new Int32Array(LOCK_ORDER.length);
 

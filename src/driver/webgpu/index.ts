@@ -30,7 +30,7 @@
  */
 export { AdapterError, describeAdapters } from "./adapter.ts";
 export { FRAME_COPY, FRAME_FREE, FRAME_PRIVATE } from "./frame-cache.ts";
-export { type DeviceInfo, Gpu } from "./gpu.ts";
+export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";
 export {
   KernelCache,
   type LaunchOutcome,

@@ -14,9 +14,9 @@ import {
 } from "../../base/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
-import { Admission } from "./admission.ts";
+import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
-import type { Compiled, LaunchList } from "./gpu.ts";
+import { type Compiled, GpuError, type LaunchList } from "./gpu.ts";
 import { FaultService } from "./service.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 import { KernelCompileError, type KernelSource } from "./wgsl.ts";
@@ -145,7 +145,7 @@ class LaunchRun {
     let failure: Failure | undefined;
     let list: LaunchList | undefined;
     try {
-      list = this.#device.gpu.newList(this.#request.args);
+      list = this.#device.gpu.newList(this.#request.args, Math.min(this.#request.count, BATCH_MAX));
       failure = yield* this.#runRounds(list);
     } catch (error) {
       failure = this.#failureOf(error);
@@ -199,7 +199,7 @@ class LaunchRun {
     const { scheduler } = this.#device.space.memory;
     return yield* awaitPromise(
       scheduler,
-      this.#device.gpu.compile({ ...source, logSize }),
+      this.#device.gpu.compile(source, logSize),
       "a kernel to compile",
     );
   }
@@ -228,7 +228,7 @@ class LaunchRun {
   /** One invocation alone needs more than there is. */
   *#tooLarge(list: LaunchList): Sleeps<Failure> {
     const { scheduler } = this.#device.space.memory;
-    const invocation = yield* awaitPromise(scheduler, list.firstPending(), "a readback");
+    const invocation = yield* awaitPromise(scheduler, this.#device.gpu.firstPending(list), "a readback");
     const bytes = (this.#device.pagemap.zone.count - 1) * PAGE_SIZE;
     const reason = `one invocation needs more than the ${bytes} bytes of device memory at once`;
     return { result: -ENOMEM, refusal: { reason, invocation } };
@@ -243,6 +243,8 @@ class LaunchRun {
     if (error instanceof KernelCompileError) {
       return { result: -EINVAL, refusal: { reason: error.message }, cause: error };
     }
+    // Anything else is a bug of ours: it must not look like a failing GPU.
+    if (!(error instanceof GpuError)) throw error;
     const { failure, lost } = this.#device;
     const reason = lost === undefined ? "the GPU failed" : `the GPU is lost: ${lost}`;
     const stranded = this.#device.frames.privateCount;

@@ -1,0 +1,3 @@
+/** placeholder until the commands land in this commit series */
+import { defineCommand } from "citty";
+export const root = defineCommand({ meta: { name: "onespace" }, subCommands: {} });

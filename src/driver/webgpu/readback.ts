@@ -1,0 +1,48 @@
+/** Buffers that the CPU can read, kept and used again: making one costs more than a page. */
+
+interface Mapped {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** Kept at most; the rest is destroyed after use. */
+const KEPT_MAX = 8;
+const BYTES_MIN = 16_384;
+
+export class ReadbackPool {
+  readonly #device: GPUDevice;
+  readonly #free: Mapped[] = [];
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /**
+   * Submits what `encode` records (it copies `bytes` bytes to the buffer that it is given) at
+   * once, waits, and shows the bytes to `take`, which must not keep them.
+   */
+  async read(
+    bytes: number,
+    encode: (encoder: GPUCommandEncoder, target: GPUBuffer, bytes: number) => void,
+    take: (mapped: Uint8Array) => void,
+  ): Promise<void> {
+    const target = this.#take(bytes);
+    const encoder = this.#device.createCommandEncoder();
+    encode(encoder, target.buffer, bytes);
+    this.#device.queue.submit([encoder.finish()]);
+    await target.buffer.mapAsync(GPUMapMode.READ, 0, bytes);
+    take(new Uint8Array(target.buffer.getMappedRange(0, bytes)));
+    target.buffer.unmap();
+    if (this.#free.length < KEPT_MAX) this.#free.push(target);
+    else target.buffer.destroy();
+  }
+
+  #take(bytes: number): Mapped {
+    const at = this.#free.findIndex((each) => each.bytes >= bytes && each.bytes <= 4 * bytes);
+    if (at >= 0) return this.#free.splice(at, 1)[0]!;
+    let size = BYTES_MIN;
+    while (size < bytes) size *= 2;
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    return { buffer: this.#device.createBuffer({ label: "readback", size, usage }), bytes: size };
+  }
+}
