@@ -49,7 +49,7 @@ export interface Round {
 }
 
 export interface RoundResult {
-  /** Pairs (address, flags), one for each page and kind of access. */
+  /** Pairs (address, flags), one for each page and kind of access (`FAULT_RECORD_…`). */
   readonly faults: Uint32Array;
   /** Of those that ran: how many did not finish. They are now the head of the list. */
   readonly unfinished: number;
@@ -87,7 +87,7 @@ export class Gpu {
     const { COPY_DST, COPY_SRC, STORAGE } = GPUBufferUsage;
     const usage = STORAGE | COPY_DST | COPY_SRC;
     this.#memory = device.createBuffer({ label: "frames", size: frames * PAGE_SIZE, usage });
-    this.#seen = device.createBuffer({ label: "seen", size: SPACE_PAGES / 4, usage });
+    this.#seen = device.createBuffer({ label: "seen", size: SPACE_PAGES / 2, usage });
     const controlBytes = 4 * CONTROL_WORDS + 8 * FAULT_RECORDS;
     this.#control = device.createBuffer({ label: "control", size: controlBytes, usage });
     this.#table = new DeviceTable(device);

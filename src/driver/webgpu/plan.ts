@@ -3,7 +3,6 @@
  * one Vma, and refused where the program has no right to be. Plain code, under mmapLock.
  */
 import {
-  addrOf,
   EFAULT,
   EINVAL,
   EPERM,
@@ -19,6 +18,8 @@ import { type AddressSpace, MMAP_MIN_ADDR, VM_READ, VM_WRITE, type Vma } from ".
 /** Bits of the second word of a fault record, as the shader writes them. */
 export const FAULT_RECORD_WRITE = 1 << 0;
 export const FAULT_RECORD_MISALIGNED = 1 << 1;
+/** Asked for by an invocation that had missed a page before: perhaps nonsense. */
+export const FAULT_RECORD_GUESS = 1 << 2;
 
 /** Pages [start, end) of one Vma that are served together. */
 export interface Window {
@@ -26,10 +27,11 @@ export interface Window {
   end: Vpn;
   /** Some page of it is written. */
   readonly write: boolean;
-  /** Pages that faulted, in order: these must be served, the others may. */
+  /** Pages that faulted for certain, in order: these must be served, the others may. */
   readonly wanted: Vpn[];
-  /** For each of `wanted`: whether it is written. */
+  /** For each of `wanted`: whether it is written, and the address that was. */
   readonly wantedWrite: boolean[];
+  readonly wantedAddress: VirtAddr[];
 }
 
 /** Why a launch cannot go on. */
@@ -46,44 +48,67 @@ const WINDOW_PAGES_MAX = 512;
 interface WantedPage {
   readonly page: Vpn;
   readonly address: VirtAddr;
+  /** Of what was asked for certain; -1 when the page is only a guess. */
   flags: number;
+  /** A guess says that it will be written too. */
+  mayBeWritten: boolean;
 }
 
-/**
- * `records` holds pairs (address, flags). `around` is a power of two: how many pages, aligned,
- * are served with one that faulted.
- */
+export interface PlanOptions {
+  /** A power of two: how many pages, aligned, are served with one that faulted. */
+  readonly around: number;
+  /** Whether guesses are worth serving. */
+  readonly guesses: boolean;
+}
+
+/** `records` holds pairs (address, flags). The caller holds mmapLock. */
 export function planWindows(
   space: AddressSpace,
   records: Uint32Array,
-  around: number,
+  options: PlanOptions,
 ): Window[] | Refusal {
   space.mmapLock.assertHeld();
   const windows: Window[] = [];
   let vma: Vma | undefined;
-  for (const { page, address, flags } of wantedPages(records)) {
+  for (const wanted of wantedPages(records)) {
+    const { page, address, flags } = wanted;
+    const isGuess = flags < 0;
+    if (isGuess && !options.guesses) continue;
     if (vma === undefined || address < vma.start || address >= vma.end) {
       vma = space.vmas.find(address);
     }
-    const refusal = refuse(vma, address, flags);
-    if (refusal !== undefined) return refusal;
-    addToWindows(windows, { page, write: (flags & FAULT_RECORD_WRITE) !== 0, vma: vma!, around });
+    const asked = isGuess ? (wanted.mayBeWritten ? FAULT_RECORD_WRITE : 0) : flags;
+    const refusal = refuse(vma, address, asked);
+    if (refusal !== undefined && !isGuess) return refusal;
+    if (refusal !== undefined || vma === undefined) continue;
+    const willWrite = wanted.mayBeWritten && vma.allows(VM_WRITE);
+    const write = (asked & FAULT_RECORD_WRITE) !== 0 || willWrite;
+    addToWindows(windows, { page, address, write, vma, around: options.around, isGuess });
   }
   return mergeNeighbours(windows);
 }
 
-/** Sorted by address; one row a page, a write wins over a read. */
+/** Sorted by address; one row a page, a write wins over a read, certainty over a guess. */
 function wantedPages(records: Uint32Array): WantedPage[] {
   const keys = new Float64Array(records.length >>> 1);
-  for (let i = 0; i < keys.length; i++) keys[i] = records[2 * i]! * 4 + (records[2 * i + 1]! & 3);
+  for (let i = 0; i < keys.length; i++) keys[i] = records[2 * i]! * 8 + (records[2 * i + 1]! & 7);
   keys.sort();
   const wanted: WantedPage[] = [];
   for (const key of keys) {
-    const address = virtAddr(Math.floor(key / 4));
+    const address = virtAddr(Math.floor(key / 8));
     const page = vpnOf(address);
+    const flags = key % 8;
+    const isGuess = (flags & FAULT_RECORD_GUESS) !== 0;
+    const mayBeWritten = isGuess && (flags & FAULT_RECORD_WRITE) !== 0;
     const last = wanted[wanted.length - 1];
-    if (last !== undefined && last.page === page) last.flags |= key % 4;
-    else wanted.push({ page, address, flags: key % 4 });
+    if (last?.page !== page) {
+      wanted.push({ page, address, flags: isGuess ? -1 : flags, mayBeWritten });
+      continue;
+    }
+    last.mayBeWritten ||= mayBeWritten;
+    if (isGuess) continue;
+    if (last.flags < 0) wanted[wanted.length - 1] = { ...last, address, flags };
+    else last.flags |= flags;
   }
   return wanted;
 }
@@ -103,23 +128,31 @@ function addToWindows(
   windows: Window[],
   wanted: {
     readonly page: Vpn;
+    readonly address: VirtAddr;
     readonly write: boolean;
     readonly vma: Vma;
     readonly around: number;
+    readonly isGuess: boolean;
   },
 ): void {
-  const { page, write, vma, around } = wanted;
+  const { page, address, write, vma, around, isGuess } = wanted;
   const first = Math.floor(page / around) * around;
   const start = vpn(Math.max(first, vpnOf(vma.start)));
   const last = windows[windows.length - 1];
   if (last !== undefined && last.start === start) {
-    last.wanted.push(page);
-    last.wantedWrite.push(write);
+    if (!isGuess) {
+      last.wanted.push(page);
+      last.wantedWrite.push(write);
+      last.wantedAddress.push(address);
+    }
     if (write && !last.write) windows[windows.length - 1] = { ...last, write };
     return;
   }
   const end = vpn(Math.min(first + around, vpnOf(vma.end)));
-  windows.push({ start, end, write, wanted: [page], wantedWrite: [write] });
+  const certain = isGuess
+    ? { wanted: [], wantedWrite: [], wantedAddress: [] }
+    : { wanted: [page], wantedWrite: [write], wantedAddress: [address] };
+  windows.push({ start, end, write, ...certain });
 }
 
 /** Windows that touch, of one kind, become one; a Vma's end keeps them apart by being an end. */
@@ -139,9 +172,7 @@ function mergeNeighbours(windows: Window[]): Window[] {
     last.end = window.end;
     last.wanted.push(...window.wanted);
     last.wantedWrite.push(...window.wantedWrite);
+    last.wantedAddress.push(...window.wantedAddress);
   }
   return merged;
 }
-
-/** The first address of a window, for whoever has to name it. */
-export const windowStart = (window: Window): VirtAddr => addrOf(window.start);

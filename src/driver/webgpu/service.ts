@@ -89,7 +89,8 @@ export class FaultService {
     let plan: Window[] | Refusal;
     {
       using _mmap = yield* space.mmapLock.acquireRead();
-      plan = planWindows(space, records, around);
+      // When memory is short only what is certain gets any of it.
+      plan = planWindows(space, records, { around, guesses: around > 1 });
     }
     if (!Array.isArray(plan)) return { kind: "refused", refusal: plan };
     const need = this.#framesFor(plan);
@@ -119,12 +120,12 @@ export class FaultService {
       for (let i = 0; i < window.wanted.length; i++) {
         const write = window.wantedWrite[i]!;
         if (!this.#isServed(window.wanted[i]!, write)) {
-          return { address: addrOf(window.wanted[i]!), write };
+          return { address: window.wantedAddress[i]!, write };
         }
       }
     }
     const first = windows[0]!;
-    return { address: addrOf(first.wanted[0]!), write: first.wantedWrite[0]! };
+    return { address: addrOf(first.start), write: first.write };
   }
 
   #isServed(page: Vpn, write: boolean): boolean {
