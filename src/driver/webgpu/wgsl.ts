@@ -55,7 +55,7 @@ export function wrapKernel(source: KernelSource, logSize: number): Shader {
   const head = [
     prelude(source.argsStruct, logSize),
     LOADS,
-    VECTORS,
+    vectors(logSize),
     source.accessors,
     entry(logSize),
   ].join("\n");
@@ -186,21 +186,31 @@ fn load_f32(address: u32) -> f32 { return bitcast<f32>(load_u32(address)); }
 fn store_i32(address: u32, value: i32) { store_u32(address, bitcast<u32>(value)); }
 fn store_f32(address: u32, value: f32) { store_u32(address, bitcast<u32>(value)); }`;
 
-/** Vectors word by word: one may straddle two pages that are far apart in memory. */
-const VECTORS = (["u", "i", "f"] as const)
-  .flatMap((letter) => [2, 3, 4].map((width) => vectorFunctions(letter, width)))
-  .join("\n");
+/**
+ * Vectors: one translation when all words lie in one page and the log is empty, else word by
+ * word (a vector may straddle two pages that are far apart in memory).
+ */
+const vectors = (logSize: number): string =>
+  (["u", "i", "f"] as const)
+    .flatMap((letter) => [2, 3, 4].map((width) => vectorFunctions(letter, width, logSize)))
+    .join("\n");
 
-function vectorFunctions(letter: "u" | "i" | "f", width: number): string {
+function vectorFunctions(letter: "u" | "i" | "f", width: number, logSize: number): string {
   const scalar = letter === "f" ? "f32" : `${letter}32`;
   const type = `vec${width}${letter}`;
-  const parts = Array.from({ length: width }, (_, k) => `load_${scalar}(address + ${4 * k}u)`);
-  const stores = Array.from(
-    { length: width },
-    (_, k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`,
-  );
-  return `fn load_${type}(address: u32) -> ${type} { return ${type}(${parts.join(", ")}); }
-fn store_${type}(address: u32, value: ${type}) { ${stores.join(" ")} }`;
+  const range = Array.from({ length: width }, (_, k) => k);
+  const slow = range.map((k) => `load_${scalar}(address + ${4 * k}u)`).join(", ");
+  const words = range.map((k) => `os_memory[word + ${k}u]`).join(", ");
+  const fast = letter === "u" ? `vec${width}u(${words})` : `bitcast<${type}>(vec${width}u(${words}))`;
+  const stores = range.map((k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`).join(" ");
+  const isLogged = ["false", "os_at != os_MISS", "os_logged != 0u"][Math.min(logSize, 2)];
+  return `fn load_${type}(address: u32) -> ${type} {
+  if ((address & 4095u) > ${4096 - 4 * width}u || ${isLogged}) { return ${type}(${slow}); }
+  let word = os_word(address, 1u);
+  if (word == os_MISS) { return ${type}(); }
+  return ${fast};
+}
+fn store_${type}(address: u32, value: ${type}) { ${stores} }`;
 }
 
 const entry = (logSize: number): string => `
