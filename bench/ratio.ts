@@ -48,7 +48,8 @@ export function printRow({ name, versus, ratios, note }: Row): void {
   const sorted = [...ratios].sort((a, b) => a - b);
   const low = sorted[0]!;
   const high = sorted[sorted.length - 1]!;
-  const shown = (value: number): string => (value < 0.1 ? value.toExponential(2) : value.toFixed(2));
+  const shown = (value: number): string =>
+    value < 0.1 ? value.toExponential(2) : value.toFixed(2);
   const range = ratios.length > 1 ? ` [${shown(low)}..${shown(high)}]` : "";
   console.log(`${name}: ${shown(median(ratios))}${range} of ${versus} (${note})`);
 }

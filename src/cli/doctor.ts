@@ -63,10 +63,7 @@ export async function examine(): Promise<DoctorReport> {
       backend: "scoped",
       why: "portable: needs no privileges; memory is touched within access brackets",
     },
-    device:
-      chosen === undefined
-        ? undefined
-        : { ...chosen.info, limits: limitsOf(chosen.adapter) },
+    device: chosen === undefined ? undefined : { ...chosen.info, limits: limitsOf(chosen.adapter) },
     checks: [
       nodeCheck(),
       { name: "webgpu package", ok: true, found: webgpu },
@@ -100,7 +97,9 @@ function userfaultfdCheck(): Check {
   } catch {
     parts.push("no vm.unprivileged_userfaultfd");
   }
-  parts.push(mayOpen("/dev/userfaultfd") ? "/dev/userfaultfd usable" : "/dev/userfaultfd not usable");
+  parts.push(
+    mayOpen("/dev/userfaultfd") ? "/dev/userfaultfd usable" : "/dev/userfaultfd not usable",
+  );
   return { name, ok: true, found: `${parts.join(", ")} (no backend of this version needs it)` };
 }
 

@@ -17,7 +17,7 @@ async function main(): Promise<number> {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     console.error(`${pc.red("onespace:")} ${message}`);
-    if (process.env["ONESPACE_DEBUG"] !== undefined) console.error(error);
+    if (process.env.ONESPACE_DEBUG !== undefined) console.error(error);
     return isUsage(error) ? 2 : 1;
   }
 }

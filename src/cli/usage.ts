@@ -21,7 +21,7 @@ export function refuseUnknown(
       .join(", ");
     throw new UsageError(`unknown option --${name} (known: ${options})`);
   }
-  const words = args["_"] as readonly string[];
+  const words = args._ as readonly string[];
   const positionals = known.filter((each) => definitions[each]!.type === "positional").length;
   if (words.length > positionals) {
     throw new UsageError(`unexpected argument "${words[positionals]}"`);

@@ -8,7 +8,6 @@ import {
   MIGRATE_PFN_MIGRATE,
   type Migration,
   migrateFinalize,
-  migrateFrame,
   migratePages,
   migrateSetup,
 } from "./migrate.ts";
@@ -45,7 +44,6 @@ export function* runMigration(migration: Migration, driver: MigrationDriver): Sl
 
 function callOff(migration: Migration): void {
   const { src } = migration;
-  for (let slot = 0; slot < src.length; slot++) {
-    if (migrateFrame(src[slot]!) !== 0) src[slot] = src[slot]! & ~MIGRATE_PFN_MIGRATE;
-  }
+  for (let slot = 0; slot < src.length; slot++) src[slot] = src[slot]! & ~MIGRATE_PFN_MIGRATE;
+  migration.count = 0;
 }

@@ -16,7 +16,7 @@ import {
   vpnOf,
 } from "../base/index.ts";
 import { type AddressSpace, mmputAsync } from "../mm/index.ts";
-import { type Invalidation, IntervalNotifier, type NotifierOps } from "../notifier/index.ts";
+import { IntervalNotifier, type Invalidation, type NotifierOps } from "../notifier/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, type HmmRange } from "./hmm-range.ts";
 import { hmmRangeFault } from "./range-fault.ts";

@@ -28,11 +28,11 @@ import {
   isPresent,
   LEAF_PAGES,
   LEAF_VALID,
-  type Pte,
   PTE_NONE,
   PTE_PROTNONE,
   PTE_VALID,
   PTE_WRITE,
+  type Pte,
   ptePfn,
   VM_READ,
   VM_WRITE,
@@ -167,12 +167,7 @@ function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: 
   return true;
 }
 
-function walkLeaf(
-  space: AddressSpace,
-  range: HmmRange,
-  walk: RangeWalk,
-  part: LeafPart,
-): Result {
+function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): Result {
   const first = vpnOf(range.start);
   for (let page = walk.next as number; page < part.end; page++) {
     const index = page - first;

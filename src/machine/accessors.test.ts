@@ -50,6 +50,9 @@ describe("accessorsOf", () => {
     expect(() => accessorsOf([Node, other])).toThrow(/two different structs are called Leaf/);
     const short = struct("A", { b_c: u32 });
     const long = struct("A_b", { c: u32 });
-    expect(() => accessorsOf([short, long])).toThrow(/A.b_c and A_b.c would both be .* A_b_c/);
+    expect(() => accessorsOf([short, long])).toThrow(/A.b_c and A_b.c would both be A_b_c/);
+    const sizes = struct("SIZE_OF", { Leaf: u32 });
+    expect(() => accessorsOf([Leaf, sizes])).toThrow(/would both be SIZE_OF_Leaf/);
+    expect(() => accessorsOf([struct("load", { u32 })])).toThrow(/load.u32 would be load_u32/);
   });
 });

@@ -14,6 +14,7 @@ export function accessorsOf(schemas: Iterable<Schema>): string {
   const owners = new Map<string, string>();
   const lines: string[] = [];
   for (const struct of structs.values()) {
+    claim(`SIZE_OF_${struct.name}`, struct.name, owners);
     lines.push(`const SIZE_OF_${struct.name} = ${struct.size}u;`);
     for (const [field, member] of Object.entries(struct.fields)) {
       claim(`${struct.name}_${field}`, `${struct.name}.${field}`, owners);
@@ -42,9 +43,12 @@ function collect(schema: Schema, structs: Map<string, StructSchema>): void {
 
 /** `a_b` of struct `A` and `b` of struct `A_a` would be one function. */
 function claim(name: string, owner: string, owners: Map<string, string>): void {
+  if (/^(load|store)_/.test(name)) {
+    throw invalid("kernel", `${owner} would be ${name}: load_ and store_ are for the helpers`);
+  }
   const other = owners.get(name);
   if (other !== undefined) {
-    throw invalid("kernel", `${other} and ${owner} would both be the function ${name}`);
+    throw invalid("kernel", `${other} and ${owner} would both be ${name}`);
   }
   owners.set(name, owner);
 }

@@ -23,14 +23,21 @@ import {
 } from "../mm/index.ts";
 import { FIRST_ZONE_PFN, PG_DUPLICATED, PG_LOCKED, ZERO_PFN } from "../phys/index.ts";
 
-/** A device's table of one space, or a CPU's. */
+/** A device's table of one space. */
 export interface Shadow {
   readonly space: AddressSpace;
   readonly table: PageTable;
 }
 
+/** What a CPU can reach without a walk. Vpn -> page table entry. */
+export interface CpuShadow {
+  readonly space: AddressSpace;
+  readonly shadow: ReadonlyMap<Vpn, number>;
+}
+
 export interface CheckOptions {
   readonly shadows: Iterable<Shadow>;
+  readonly cpus?: Iterable<CpuShadow>;
   /** References that somebody holds besides mappings and pins: Pfn -> how many. */
   readonly held?: ReadonlyMap<Pfn, number>;
   /** Everything has been given back: nothing may be left. */
@@ -45,6 +52,7 @@ export function checkWorld(memory: Memory, options: CheckOptions): void {
   let zeroMappings = 0;
   for (const space of memory.spaces) zeroMappings += checkSpace(space, mapped, options);
   for (const shadow of options.shadows) checkShadow(shadow, options);
+  for (const cpu of options.cpus ?? []) checkCpu(cpu);
   checkFrames(memory, mapped, options);
   const zeroRefs = memory.pages.refs[ZERO_PFN]!;
   const zeroHeld = memory.pages.pins[ZERO_PFN]!;
@@ -116,6 +124,17 @@ function checkShadow(shadow: Shadow, options: CheckOptions): void {
     assert(isReachable, () => `${where()}: the page table has nothing there`);
     if (entry & PTE_WRITE) assert((fact & PTE_WRITE) !== 0, () => `${where()} may write too much`);
   });
+}
+
+/** The CPU reaches nothing that the page table does not give it; it never lags behind. */
+function checkCpu(cpu: CpuShadow): void {
+  for (const [page, entry] of cpu.shadow) {
+    const fact = cpu.space.pageTable.get(page);
+    const where = () => `CPU entry of ${formatAddress(addrOf(page))}`;
+    assert(ptePfn(asPte(entry)) === ptePfn(fact), () => `${where()} names another frame`);
+    const rights = entry & (PTE_VALID | PTE_WRITE);
+    assert((fact & rights) === rights, () => `${where()} allows too much`);
+  }
 }
 
 /** Every frame in exactly one state; references, mappings and charges recounted. */

@@ -20,12 +20,37 @@ import {
 } from "../base/index.ts";
 import { hmmError, invalid } from "./error.ts";
 import { PageRuns } from "./page-runs.ts";
-import { CLASS_BYTES, classOf, classPages, classSlots, SMALL_MAX } from "./size-classes.ts";
 
 const NONE = -1;
 /** Words of free bits a slab: the smallest class has 512 slots a page. */
 const SLAB_WORDS = 16;
 const ALIGN_DEFAULT = 8;
+
+/** Blocks up to here come from slabs. */
+const SMALL_MAX = 2048;
+
+/**
+ * Slot sizes: eights up to 64, then four steps a power of two, so that less than a fifth of a
+ * slot is not asked for.
+ * Slots lie at multiples of their size from a page boundary, so they are aligned to every power
+ * of two that divides it.
+ */
+const CLASS_BYTES: readonly number[] = [
+  8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768,
+  896, 1024, 1280, 1536, 1792, 2048,
+];
+assert(CLASS_BYTES.at(-1) === SMALL_MAX, "the last class is the greatest small block");
+
+/** Blocks above this share four pages, so that little is left over at the end. */
+const ONE_PAGE_MAX = 256;
+
+const classPages = (bytes: number): number => (bytes <= ONE_PAGE_MAX ? 1 : 4);
+const classSlots = (bytes: number): number => Math.floor((classPages(bytes) * PAGE_SIZE) / bytes);
+
+// (bytes + 7) / 8 -> class
+const CLASS_OF = Uint8Array.from({ length: SMALL_MAX / 8 + 1 }, (_, eighths) =>
+  CLASS_BYTES.findIndex((bytes) => bytes >= eighths * 8),
+);
 
 export interface HeapOptions {
   /** The pages of the heap: `[start, end)`, page aligned. */
@@ -317,6 +342,14 @@ export class Heap {
       detail: `no room for ${bytes} bytes: ${room}`,
     });
   }
+}
+
+/** The smallest class that holds `bytes` (at most SMALL_MAX) at multiples of `align`. */
+function classOf(bytes: number, align: number): number {
+  let index = CLASS_OF[(bytes + 7) >>> 3]!;
+  // Ends: 2048 is a multiple of every alignment that is asked for here.
+  while ((CLASS_BYTES[index]! & (align - 1)) !== 0) index++;
+  return index;
 }
 
 function noBlock(call: string, address: number, begin: number | undefined) {

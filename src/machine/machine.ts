@@ -19,10 +19,9 @@ import type { Sleeps } from "../sync/index.ts";
 import type { ArgsSchema } from "./args.ts";
 import { checkMachine } from "./check-machine.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
-import { EventLoopHost } from "./host.ts";
 import { Kernel, type KernelHost, type KernelOptions } from "./kernel.ts";
 import { Space } from "./space.ts";
-import { Tasks } from "./tasks.ts";
+import { EventLoopHost, Tasks } from "./tasks.ts";
 import { buildWorld, type World } from "./world.ts";
 
 /** Where the heap of `malloc` lies: 3 GiB less the last 64 KiB. */

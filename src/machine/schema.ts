@@ -50,11 +50,10 @@ export interface StructSchema<
 export type Schema = ScalarSchema | VectorSchema | PtrSchema | ArraySchema | StructSchema;
 export type FieldSchemas = Readonly<Record<string, Schema>>;
 /**
- * `any`, not `Schema`: asked for less, TypeScript would need the type of `Node` to check
- * `ptr(() => Node)` inside the definition of `Node`, and give up.
+ * `void` takes any result: asked for a `Schema`, TypeScript would need the type of `Node` to
+ * check `ptr(() => Node)` inside the definition of `Node`, and give up.
  */
-// biome-ignore lint/suspicious/noExplicitAny: see above
-export type PtrTarget = Schema | (() => any);
+export type PtrTarget = Schema | (() => void);
 export type TargetOf<To> = To extends () => infer Later ? Later : To;
 
 declare const target: unique symbol;
@@ -138,7 +137,7 @@ export function array<Element extends Schema>(
 
 /** What a pointer points to, now that everything is defined. */
 export function targetOf(pointer: PtrSchema): Schema {
-  const to = typeof pointer.to === "function" ? pointer.to() : pointer.to;
+  const to: unknown = typeof pointer.to === "function" ? pointer.to() : pointer.to;
   if (!isSchema(to)) throw invalid("ptr", `target must be a schema, got ${String(to)}`);
   return to;
 }

@@ -75,6 +75,18 @@ describe("a cursor", () => {
     expectTypeOf(node.left).toEqualTypeOf<Ptr<typeof Node>>();
   });
 
+  it("may have any name that WGSL takes, also one that means something in JavaScript", () => {
+    for (const name of ["class", "fields", "badAddress", "Object"]) {
+      const Strange = struct(name, { in: u32, inner: Inner });
+      const strange = Strange.at(memoryOf(), 64);
+      strange.in = 5;
+      strange.inner.a = 6;
+      expect([strange.in, strange.inner.a]).toEqual([5, 6]);
+      expect(strange.constructor.name).toBe(name);
+      expect(() => Strange.at(memoryOf(), 2)).toThrow(`address of ${name} must be`);
+    }
+  });
+
   it("says what it will touch, each time", () => {
     const memory = memoryOf();
     const node = Node.at(memory, 0x1000);

@@ -2,12 +2,24 @@
  * `struct("Node", { key: u32, left: ptr(() => Node) })`: named fields laid out as WGSL lays
  * them out. The schema makes cursors by itself: `Node.at(memory, address)`.
  */
-import { CURSOR_NAMES, type CursorClass, cursorClass } from "./cursor.ts";
 import { invalid } from "./error.ts";
 import { structLayout } from "./layout.ts";
-import type { MemoryAccess } from "./memory-access.ts";
-import { type FieldSchemas, isSchema, type Ptr, type StructSchema } from "./schema.ts";
-import type { Cursor } from "./view.ts";
+import { badAddress, type MemoryAccess } from "./memory-access.ts";
+import {
+  type FieldSchemas,
+  isSchema,
+  type Ptr,
+  type Schema,
+  type StructSchema,
+  wordName,
+} from "./schema.ts";
+import { loadValue, storeValue } from "./value.ts";
+import { type Cursor, viewOf } from "./view.ts";
+
+/** Names of a cursor that a field cannot have. */
+const CURSOR_NAMES: readonly string[] = ["address", "assign", "toObject", "constructor"];
+
+type CursorClass = new (memory: MemoryAccess, address: number) => object;
 
 export interface Struct<Name extends string, Fields extends FieldSchemas>
   extends StructSchema<Name, Fields> {
@@ -54,4 +66,88 @@ export function checkName(what: string, name: string): void {
   if (/^[A-Za-z][A-Za-z0-9_]*$/.test(name) && !name.startsWith("os_")) return;
   const rule = "a letter, then letters, digits or _, and not start with os_";
   throw invalid("struct", `${what} must be ${rule}, got ${JSON.stringify(name)}`);
+}
+
+/**
+ * The class behind `Node.at(memory, address)`, generated from the schema.
+ * Written as text, because the same accessor function used by several struct types would see
+ * objects of several shapes and be several times slower; a class of its own sees one.
+ * Only names that `struct` has checked and numbers get into the text.
+ *
+ * ```text
+ *   get key()  { const at = this.#address + 4; this.#memory.need(at >>> 0, 4, false);
+ *                return this.#u32[at >>> 2]; }
+ *   get min()  { const view = this.#view1 ??= viewOf(fields.min, …); view.address = …; … }
+ * ```
+ */
+function cursorClass(schema: StructSchema): CursorClass {
+  const members = Object.entries(schema.fields).map(([field, member], index) =>
+    memberText({ field, member, index, offset: schema.offsets[field]! }),
+  );
+  const tools = { badAddress, viewOf, loadValue, storeValue };
+  const make = new Function("schema", "tools", classText(schema, members.join("")));
+  return make(schema, tools) as CursorClass;
+}
+
+function classText(schema: StructSchema, members: string): string {
+  const views = Object.values(schema.fields).map((_, index) => `  #view${index};\n`);
+  return `"use strict";
+const { badAddress, viewOf, loadValue, storeValue } = tools;
+const { fields } = schema;
+const LIMIT = ${2 ** 32 - schema.size};
+// Named from outside: a name in here could hide one of ours.
+return { ["${schema.name}"]: class {
+  #memory; #u32; #i32; #f32; #address = 0;
+${views.join("")}
+  constructor(memory, address) {
+    this.#memory = memory;
+    this.#u32 = memory.u32;
+    this.#i32 = memory.i32;
+    this.#f32 = memory.f32;
+    this.address = address;
+  }
+  get address() { return this.#address >>> 0; }
+  set address(to) {
+    if (to >>> 0 !== to || to > LIMIT || (to & ${schema.align - 1}) !== 0) {
+      throw badAddress("${schema.name}", schema, to);
+    }
+    this.#address = to | 0;
+  }
+  assign(values) {
+    const place = { memory: this.#memory, address: this.address, name: "${schema.name}" };
+    storeValue(schema, place, values);
+  }
+  toObject() { return loadValue(schema, this.#memory, this.address); }
+${members}} }["${schema.name}"];`;
+}
+
+interface Member {
+  readonly field: string;
+  readonly member: Schema;
+  readonly index: number;
+  readonly offset: number;
+}
+
+function memberText({ field, member, index, offset }: Member): string {
+  if (member.kind === "scalar" || member.kind === "ptr") {
+    const words = `this.#${wordName(member)}`;
+    return `  get ${field}() {
+    const at = this.#address + ${offset};
+    this.#memory.need(at >>> 0, 4, false);
+    return ${words}[at >>> 2];
+  }
+  set ${field}(value) {
+    const at = this.#address + ${offset};
+    this.#memory.need(at >>> 0, 4, true);
+    ${words}[at >>> 2] = value;
+  }
+`;
+  }
+  return `  get ${field}() {
+    const at = (this.#address + ${offset}) >>> 0;
+    const view = this.#view${index} ??= viewOf(fields.${field}, this.#memory, at);
+    view.address = at;
+    return view;
+  }
+`;
 }

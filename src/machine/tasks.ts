@@ -1,9 +1,10 @@
 /**
  * From calls to tasks: the public face starts tasks and gives promises, or runs a short one to
- * its end on the spot.
+ * its end on the spot. And the event loop as the scheduler wants it, the only place of the
+ * library that touches timers.
  */
 import { EAGAIN, type Result } from "../base/index.ts";
-import { type Scheduler, type Sleeps, type Task, TaskState } from "../sync/index.ts";
+import { type Host, type Scheduler, type Sleeps, type Task, TaskState } from "../sync/index.ts";
 import { hmmError } from "./error.ts";
 
 export class Tasks {
@@ -48,5 +49,29 @@ export class Tasks {
   #check(name: string): void {
     if (this.#closed === undefined) return;
     throw hmmError({ code: "ENODEV", call: name, detail: this.#closed });
+  }
+}
+
+/** A clock, "soon", and one alarm. */
+export class EventLoopHost implements Host {
+  #alarm: ReturnType<typeof setTimeout> | undefined;
+
+  now(): number {
+    return performance.now();
+  }
+
+  soon(run: () => void): void {
+    queueMicrotask(run);
+  }
+
+  at(deadlineMs: number, run: () => void): void {
+    if (this.#alarm !== undefined) clearTimeout(this.#alarm);
+    this.#alarm = setTimeout(run, Math.max(0, deadlineMs - this.now()));
+  }
+
+  /** Forgets the alarm, so that it keeps no process alive. */
+  stop(): void {
+    if (this.#alarm !== undefined) clearTimeout(this.#alarm);
+    this.#alarm = undefined;
   }
 }

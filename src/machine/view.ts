@@ -1,5 +1,5 @@
 /**
- * Memory as JavaScript sees it: `VectorView`, `ArrayView`, and (generated, `cursor.ts`) cursors
+ * Memory as JavaScript sees it: `VectorView`, `ArrayView`, and (generated, `struct.ts`) cursors
  * over structs. A view holds an address and no bytes; it can be moved by setting `address`, and
  * each access says to the memory what it will touch. Stores convert as typed arrays do
  * (`-1` in a u32 is 2^32 - 1).

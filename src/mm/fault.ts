@@ -65,11 +65,7 @@ export interface Fault {
  * A CPU access at `address` failed: finds the Vma and makes the access possible. -EFAULT when
  * the program has no such right (SIGSEGV), `FAULT_SIGBUS`, -ENOMEM. Linux: do_user_addr_fault().
  */
-export function* cpuFault(
-  space: AddressSpace,
-  address: VirtAddr,
-  flags: number,
-): Sleeps<Result> {
+export function* cpuFault(space: AddressSpace, address: VirtAddr, flags: number): Sleeps<Result> {
   using _mmap = yield* space.mmapLock.acquireRead();
   const vma = space.vmas.find(address);
   if (vma === undefined || !permits(vma, flags)) return -EFAULT;
@@ -173,15 +169,18 @@ function* faultWriteProtected(space: AddressSpace, page: Vpn, pte: Pte): Sleeps<
   }
   const frame = space.allocFrame(page);
   if (frame === 0) return -ENOMEM;
-  if (old === ZERO_PFN) clearFrame(space, frame);
-  else space.memory.bytes.copy(old, frame);
-  const event = clearEvent(page);
-  yield* space.notifiers.start(event);
-  // Somebody else may have been faster while the callbacks ran.
-  if (space.pageTable.get(page) === pte) replaceByCopy(space, page, frame);
-  space.notifiers.end(event);
-  space.memory.pages.put(frame);
-  return 0;
+  try {
+    if (old === ZERO_PFN) clearFrame(space, frame);
+    else space.memory.bytes.copy(old, frame);
+    const event = clearEvent(page);
+    yield* space.notifiers.start(event);
+    // Somebody else may have been faster while the callbacks ran.
+    if (space.pageTable.get(page) === pte) replaceByCopy(space, page, frame);
+    space.notifiers.end(event);
+    return 0;
+  } finally {
+    space.memory.pages.put(frame);
+  }
 }
 
 function replaceByCopy(space: AddressSpace, page: Vpn, frame: Pfn): void {

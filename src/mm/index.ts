@@ -56,9 +56,9 @@ export { Memory, type MemoryOptions } from "./memory.ts";
 export {
   LEAF_DEVICE,
   LEAF_PAGES,
-  LEAF_VALID,
   LEAF_SHIFT,
   LEAF_USED,
+  LEAF_VALID,
   LEAF_WRITABLE,
   PageTable,
 } from "./page-table.ts";

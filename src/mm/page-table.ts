@@ -3,14 +3,7 @@
  * that a walk can skip or copy it whole. Readers read the arrays; `Cursor` is the only writer.
  */
 import { assert, SPACE_PAGES, type Vpn } from "../base/index.ts";
-import {
-  asPte,
-  isDevicePrivate,
-  isWritable,
-  PTE_NONE,
-  PTE_VALID,
-  type Pte,
-} from "./pte.ts";
+import { asPte, isDevicePrivate, isWritable, PTE_NONE, PTE_VALID, type Pte } from "./pte.ts";
 
 export const LEAF_SHIFT = 9;
 export const LEAF_PAGES = 1 << LEAF_SHIFT;

@@ -1,14 +1,15 @@
 /** mprotect: other rights for what is mapped. Linux: mm/mprotect.c. */
 import {
   type AddrRange,
+  assert,
   EINVAL,
   ENOMEM,
   isPageAligned,
   isPageRange,
   type Result,
   type VirtAddr,
-  virtAddr,
   type Vpn,
+  virtAddr,
   vpn,
   vpnOf,
 } from "../base/index.ts";
@@ -59,17 +60,30 @@ export function* mprotect(
 
 /** [start, end) lies within one Vma; it gets one of its own if its rights change. */
 function* protectPart(space: AddressSpace, part: AddrRange, access: number): Sleeps<void> {
-  const vma = space.vmas.find(part.start)!;
-  if ((vma.flags & VM_ACCESS) === access) return;
+  const old = space.vmas.find(part.start)!.flags & VM_ACCESS;
+  if (old === access) return;
+  const vma = changeAccess(space, part, access);
+  const event = new Invalidation({ ...part, event: MMU_NOTIFY_PROTECTION_VMA });
+  let isStarted = false;
+  try {
+    const started = yield* space.notifiers.start(event);
+    assert(started === 0, "a blockable invalidation cannot be refused");
+    isStarted = true;
+  } finally {
+    // Killed while a device was told: no entry has changed, so the intent goes back.
+    if (!isStarted) changeAccess(space, part, old);
+  }
+  changeEntries(space, vma, vpnOf(part.start), vpnOf(part.end));
+  space.notifiers.end(event);
+}
+
+/** [start, end), within one Vma, gets the rights `access`. Gives the Vma that covers it now. */
+function changeAccess(space: AddressSpace, part: AddrRange, access: number): Vma {
   space.vmas.split(part.start);
   space.vmas.split(part.end);
   const changed = space.vmas.find(part.start)!;
   changed.flags = (changed.flags & ~VM_ACCESS) | access;
-  const merged = space.vmas.merge(changed);
-  const event = new Invalidation({ ...part, event: MMU_NOTIFY_PROTECTION_VMA });
-  yield* space.notifiers.start(event);
-  changeEntries(space, merged, vpnOf(part.start), vpnOf(part.end));
-  space.notifiers.end(event);
+  return space.vmas.merge(changed);
 }
 
 /** Every entry gets the rights of `vma`, but no write right that a copy or a device forbids. */

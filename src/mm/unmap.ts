@@ -32,10 +32,18 @@ export function* munmap(space: AddressSpace, start: VirtAddr, bytes: number): Sl
 /** Takes [start, end) out of the space. The caller holds mmapLock for writing. */
 export function* unmapRange(space: AddressSpace, range: AddrRange): Sleeps<void> {
   space.mmapLock.assertHeldWrite();
-  if (space.vmas.detach(range.start, range.end).length === 0) return;
+  const gone = space.vmas.detach(range.start, range.end);
+  if (gone.length === 0) return;
   const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
-  const started = yield* space.notifiers.start(event);
-  assert(started === 0, "a blockable invalidation cannot be refused");
+  let isStarted = false;
+  try {
+    const started = yield* space.notifiers.start(event);
+    assert(started === 0, "a blockable invalidation cannot be refused");
+    isStarted = true;
+  } finally {
+    // Killed while a device was told: nothing has been unmapped, so the intent comes back.
+    if (!isStarted) space.vmas.attach(gone);
+  }
   const cursor = space.cursor.begin();
   cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
   cursor.flush();

@@ -82,6 +82,12 @@ export class VmaSet {
     return gone;
   }
 
+  /** Takes back what `detach` gave: as if it had never been. */
+  attach(vmas: readonly Vma[]): void {
+    for (const vma of vmas) this.insert(vma);
+    for (const vma of vmas) if (this.#vmas.includes(vma)) this.merge(vma);
+  }
+
   /** Joins `vma` with neighbours that touch it and are of one kind. */
   merge(vma: Vma): Vma {
     let at = this.#vmas.indexOf(vma);

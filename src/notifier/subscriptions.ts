@@ -171,13 +171,16 @@ export class NotifierSubscriptions {
     this.#list = [...this.#list, ops];
   }
 
-  /** Ends a subscription and waits for callbacks that run. -ENOENT when there is none. */
+  /**
+   * Ends a subscription and waits for callbacks that run. -ENOENT when there is none (any more):
+   * then a `release` that runs is over, too.
+   */
   *unregister(ops: NotifierOps): Sleeps<Result> {
-    if (!this.#list.includes(ops)) return -ENOENT;
     assertMayWait(this.#scheduler.current, "srcu");
+    const isListed = this.#list.includes(ops);
     this.#list = this.#list.filter((each) => each !== ops);
     yield* this.#srcu.synchronize();
-    return 0;
+    return isListed ? 0 : -ENOENT;
   }
 
   /** The space goes away: everybody forgets everything, once. Linux: mmu_notifier_release(). */
@@ -192,10 +195,23 @@ export class NotifierSubscriptions {
     const result = yield* this.start(all);
     assert(result === 0, "a blockable invalidation cannot be refused");
     this.end(all);
+    yield* this.#releaseAll();
+    yield* this.#srcu.synchronize();
+  }
+
+  /** As a reader: whoever unregisters meanwhile waits for its callback. */
+  *#releaseAll(): Sleeps<void> {
+    const task = this.#scheduler.current;
     const list = this.#list;
     this.#list = [];
-    for (const ops of list) if (ops.release !== undefined) yield* ops.release();
-    yield* this.#srcu.synchronize();
+    const epoch = this.#srcu.readLock();
+    noteAcquired(task, "srcu");
+    try {
+      for (const ops of list) if (ops.release !== undefined) yield* ops.release();
+    } finally {
+      noteReleased(task, "srcu");
+      this.#srcu.readUnlock(epoch);
+    }
   }
 
   get isReleased(): boolean {
@@ -226,20 +242,29 @@ export class NotifierSubscriptions {
       assert(done || !invalidation.blockable, "a callback refused an event that may sleep");
       if (!done) return -EAGAIN;
     }
+    return yield* this.#callList(invalidation);
+  }
+
+  *#callList(invalidation: Invalidation): Sleeps<Result> {
     const list = this.#list;
-    for (let i = 0; i < list.length; i++) {
-      const callback = list[i]!.invalidateRangeStart?.(invalidation);
-      if (callback === undefined) continue;
-      const result = invalidation.blockable ? yield* callback : this.#scheduler.runAtomic(callback);
-      assert(result === 0 || !invalidation.blockable, "a callback refused an event that may sleep");
-      if (result !== 0) {
-        // Those that have started are told that it is over; the one that refused is not.
-        for (let j = 0; j < i; j++) list[j]!.invalidateRangeEnd?.(invalidation);
-        return -EAGAIN;
+    let started = 0;
+    try {
+      for (; started < list.length; started++) {
+        const callback = list[started]!.invalidateRangeStart?.(invalidation);
+        if (callback === undefined) continue;
+        const { blockable } = invalidation;
+        const result = blockable ? yield* callback : this.#scheduler.runAtomic(callback);
+        assert(result === 0 || !blockable, "a callback refused an event that may sleep");
+        if (result !== 0) return -EAGAIN;
+      }
+      invalidation.listeners = list;
+      return 0;
+    } finally {
+      // Refused or killed: those that have started are told that it is over, nobody else is.
+      if (started < list.length) {
+        for (let i = 0; i < started; i++) list[i]!.invalidateRangeEnd?.(invalidation);
       }
     }
-    invalidation.listeners = list;
-    return 0;
   }
 
   #close(invalidation: Invalidation): void {

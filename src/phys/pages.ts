@@ -7,7 +7,13 @@
  * a migration, a pin) has one each.
  */
 import { assert, type Pfn, pfn as pfnOf, type Result } from "../base/index.ts";
-import { type Scheduler, type Sleeps, WaitQueue, noteAcquired, noteReleased } from "../sync/index.ts";
+import {
+  noteAcquired,
+  noteReleased,
+  type Scheduler,
+  type Sleeps,
+  WaitQueue,
+} from "../sync/index.ts";
 import type { MemoryGroup } from "./accounting.ts";
 import type { Zone } from "./zone.ts";
 

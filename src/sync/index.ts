@@ -28,7 +28,13 @@
  * **What it refuses.** Threads: engine state belongs to one thread; other threads talk to it by
  * messages and shared words.
  */
-export { LOCK_ORDER, type LockClass, assertMayWait, noteAcquired, noteReleased } from "./lock-order.ts";
+export {
+  assertMayWait,
+  LOCK_ORDER,
+  type LockClass,
+  noteAcquired,
+  noteReleased,
+} from "./lock-order.ts";
 export { Mutex } from "./mutex.ts";
 export { RefCount } from "./ref-count.ts";
 export { type AcquireOptions, type LockGuard, RwSemaphore } from "./rw-semaphore.ts";

@@ -43,7 +43,8 @@ export class Scheduler {
   #nextId = 1;
   #running = false;
   #kicked = false;
-  #failed: Task | undefined;
+  // in the order in which they failed; judged when the scheduler comes to rest
+  readonly #failed: Task[] = [];
 
   constructor(options: { strategy?: Strategy; host?: Host; tracer?: Tracer } = {}) {
     this.strategy = options.strategy ?? new NativeStrategy();
@@ -86,11 +87,8 @@ export class Scheduler {
     } finally {
       this.#running = false;
     }
-    const failed = this.#failed;
-    if (failed !== undefined && !failed.observed) {
-      this.#failed = undefined;
-      throw failed.error;
-    }
+    const unobserved = this.#failed.splice(0).find((task) => !task.observed);
+    if (unobserved !== undefined) throw unobserved.error;
   }
 
   /** Runs until `task` has ended and gives its result; for code without outside waits. */
@@ -217,7 +215,7 @@ export class Scheduler {
         task.state = TaskState.failed;
       }
     }
-    if (task.state === TaskState.failed) this.#failed ??= task;
+    if (task.state === TaskState.failed) this.#failed.push(task);
     task.onSettled?.();
   }
 

@@ -22,9 +22,7 @@ describe("family A: one process, anonymous memory, two devices", () => {
 
   it("notices an answer that differs", () => {
     const trace = traces[0]!;
-    const ops = trace.ops.map((op, index) =>
-      index === 3 ? { ...op, res: { r: "EIO" } } : op,
-    );
+    const ops = trace.ops.map((op, index) => (index === 3 ? { ...op, res: { r: "EIO" } } : op));
     const result = replayTrace({ ...trace, ops });
     expect(result.mismatches.map((each) => each.line)).toEqual([ops[3]!.line]);
   });
@@ -44,4 +42,3 @@ describe("trace files", () => {
     }
   });
 });
-

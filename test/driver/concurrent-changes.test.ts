@@ -149,7 +149,10 @@ describe("a range changes while a launch uses it", () => {
       const byCpu = async (): Promise<void> => {
         for (let i = 0; i < cpuBumps; i++) {
           const page = (i * 101) % PAGES;
-          await using memory = await space.access({ start: ring + page * PAGE, bytes: 16 }, "write");
+          await using memory = await space.access(
+            { start: ring + page * PAGE, bytes: 16 },
+            "write",
+          );
           memory.u32[1] = memory.u32[1]! + 1000;
         }
       };

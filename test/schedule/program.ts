@@ -9,14 +9,11 @@ import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
 import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
-  isPresent,
   MapMode,
   mmap,
   mmput,
   mprotect,
   munmap,
-  PTE_VALID,
-  PTE_WRITE,
   VM_READ,
   VM_WRITE,
 } from "../../src/mm/index.ts";
@@ -85,7 +82,7 @@ class Program {
       assert(task.state === TaskState.done, () => `never ends: ${scheduler.describeWaits()}`);
     }
     scheduler.afterStep = undefined;
-    checkWorld(memory, { shadows: [this.#mirror] });
+    checkWorld(memory, { shadows: [this.#mirror], cpus: this.#cpus });
     scheduler.runTask("exit", this.#exit());
     checkWorld(memory, { shadows: [], isOver: true });
     return { world: this.#world, steps: this.#steps };
@@ -178,15 +175,8 @@ class Program {
   /** Shadow within fact within intent, after every step. */
   #checkStep(): void {
     this.#steps++;
-    checkWorld(this.#world.memory, { shadows: [this.#mirror], isQuiet: false });
-    for (const cpu of this.#cpus) {
-      for (const [page, entry] of cpu.shadow) {
-        const fact = this.#space.pageTable.get(page);
-        assert(isPresent(fact) && entry >>> 8 === fact >>> 8, () => `CPU keeps page ${page}`);
-        const need = entry & (PTE_VALID | PTE_WRITE);
-        assert((fact & need) === need, () => `the CPU may do too much at page ${page}`);
-      }
-    }
+    const shadows = [this.#mirror];
+    checkWorld(this.#world.memory, { shadows, cpus: this.#cpus, isQuiet: false });
   }
 }
 
@@ -194,4 +184,3 @@ const addressOf = (page: number) => virtAddr(BASE + page * PAGE_SIZE);
 
 const wordOf = (bytes: Uint8Array): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-

@@ -32,7 +32,8 @@ export function runConformance(options: ConformanceOptions): ConformanceReport {
   );
   if (chosen.length === 0) {
     const families = [...new Set(all.map((trace) => trace.header.family))].sort().join(", ");
-    const wanted = options.families === undefined ? "" : ` of family ${options.families.join(", ")}`;
+    const wanted =
+      options.families === undefined ? "" : ` of family ${options.families.join(", ")}`;
     throw new Error(`no traces${wanted} in ${options.traces} (found: ${families || "none"})`);
   }
   const firstMismatches: Mismatch[] = [];

@@ -51,7 +51,7 @@ export function readTrace(path: string): Trace {
     const line = lines[index]!;
     if (line.trim() === "") continue;
     const parsed = parseLine(name, line, index + 1);
-    if (typeof parsed["op"] !== "string" || !Array.isArray(parsed["args"])) {
+    if (typeof parsed.op !== "string" || !Array.isArray(parsed.args)) {
       throw new Error(`${name}:${index + 1}: an operation needs "op" and "args"`);
     }
     ops.push({ ...(parsed as unknown as TraceOp), line: index + 1 });

@@ -3,14 +3,15 @@
  * children by address, and each is a `malloc` of its own.
  *
  * ```
- *  node, 64 bytes                                  triangle, 48 bytes
- *  +--------------------------+-------------+      +-----------------+----------------+
- *  |  0 left box minimum  xyz | 12 left ref |      |  0 corner 0 xyz | 12 its vertex  |
- *  | 16 left box maximum  xyz | 28 count    |      | 16 corner 1 xyz | 28 its vertex  |
- *  | 32 right box minimum xyz | 44 right ref|      | 32 corner 2 xyz | 44 its vertex  |
- *  | 48 right box maximum xyz | 60 count    |      +-----------------+----------------+
- *  +--------------------------+-------------+
- *  count 0: ref is the address of a node; else of the first of `count` triangles in a row
+ *  node, 64 bytes                            triangle, 48 bytes
+ *  +--------------------------+----------+   +-----------------+----------------+
+ *  |  0 left box minimum  xyz | 12 left  |   |  0 corner 0 xyz | 12 its vertex  |
+ *  | 16 left box maximum  xyz | 28   0   |   | 16 corner 1 xyz | 28 its vertex  |
+ *  | 32 right box minimum xyz | 44 right |   | 32 corner 2 xyz | 44 its vertex  |
+ *  | 48 right box maximum xyz | 60   0   |   +-----------------+----------------+
+ *  +--------------------------+----------+
+ *  left, right: the address of a node, or of triangles in a row with their count (1 to 15) in
+ *  the low four bits, which are free because every address is a multiple of 16
  * ```
  */
 import type { Mesh } from "./ply.ts";
@@ -134,7 +135,11 @@ class Builder {
     if (bestAxis < 0) return (from + to) >>> 1;
     const low = centers[bestAxis]!;
     const scale = (BINS * 0.9999) / (centers[3 + bestAxis]! - low);
-    return this.#partition(from, to, (triangle) => this.#binOf(triangle, bestAxis, low, scale) <= bestBin);
+    return this.#partition(
+      from,
+      to,
+      (triangle) => this.#binOf(triangle, bestAxis, low, scale) <= bestBin,
+    );
   }
 
   #centerRange(from: number, to: number): Float32Array {
@@ -238,8 +243,8 @@ class Builder {
       f32[at + axis] = part.box[axis]!;
       f32[at + 4 + axis] = part.box[3 + axis]!;
     }
-    u32[at + 3] = part.ref;
-    u32[at + 7] = part.count;
+    u32[at + 3] = part.ref + part.count;
+    u32[at + 7] = 0;
   }
 
   #malloc(bytes: number): number {

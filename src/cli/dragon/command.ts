@@ -126,11 +126,25 @@ function print(report: DragonReport & { readonly milliseconds: Times }): void {
     ["cpu", `${report.cpu} (${report.cpuWhy})`],
     ["device", `${device.kind}: ${device.adapter} (${device.why})`],
     ["picture", `${report.out}, ${report.width} x ${report.height}`],
-    ["structure", `${report.triangles} triangles, ${report.nodes} nodes, ${mebi(report.structureBytes)}`],
-    ["GPU page faults", `${report.faults} in ${report.rounds} rounds, ${report.evictions} evictions`],
-    ["to the device", `${report.pagesToDevice} pages, ${mebi(report.bytesToDevice)} (${share} % of the structure)`],
+    [
+      "structure",
+      `${report.triangles} triangles, ${report.nodes} nodes, ${mebi(report.structureBytes)}`,
+    ],
+    [
+      "GPU page faults",
+      `${report.faults} in ${report.rounds} rounds, ${report.evictions} evictions`,
+    ],
+    [
+      "to the device",
+      `${report.pagesToDevice} pages, ${mebi(report.bytesToDevice)} (${share} % of the structure)`,
+    ],
     ["to the host", `${report.pagesToHost} pages, ${mebi(report.bytesToHost)}`],
-    ["time", Object.entries(milliseconds).map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`).join(", ")],
+    [
+      "time",
+      Object.entries(milliseconds)
+        .map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`)
+        .join(", "),
+    ],
   ];
   for (const [name, text] of rows) console.log(`${pc.bold(name.padEnd(16))} ${text}`);
 }

@@ -48,8 +48,9 @@ export async function renderMesh(
     structs: [Camera],
     code: TRACER,
   });
+  // Tiles of 8 x 8 pixels, the last ones perhaps not full.
   const launch = await tracer.run(
-    size * size,
+    Math.ceil(size / 8) ** 2 * 64,
     { camera, root: bvh.root, normals, image, size },
     {
       onProgress: ({ done, count, rounds, faults }) => {
@@ -129,4 +130,3 @@ const cross = (a: Vec3, b: Vec3): Vec3 => [
   a[2] * b[0] - a[0] * b[2],
   a[0] * b[1] - a[1] * b[0],
 ];
-

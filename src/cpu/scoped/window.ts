@@ -15,11 +15,7 @@ export interface WasmMemory {
 }
 
 interface WasmApi {
-  readonly Memory: new (type: {
-    initial: number;
-    maximum: number;
-    shared: boolean;
-  }) => WasmMemory;
+  readonly Memory: new (type: { initial: number; maximum: number; shared: boolean }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (
     module: object,
@@ -67,8 +63,8 @@ export function createWindow(): Window {
   });
   const module = new api.Module(BULK_MODULE);
   const { exports } = new api.Instance(module, { e: { m: memory } });
-  const fill = exports["f"] as (offset: number, bytes: number) => void;
-  const copy = exports["c"] as (to: number, from: number, bytes: number) => void;
+  const fill = exports.f as (offset: number, bytes: number) => void;
+  const copy = exports.c as (to: number, from: number, bytes: number) => void;
   const { buffer } = memory;
   return {
     memory,

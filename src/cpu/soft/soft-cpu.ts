@@ -26,12 +26,12 @@ import { PG_DIRTY } from "../../phys/index.ts";
 import { type Sleeps, YIELD } from "../../sync/index.ts";
 
 export class SoftCpu implements CpuMmu {
-  readonly #space: AddressSpace;
+  readonly space: AddressSpace;
   // Vpn -> page table entry as it was when the access walked, or 0
   readonly #tlb = new Map<Vpn, number>();
 
   constructor(space: AddressSpace) {
-    this.#space = space;
+    this.space = space;
     space.mmus.push(this);
   }
 
@@ -39,7 +39,7 @@ export class SoftCpu implements CpuMmu {
   *load(address: VirtAddr): Sleeps<{ readonly value: number } | Result> {
     const result = yield* this.#reach(address, false);
     if (result < 0) return result;
-    const { bytes } = this.#space.memory;
+    const { bytes } = this.space.memory;
     return { value: bytes.loadWord(this.#frameAt(address), wordOf(address)) };
   }
 
@@ -47,7 +47,7 @@ export class SoftCpu implements CpuMmu {
   *store(address: VirtAddr, value: number): Sleeps<Result> {
     const result = yield* this.#reach(address, true);
     if (result < 0) return result;
-    const { bytes, pages } = this.#space.memory;
+    const { bytes, pages } = this.space.memory;
     const frame = this.#frameAt(address);
     pages.setFlag(frame, PG_DIRTY);
     bytes.storeWord(frame, wordOf(address), value);
@@ -71,7 +71,7 @@ export class SoftCpu implements CpuMmu {
 
   /** Detaches from the space. */
   dispose(): void {
-    this.#space.mmus.splice(this.#space.mmus.indexOf(this), 1);
+    this.space.mmus.splice(this.space.mmus.indexOf(this), 1);
     this.#tlb.clear();
   }
 
@@ -80,14 +80,14 @@ export class SoftCpu implements CpuMmu {
     assert(address % 4 === 0 && address < SPACE_PAGES * PAGE_SIZE, "a word is 4-byte aligned");
     const page = vpnOf(address);
     const need = PTE_VALID | (write ? PTE_WRITE : 0);
-    if (this.#space.memory.scheduler.explores) yield YIELD;
+    if (this.space.memory.scheduler.explores) yield YIELD;
     while (((this.#tlb.get(page) ?? 0) & need) !== need) {
-      const pte = this.#space.pageTable.get(page);
+      const pte = this.space.pageTable.get(page);
       if ((pte & need) === need) {
         this.#tlb.set(page, pte);
         break;
       }
-      const result = yield* cpuFault(this.#space, virtAddr(address), write ? FAULT_WRITE : 0);
+      const result = yield* cpuFault(this.space, virtAddr(address), write ? FAULT_WRITE : 0);
       if (result < 0) return result;
     }
     return 0;

@@ -12,7 +12,6 @@ import {
   EINVAL,
   ENOENT,
   PAGE_SIZE,
-  type Pfn,
   type Result,
   SPACE_BYTES,
   type VirtAddr,
@@ -21,19 +20,6 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
-import {
-  DevicePagemap,
-  isMigrating,
-  MIGRATE_PFN_WRITE,
-  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-  MIGRATE_VMA_SELECT_SYSTEM,
-  type Migration,
-  type MigrationDriver,
-  migrateFrame,
-  migratePfn,
-  newMigration,
-  runMigration,
-} from "../../devmem/index.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_REQ_FAULT,
@@ -46,23 +32,20 @@ import {
 import {
   type AddressSpace,
   asPte,
-  type Fault,
-  type Memory,
-  makePte,
-  PageTable,
-  PTE_NONE,
+  mmputAsync,
+  type PageTable,
   PTE_VALID,
   PTE_WRITE,
   ptePfn,
-  VM_READ,
-  VM_WRITE,
 } from "../../mm/index.ts";
-import { IntervalNotifier, type Invalidation, MMU_NOTIFY_MIGRATE } from "../../notifier/index.ts";
+import { IntervalNotifier } from "../../notifier/index.ts";
 import { PG_DIRTY, ZERO_PFN } from "../../phys/index.ts";
-import { Mutex, type Sleeps } from "../../sync/index.ts";
+import type { Mutex, Sleeps } from "../../sync/index.ts";
+import { chunks, rangeOf } from "./chunks.ts";
+import type { DmirrorDevice } from "./dmirror-device.ts";
+import { DmirrorMigrations } from "./dmirror-migrate.ts";
+import { DmirrorTable } from "./dmirror-table.ts";
 
-/** Pages that one step of an operation takes at a time. */
-const CHUNK_PAGES = 64;
 /** How often a device fault starts over before it says -EBUSY. */
 const COLLISIONS_MAX = 1000;
 
@@ -84,76 +67,33 @@ export interface DmirrorResult {
   readonly faults: number;
 }
 
-/** The device: its memory, shared by all spaces that it mirrors. */
-export class DmirrorDevice {
-  readonly memory: Memory;
-  readonly pagemap: DevicePagemap;
-  /** Device frame index * PAGE_SIZE -> bytes. */
-  readonly bytes: Uint8Array;
-  // Pfn -> the mirror whose page it is
-  readonly #mirrors = new Map<Pfn, Dmirror>();
-
-  constructor(memory: Memory, options: { readonly name: string; readonly frames: number }) {
-    this.memory = memory;
-    this.bytes = new Uint8Array(options.frames * PAGE_SIZE);
-    this.pagemap = new DevicePagemap(memory, {
-      name: options.name,
-      owner: this,
-      frames: options.frames,
-      migrateToRam: (fault) => this.#migrateToRam(fault),
-      pageFree: (frame) => this.#mirrors.delete(frame),
-    });
-  }
-
-  bytesOf(frame: Pfn): Uint8Array {
-    const at = this.pagemap.indexOf(frame) * PAGE_SIZE;
-    return this.bytes.subarray(at, at + PAGE_SIZE);
-  }
-
-  /** A frame for `mirror`, locked, or 0. */
-  alloc(mirror: Dmirror): Pfn | 0 {
-    const frame = this.pagemap.allocLocked();
-    if (frame !== 0) this.#mirrors.set(frame, mirror);
-    return frame;
-  }
-
-  /** Linux: dmirror_devmem_fault(). Moves just the page that was touched. */
-  *#migrateToRam(fault: Fault): Sleeps<Result> {
-    const mirror = this.#mirrors.get(fault.frame);
-    assert(mirror !== undefined, "a private page has a mirror that brought it here");
-    const { space, vma, page, frame } = fault;
-    const migration = newMigration({
-      space,
-      vma,
-      start: page,
-      end: vpn(page + 1),
-      select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-      owner: this,
-      faultFrame: frame,
-    });
-    const moved = yield* runMigration(migration, mirror.toRam);
-    return moved < 0 ? moved : 0;
-  }
-}
-
 /** One space as one device sees it. */
 export class Dmirror {
   readonly device: DmirrorDevice;
   readonly space: AddressSpace;
-  /** The lock that `invalidate` takes; guards `table`. */
-  readonly lock: Mutex;
-  /** The device's shadow. */
-  readonly table = new PageTable();
+  readonly #table: DmirrorTable;
+  readonly #migrations: DmirrorMigrations;
   readonly #notifier: IntervalNotifier;
 
   private constructor(device: DmirrorDevice, space: AddressSpace) {
     this.device = device;
     this.space = space;
-    this.lock = new Mutex(space.memory.scheduler, "driver", "the device's update lock");
+    this.#table = new DmirrorTable(space.memory.scheduler, device);
+    this.#migrations = new DmirrorMigrations(device, space, this.#table);
     this.#notifier = new IntervalNotifier(
       { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
-      { invalidate: (invalidation) => this.#invalidate(invalidation) },
+      { invalidate: (invalidation) => this.#table.invalidate(invalidation) },
     );
+  }
+
+  /** The device's shadow. */
+  get table(): PageTable {
+    return this.#table.entries;
+  }
+
+  /** The lock that an invalidation takes; guards `table`. */
+  get lock(): Mutex {
+    return this.#table.lock;
   }
 
   /** Opens the device for `space`; -EINVAL when the space is going away. */
@@ -165,8 +105,7 @@ export class Dmirror {
 
   /** Closes it: no callback runs afterwards, and the mirror's private pages are home. */
   *close(): Sleeps<void> {
-    const all = { start: virtAddr(0x1_0000), end: virtAddr(SPACE_BYTES) };
-    if (this.space.users.count > 0) yield* this.#bringHome(all);
+    if (this.space.users.count > 0) yield* this.#migrations.bringHome();
     yield* this.space.notifiers.remove(this.#notifier);
   }
 
@@ -176,7 +115,7 @@ export class Dmirror {
     count: number,
     take: (page: Vpn, bytes: Uint8Array) => void,
   ): Sleeps<DmirrorResult> {
-    return yield* this.#access(start, count, (page, bytes) => take(page, bytes), false);
+    return yield* this.#access(start, count, take, false);
   }
 
   /** The device writes `count` whole pages; `fill` supplies each page's bytes. */
@@ -201,7 +140,7 @@ export class Dmirror {
         pages += vpnOf(chunk.end) - vpnOf(chunk.start);
       }
     } finally {
-      this.space.users.put();
+      mmputAsync(this.space);
     }
     return { result: 0, pages, faults: 0 };
   }
@@ -217,7 +156,7 @@ export class Dmirror {
   ): Sleeps<DmirrorResult> {
     const range = rangeOf(start, count);
     if (range === undefined) return failed(-EINVAL);
-    const result = yield* this.#migrate(range, MIGRATE_VMA_SELECT_SYSTEM, this.toDevice);
+    const result = yield* this.#migrations.toDevice(range);
     if (result < 0) return failed(result);
     using _update = yield* this.lock.acquire();
     const pages = this.#copyOut(vpnOf(range.start), vpnOf(range.end), take, false);
@@ -228,22 +167,9 @@ export class Dmirror {
   *migrateToRam(start: VirtAddr, count: number): Sleeps<DmirrorResult> {
     const range = rangeOf(start, count);
     if (range === undefined) return failed(-EINVAL);
-    const select = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
-    const result = yield* this.#migrate(range, select, this.toRam);
+    const result = yield* this.#migrations.toRam(range);
     return result < 0 ? failed(result) : { result: 0, pages: result, faults: 0 };
   }
-
-  /** The driver's part of a migration to the device. */
-  readonly toDevice: MigrationDriver = {
-    copy: (migration) => this.#copyToDevice(migration),
-    commit: (migration) => this.#mapMigrated(migration),
-  };
-
-  /** The driver's part of a migration to RAM: nothing is left to map. */
-  readonly toRam: MigrationDriver = {
-    copy: (migration) => this.#copyToRam(migration),
-    *commit() {},
-  };
 
   *#access(
     start: VirtAddr,
@@ -303,7 +229,7 @@ export class Dmirror {
       }
       return 0;
     } finally {
-      this.space.users.put();
+      mmputAsync(this.space);
     }
   }
 
@@ -335,7 +261,7 @@ export class Dmirror {
     for (let index = 0; index < vpnOf(range.end) - first; index++) {
       const word = range.pfns[index]!;
       assert((word & HMM_PFN_VALID) !== 0, "a requested page is valid after success");
-      this.table.set(vpn(first + index), asPte(word));
+      this.#table.set(vpn(first + index), asPte(word));
     }
   }
 
@@ -384,136 +310,6 @@ export class Dmirror {
       devPrivateOwner: this.device,
     };
   }
-
-  /**
-   * Forgets [start, end] of the event, the page at `end` included, as Linux's device does: one
-   * more than needed costs a fault and no truth. Its own migrations drop what they move.
-   */
-  *#invalidate(invalidation: Invalidation): Sleeps<boolean> {
-    if (invalidation.event === MMU_NOTIFY_MIGRATE && invalidation.owner === this.device) {
-      return true;
-    }
-    const update = invalidation.blockable ? yield* this.lock.acquire() : this.lock.tryAcquire();
-    if (update === undefined) return false;
-    using _held = update;
-    const last = Math.min(vpnOf(invalidation.end) + 1, SPACE_BYTES / PAGE_SIZE);
-    this.#drop(vpnOf(invalidation.start), vpn(last));
-    return true;
-  }
-
-  #drop(start: Vpn, end: Vpn): void {
-    this.lock.assertHeld();
-    let page = this.table.nextUsed(start, end);
-    while (page < end) {
-      this.table.set(page, PTE_NONE);
-      page = this.table.nextUsed(vpn(page + 1), end);
-    }
-  }
-
-  /** Chunk by chunk, each within one readable Vma. Pages moved, or the first error. */
-  *#migrate(range: AddrRange, select: number, driver: MigrationDriver): Sleeps<Result> {
-    if (!this.space.users.getUnlessZero()) return -EINVAL;
-    let moved = 0;
-    try {
-      using _mmap = yield* this.space.mmapLock.acquireRead();
-      for (let at = range.start; at < range.end; ) {
-        const vma = this.space.vmas.find(at);
-        if (vma === undefined || !vma.allows(VM_READ)) return -EINVAL;
-        const stop = Math.min(at + CHUNK_PAGES * PAGE_SIZE, vma.end, range.end);
-        const migration = newMigration({
-          space: this.space,
-          vma,
-          start: vpnOf(at),
-          end: vpnOf(virtAddr(stop)),
-          select,
-          owner: this.device,
-        });
-        const result = yield* runMigration(migration, driver);
-        if (result < 0) return result;
-        moved += result;
-        at = virtAddr(stop);
-      }
-      return moved;
-    } finally {
-      this.space.users.put();
-    }
-  }
-
-  *#copyToDevice(migration: Migration): Sleeps<Result> {
-    using _update = yield* this.lock.acquire();
-    const { bytes } = this.space.memory;
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const word = migration.src[slot]!;
-      if (!isMigrating(word)) continue;
-      const page = vpn(migration.start + slot);
-      this.#drop(page, vpn(page + 1));
-      const to = this.device.alloc(this);
-      if (to === 0) continue;
-      const from = migrateFrame(word);
-      if (from === 0) this.device.bytesOf(to).fill(0);
-      else bytes.read(from, this.device.bytesOf(to), 0);
-      const mayWrite = from === 0 ? migration.vma.allows(VM_WRITE) : word & MIGRATE_PFN_WRITE;
-      migration.dst[slot] = migratePfn(to) | (mayWrite ? MIGRATE_PFN_WRITE : 0);
-    }
-    return 0;
-  }
-
-  *#mapMigrated(migration: Migration): Sleeps<void> {
-    using _update = yield* this.lock.acquire();
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const to = migrateFrame(migration.dst[slot]!);
-      if (!isMigrating(migration.src[slot]!) || to === 0) continue;
-      const write = migration.dst[slot]! & MIGRATE_PFN_WRITE ? PTE_WRITE : 0;
-      this.table.set(vpn(migration.start + slot), makePte(to, PTE_VALID | write));
-    }
-  }
-
-  *#copyToRam(migration: Migration): Sleeps<Result> {
-    using _update = yield* this.lock.acquire();
-    const { pages, bytes } = this.space.memory;
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const word = migration.src[slot]!;
-      const from = migrateFrame(word);
-      if (from === 0 || !isMigrating(word)) continue;
-      const page = vpn(migration.start + slot);
-      const to = this.space.takeFrame(page);
-      if (to === 0) continue;
-      assert(pages.tryLock(to), "a fresh frame is unlocked");
-      this.#drop(page, vpn(page + 1));
-      bytes.write(to, this.device.bytesOf(from), 0);
-      migration.dst[slot] = migratePfn(to) | (word & MIGRATE_PFN_WRITE);
-    }
-    return 0;
-  }
-
-  /** Every private page of this device in `range` comes back to RAM, Vma by Vma. */
-  *#bringHome(range: AddrRange): Sleeps<void> {
-    const parts: AddrRange[] = [];
-    {
-      using _mmap = yield* this.space.mmapLock.acquireRead();
-      for (const vma of this.space.vmas.overlapping(range.start, range.end)) {
-        parts.push({ start: vma.start, end: vma.end });
-      }
-    }
-    for (const part of parts) {
-      yield* this.#migrate(part, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, this.toRam);
-    }
-  }
-}
-
-function* chunks(range: AddrRange): Generator<AddrRange, void, void> {
-  for (let at = range.start; at < range.end; ) {
-    const end = virtAddr(Math.min(at + CHUNK_PAGES * PAGE_SIZE, range.end));
-    yield { start: at, end };
-    at = end;
-  }
-}
-
-/** [start, start + count pages), or undefined when that is nothing or leaves the space. */
-function rangeOf(start: VirtAddr, count: number): AddrRange | undefined {
-  const end = start + count * PAGE_SIZE;
-  if (start % PAGE_SIZE !== 0 || count <= 0 || end > SPACE_BYTES) return undefined;
-  return { start, end: virtAddr(end) };
 }
 
 const failed = (result: Result): DmirrorResult => ({ result, pages: 0, faults: 0 });

@@ -26,6 +26,6 @@ export {
   DMIRROR_PROT_WRITE,
   DMIRROR_PROT_ZERO,
   Dmirror,
-  DmirrorDevice,
   type DmirrorResult,
 } from "./dmirror.ts";
+export { DmirrorDevice } from "./dmirror-device.ts";

@@ -1,10 +1,12 @@
 /**
  * Which WebGPU adapter: a real GPU if there is one, else software. Says why, and when there is
- * none at all, what was tried and what would help.
+ * none at all, what was tried and what would help. Two instances at most, made once: one sees
+ * the system's drivers, the other the software one only.
  */
-import { existsSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { constants, tmpdir } from "node:os";
+import { isMainThread } from "node:worker_threads";
 import { findSoftwareVulkan, type SoftwareVulkan } from "./software-vulkan.ts";
 
 export type AdapterPreference = "auto" | "hardware" | "software";
@@ -36,7 +38,7 @@ export class AdapterError extends Error {
 
   constructor(attempts: readonly AdapterAttempt[]) {
     const tried = attempts.map(({ kind, reason }) => `${kind}: ${reason}`).join("; ");
-    super(`no WebGPU adapter (${tried}); onespace doctor explains`);
+    super(`no WebGPU adapter (${tried}); onespace doctor says what would help`);
     this.attempts = attempts;
   }
 }
@@ -49,6 +51,11 @@ type Instance = { requestAdapter(options?: GPURequestAdapterOptions): Promise<GP
  */
 const pinned: unknown[] = [];
 
+/** What the Vulkan loader takes its drivers from. */
+const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] as const;
+
+let softwareTurn: Promise<unknown> = Promise.resolve();
+
 export function pin<T>(object: T): T {
   pinned.push(object);
   return object;
@@ -57,18 +64,20 @@ export function pin<T>(object: T): T {
 /** The best adapter of the preferred kind. Throws `AdapterError`. */
 export async function openAdapter(prefer: AdapterPreference): Promise<OpenedAdapter> {
   const attempts: AdapterAttempt[] = [];
-  if (prefer !== "software") {
-    const hardware = await tryHardware(attempts);
-    if (hardware !== undefined) return hardware;
+  let systemSoftware: GPUAdapter | undefined;
+  if (prefer !== "software" || isDriverNamed()) {
+    const system = await tryHardware(prefer === "software" ? [] : attempts);
+    if (system.hardware !== undefined && prefer !== "software") return system.hardware;
+    systemSoftware = system.systemSoftware;
   }
   if (prefer !== "hardware") {
-    const software = await trySoftware(attempts, prefer);
+    const software = await trySoftware(attempts, prefer, systemSoftware);
     if (software !== undefined) return software;
   }
   throw new AdapterError(attempts);
 }
 
-/** Tries every kind and says how it went; the first that was found is what "auto" takes. */
+/** Tries every kind and says how it went; `chosen` is what "auto" takes. */
 export async function describeAdapters(): Promise<{
   readonly attempts: readonly AdapterAttempt[];
   readonly chosen: OpenedAdapter | undefined;
@@ -76,11 +85,13 @@ export async function describeAdapters(): Promise<{
   readonly softwarePackage: string;
 }> {
   const attempts: AdapterAttempt[] = [];
-  const hardware = await tryHardware(attempts);
-  const software = await trySoftware(attempts, hardware === undefined ? "auto" : "software");
+  const { hardware, systemSoftware } = await tryHardware(attempts);
+  const prefer = hardware === undefined ? "auto" : "software";
+  const software = await trySoftware(attempts, prefer, systemSoftware);
   let softwarePackage: string;
   try {
-    softwarePackage = findSoftwareVulkan().package;
+    const vulkan = findSoftwareVulkan();
+    softwarePackage = `${vulkan.package} (${vulkan.icd})`;
   } catch (error) {
     softwarePackage = (error as Error).message;
   }
@@ -93,71 +104,112 @@ function webgpuVersion(): string {
   return String((require("webgpu/package.json") as { version: unknown }).version);
 }
 
-async function tryHardware(attempts: AdapterAttempt[]): Promise<OpenedAdapter | undefined> {
-  if (!mayHaveHardware()) {
-    const reason = "no Vulkan loader is installed and no GPU device node exists";
-    attempts.push({ kind: "hardware", found: undefined, reason });
-    return undefined;
-  }
-  const instance = await newInstance([]);
-  const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
-  if (adapter === null) {
-    attempts.push({ kind: "hardware", found: undefined, reason: "the system offers no adapter" });
-    return undefined;
-  }
-  if (isSoftware(adapter)) {
-    const reason = `the system's best is software (${adapter.info.description})`;
-    attempts.push({ kind: "hardware", found: undefined, reason });
-    return undefined;
-  }
-  attempts.push({ kind: "hardware", found: adapter.info.description, reason: "found" });
-  return opened(adapter, "hardware", "it is a real GPU");
+interface Found {
+  readonly adapter: GPUAdapter | undefined;
+  readonly reason: string;
 }
 
-/** Loading Vulkan where there is neither loader nor device only prints warnings. */
-function mayHaveHardware(): boolean {
-  if (process.platform !== "linux") return true;
-  const places = ["/dev/dri", "/dev/nvidia0", "/dev/dxg", "/dev/kfd"];
-  const isNamed = process.env["VK_ICD_FILENAMES"] ?? process.env["VK_DRIVER_FILES"];
-  return isNamed !== undefined || places.some((place) => existsSync(place));
+/** A real GPU; and if the system offers software instead, that. */
+async function tryHardware(attempts: AdapterAttempt[]): Promise<{
+  readonly hardware: OpenedAdapter | undefined;
+  readonly systemSoftware: GPUAdapter | undefined;
+}> {
+  const { adapter, reason } = await systemAdapter();
+  const isHardware = adapter !== undefined && !isSoftware(adapter.info);
+  attempts.push({
+    kind: "hardware",
+    found: isHardware ? nameOf(adapter.info) : undefined,
+    reason,
+  });
+  return isHardware
+    ? { hardware: opened(adapter, "hardware", "it is a real GPU"), systemSoftware: undefined }
+    : { hardware: undefined, systemSoftware: adapter };
 }
+
+async function systemAdapter(): Promise<Found> {
+  if (!mayHaveHardware()) {
+    return { adapter: undefined, reason: "there is no GPU device node and no Vulkan driver named" };
+  }
+  const instance = await systemInstance();
+  const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
+  if (adapter === null) return { adapter: undefined, reason: "the system offers no adapter" };
+  const reason = isSoftware(adapter.info)
+    ? `the system's best is software (${nameOf(adapter.info)})`
+    : "found";
+  return { adapter, reason };
+}
+
+/** Loading Vulkan where there is neither driver nor device only prints warnings. */
+function mayHaveHardware(): boolean {
+  if (process.platform !== "linux" || isDriverNamed()) return true;
+  const names = readdirSync("/dev");
+  return names.some((name) => /^(?:dri|nvidia\w*|dxg|kfd|mali\d|kgsl|nvhost|nvgpu)/.test(name));
+}
+
+/** The user has chosen a Vulkan driver: that is the system then. */
+const isDriverNamed = (): boolean =>
+  DRIVER_VARIABLES.some((name) => (process.env[name] ?? "") !== "");
 
 async function trySoftware(
   attempts: AdapterAttempt[],
   prefer: "auto" | "software",
+  systemSoftware: GPUAdapter | undefined,
 ): Promise<OpenedAdapter | undefined> {
+  const why = prefer === "software" ? "software was asked for" : "no real GPU was found";
+  const found = (adapter: GPUAdapter, from: string): OpenedAdapter => {
+    attempts.push({ kind: "software", found: nameOf(adapter.info), reason: "found" });
+    return opened(adapter, "software", `${why}; ${from}`);
+  };
+  if (isDriverNamed() && systemSoftware !== undefined) {
+    return found(systemSoftware, "the environment names its Vulkan driver");
+  }
+  const shipped = await shippedSoftware();
+  if (typeof shipped !== "string")
+    return found(shipped.adapter, `SwiftShader from ${shipped.from}`);
+  if (systemSoftware !== undefined) return found(systemSoftware, `the system's own (${shipped})`);
+  attempts.push({ kind: "software", found: undefined, reason: shipped });
+  return undefined;
+}
+
+/** SwiftShader from its package, or why not. */
+async function shippedSoftware(): Promise<
+  { readonly adapter: GPUAdapter; readonly from: string } | string
+> {
   let vulkan: SoftwareVulkan;
   try {
     vulkan = findSoftwareVulkan();
   } catch (error) {
-    attempts.push({ kind: "software", found: undefined, reason: (error as Error).message });
-    return undefined;
+    return (error as Error).message;
   }
-  const adapter = await withSoftware(vulkan);
-  if (adapter === null) {
-    attempts.push({ kind: "software", found: undefined, reason: "SwiftShader gives no adapter" });
-    return undefined;
-  }
-  attempts.push({ kind: "software", found: adapter.info.description, reason: "found" });
-  const why = prefer === "software" ? "software was asked for" : "no real GPU was found";
-  return opened(adapter, "software", `${why}; SwiftShader from ${vulkan.package}`);
+  const instance = await softwareInstance();
+  const adapter = await withSoftwareDriver(vulkan, () => instance.requestAdapter());
+  if (adapter !== null) return { adapter, from: vulkan.package };
+  if (isMainThread) return `SwiftShader from ${vulkan.package} gives no adapter`;
+  return (
+    "SwiftShader is found through the environment, which a worker thread with a copy of it " +
+    "cannot set: start the worker with { env: SHARE_ENV }"
+  );
 }
 
-/** The Vulkan loader reads its environment when an instance is made; it is restored at once. */
-async function withSoftware(vulkan: SoftwareVulkan): Promise<GPUAdapter | null> {
-  preload(vulkan.loader);
-  const before = process.env["VK_ICD_FILENAMES"];
-  const driversBefore = process.env["VK_DRIVER_FILES"];
-  process.env["VK_ICD_FILENAMES"] = vulkan.icd;
-  delete process.env["VK_DRIVER_FILES"];
-  process.env["XDG_RUNTIME_DIR"] ??= tmpdir();
-  try {
-    const instance = await newInstance([]);
-    return await instance.requestAdapter();
-  } finally {
-    restore("VK_ICD_FILENAMES", before);
-    restore("VK_DRIVER_FILES", driversBefore);
-  }
+/**
+ * The Vulkan loader reads its environment when an instance first looks for adapters; it is
+ * restored when that is over, so that a search for hardware still finds the system's drivers.
+ * One at a time: two that overlap would take each other's environment for the user's.
+ */
+function withSoftwareDriver<T>(vulkan: SoftwareVulkan, body: () => Promise<T>): Promise<T> {
+  const turn = softwareTurn.then(async () => {
+    preload(vulkan.loader);
+    const before = DRIVER_VARIABLES.map((name) => process.env[name]);
+    for (const name of DRIVER_VARIABLES) delete process.env[name];
+    process.env.VK_ICD_FILENAMES = vulkan.icd;
+    try {
+      return await body();
+    } finally {
+      for (const [i, name] of DRIVER_VARIABLES.entries()) restore(name, before[i]);
+    }
+  });
+  softwareTurn = turn.catch(() => undefined);
+  return turn;
 }
 
 function restore(name: string, value: string | undefined): void {
@@ -180,24 +232,43 @@ function preload(loader: string): void {
   }
 }
 
-async function newInstance(flags: string[]): Promise<Instance> {
+/** Made once: every instance is kept for ever, and each loads the drivers again. */
+const systemInstance = once(newInstance);
+const softwareInstance = once(newInstance);
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+async function newInstance(): Promise<Instance> {
   const { create, globals } = await import("webgpu");
+  // Without it the loader complains.
+  if (process.platform === "linux") process.env.XDG_RUNTIME_DIR ??= tmpdir();
   for (const [name, value] of Object.entries(globals)) {
     if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, writable: true });
   }
-  return pin(create(flags) as unknown as Instance);
+  return pin(create([]) as unknown as Instance);
 }
 
-const isSoftware = (adapter: GPUAdapter): boolean =>
-  (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true ||
-  /swiftshader|llvmpipe|softpipe|basic render/i.test(
-    `${adapter.info.description} ${adapter.info.device}`,
-  );
+/** True for anything that computes on the CPU, or not at all (Dawn's null device). */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  if (info.isFallbackAdapter) return true;
+  if ((info as { readonly adapterType?: string }).adapterType?.toLowerCase() === "cpu") return true;
+  const words = `${info.description} ${info.device} ${info.architecture}`;
+  return /swiftshader|llvmpipe|lavapipe|softpipe|basic render|null-backend/i.test(words);
+}
+
+const nameOf = ({ description, device, vendor }: GPUAdapterInfo): string =>
+  description || device || vendor || "unnamed";
 
 function opened(adapter: GPUAdapter, kind: DeviceInfo["kind"], why: string): OpenedAdapter {
-  const { description, vendor, architecture } = adapter.info;
+  const { vendor, architecture } = adapter.info;
   return {
     adapter: pin(adapter),
-    info: { kind, adapter: description || vendor || "unnamed", vendor, architecture, why },
+    info: { kind, adapter: nameOf(adapter.info), vendor, architecture, why },
   };
 }

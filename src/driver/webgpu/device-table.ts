@@ -3,6 +3,7 @@
  * image in a storage buffer, brought up to date before a submission.
  */
 import { assert, SPACE_PAGES } from "../../base/index.ts";
+import { plainBytes } from "./plain-bytes.ts";
 
 /** Dirty entries this close together are written at once, clean ones between them included. */
 const GAP = 512;
@@ -39,7 +40,8 @@ export class DeviceTable {
       let last = start;
       for (; i < dirty.length && dirty[i]! - last <= GAP; i++) last = dirty[i]!;
       const count = last - start + 1;
-      this.#device.queue.writeBuffer(this.buffer, start * 4, this.entries, start, count);
+      const run = plainBytes(this.entries.subarray(start, start + count));
+      this.#device.queue.writeBuffer(this.buffer, start * 4, run);
     }
     this.#dirtyCount = 0;
   }

@@ -3,16 +3,19 @@
  * numbers and nothing of address spaces. Everything is in queue order: what is called later
  * happens later. No view on shared memory ever reaches Dawn (it crashes on them).
  */
-import { assert, PAGE_SIZE, SPACE_PAGES } from "../../base/index.ts";
+import { AssertionError, assert, PAGE_SIZE, SPACE_PAGES } from "../../base/index.ts";
 import { type AdapterPreference, type DeviceInfo, openAdapter, pin } from "./adapter.ts";
-import { LaunchList } from "./launch-list.ts";
-import { ReadbackPool } from "./readback.ts";
 import { DeviceTable } from "./device-table.ts";
+import { LaunchList } from "./launch-list.ts";
+import { plainBytes } from "./plain-bytes.ts";
+import { ReadbackPool } from "./readback.ts";
 import {
   CONTROL_WORDS,
+  type CompileMessage,
   FAULT_RECORDS,
   KernelCompileError,
   type KernelSource,
+  type Shader,
   WORKGROUP_SIZE,
   wrapKernel,
 } from "./wgsl.ts";
@@ -26,7 +29,7 @@ const HEAD_RECORDS = 2048;
 const UPLOAD_BYTES = 2 ** 20;
 const GROUPS_MAX = 65_535;
 /** Exactly 1 GiB fails, asynchronously, after the call has succeeded. */
-const FRAMES_MAX = (1000 * 2 ** 20) / PAGE_SIZE;
+const BYTES_MAX = 1000 * 2 ** 20;
 
 export interface GpuOptions {
   readonly prefer: AdapterPreference;
@@ -53,13 +56,20 @@ export interface RoundResult {
   readonly faults: Uint32Array;
   /** Of those that ran: how many did not finish. They are now the head of the list. */
   readonly unfinished: number;
+  /** Faults that found no room in the list; who made them will make them again. */
+  readonly faultsDropped: number;
   /** Some invocation stores more than the log holds. */
   readonly logOverflow: boolean;
 }
 
 /** The GPU is gone, or said no. */
 export class GpuError extends Error {
-  override readonly name = "GpuError";
+  override readonly name: string = "GpuError";
+}
+
+/** The GPU is gone, and all that was in its memory. */
+export class DeviceLostError extends GpuError {
+  override readonly name = "DeviceLostError";
 }
 
 export class Gpu {
@@ -77,8 +87,11 @@ export class Gpu {
   readonly #scratch = new Uint8Array(UPLOAD_BYTES);
   // wgsl -> Compiled
   readonly #compiled = new Map<string, Promise<Compiled>>();
+  // The first error that Dawn reported to nobody in particular.
   #failure: string | undefined;
+  #lost: string | undefined;
   #isDestroyed = false;
+  #isInRound = false;
 
   private constructor(device: GPUDevice, info: DeviceInfo, frames: number) {
     this.#device = device;
@@ -97,35 +110,29 @@ export class Gpu {
       this.#failure ??= event.error.message;
     });
     this.lost = device.lost.then(({ message, reason }) => {
-      this.#failure ??= message || reason || "for no given reason";
-      return this.#failure;
+      this.#lost = message || reason || "for no given reason";
+      return this.#lost;
     });
   }
 
   /** Opens a device. Throws `AdapterError`, or `GpuError` when the memory cannot be had. */
   static async open(options: GpuOptions): Promise<Gpu> {
+    const { frames } = options;
+    assert(Number.isInteger(frames) && frames > 0, () => `${frames} frames of device memory`);
     const { adapter, info } = await openAdapter(options.prefer);
-    const limit = adapter.limits.maxStorageBufferBindingSize;
-    const most = Math.min(FRAMES_MAX, Math.floor(limit / PAGE_SIZE));
-    if (options.frames > most) {
-      const wanted = options.frames * PAGE_SIZE;
-      throw new GpuError(`${wanted} bytes of device memory; this adapter has ${most * PAGE_SIZE}`);
+    const bytes = frames * PAGE_SIZE;
+    const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+    const most = Math.min(BYTES_MAX, maxStorageBufferBindingSize, maxBufferSize);
+    if (bytes > most) {
+      throw new GpuError(`${bytes} bytes of device memory: this adapter gives ${most} at most`);
     }
-    const bytes = Math.max(options.frames * PAGE_SIZE, 128 * 2 ** 20);
-    const device = pin(
-      await adapter.requestDevice({
-        requiredLimits: {
-          maxStorageBufferBindingSize: Math.min(limit, bytes),
-          maxBufferSize: Math.min(adapter.limits.maxBufferSize, Math.max(bytes, 256 * 2 ** 20)),
-        },
-      }),
-    );
+    const device = pin(await requestDevice(adapter, bytes));
     device.pushErrorScope("out-of-memory");
-    const gpu = new Gpu(device, info, options.frames);
+    const gpu = new Gpu(device, info, frames);
     const error = await device.popErrorScope();
     if (error === null) return gpu;
     gpu.destroy();
-    throw new GpuError(`${options.frames * PAGE_SIZE} bytes of device memory: ${error.message}`);
+    throw new GpuError(`${bytes} bytes of device memory: ${error.message}`);
   }
 
   /** The device's page table as it will be at the next submission. Vpn -> entry. */
@@ -152,7 +159,8 @@ export class Gpu {
         const target = frames[start]! * PAGE_SIZE;
         const bytes = (end - start) * PAGE_SIZE;
         const offset = (start - from) * PAGE_SIZE;
-        this.#device.queue.writeBuffer(this.#memory, target, this.#scratch, offset, bytes);
+        const source = plainBytes(this.#scratch.subarray(offset, offset + bytes));
+        this.#device.queue.writeBuffer(this.#memory, target, source);
       });
     }
   }
@@ -182,7 +190,7 @@ export class Gpu {
   }
 
   /** Makes a pipeline. Rejects with `KernelCompileError`, in the lines of the kernel's code. */
-  compile(source: KernelSource, logSize: number): Promise<Compiled> {
+  async compile(source: KernelSource, logSize: number): Promise<Compiled> {
     this.#check();
     const shader = wrapKernel(source, logSize);
     let compiled = this.#compiled.get(shader.wgsl);
@@ -190,29 +198,27 @@ export class Gpu {
       compiled = this.#compileShader(source, shader);
       this.#compiled.set(shader.wgsl, compiled);
     }
-    return compiled;
+    return this.#guard(compiled);
   }
 
-  async #compileShader(
-    source: KernelSource,
-    shader: ReturnType<typeof wrapKernel>,
-  ): Promise<Compiled> {
+  async #compileShader(source: KernelSource, shader: Shader): Promise<Compiled> {
     const device = this.#device;
+    const fail = (messages: readonly CompileMessage[]): never => {
+      // A lost device compiles nothing: that is not the code's fault.
+      if (this.#lost !== undefined) throw new DeviceLostError(this.#lost);
+      throw new KernelCompileError(source.name, messages);
+    };
+    // Closed before the first await: it must not see the errors of others.
     device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: source.name, code: shader.wgsl });
-    const info = await module.getCompilationInfo();
-    const scope = await device.popErrorScope();
-    const errors = info.messages
+    const scope = device.popErrorScope();
+    const { messages } = await module.getCompilationInfo();
+    const errors = messages
       .filter(({ type }) => type === "error")
-      .map(({ lineNum, linePos, message }) => ({
-        ...shader.userPlace(lineNum, linePos),
-        message,
-      }));
-    if (errors.length > 0) throw new KernelCompileError(source.name, errors);
-    if (scope !== null) {
-      const message = scope.message;
-      throw new KernelCompileError(source.name, [{ line: 1, column: 1, message }]);
-    }
+      .map(({ lineNum, linePos, message }) => ({ ...shader.userPlace(lineNum, linePos), message }));
+    const error = await scope;
+    if (errors.length > 0) fail(errors);
+    if (error !== null) fail([{ line: 1, column: 1, message: error.message }]);
     try {
       const pipeline = await device.createComputePipelineAsync({
         label: source.name,
@@ -221,8 +227,7 @@ export class Gpu {
       });
       return { pipeline };
     } catch (error) {
-      const { message } = error as Error;
-      throw new KernelCompileError(source.name, [{ line: 1, column: 1, message }]);
+      return fail([{ line: 1, column: 1, message: (error as Error).message }]);
     }
   }
 
@@ -241,21 +246,30 @@ export class Gpu {
     });
   }
 
-  /** Submits a round at once and resolves when it is over. Rejects with `GpuError`. */
+  /**
+   * Submits a round at once and resolves when it is over. One at a time: all rounds share the
+   * list of faults. Rejects with `GpuError`.
+   */
   runRound(round: Round): Promise<RoundResult> {
     this.#check();
-    return this.#guard(this.#runRound(round));
+    assert(!this.#isInRound, "one round at a time");
+    this.#isInRound = true;
+    const over = (): void => {
+      this.#isInRound = false;
+    };
+    const running = this.#guard(this.#runRound(round));
+    running.then(over, over);
+    return running;
   }
 
   async #runRound({ compiled, list, fresh, retry }: Round): Promise<RoundResult> {
     assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
+    assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
     this.#table.flush();
-    this.#device.queue.writeBuffer(
-      list.params,
-      0,
-      Uint32Array.of(fresh.first, fresh.count, retry, 0),
-    );
+    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, 0));
+    this.#device.queue.writeBuffer(list.params, 0, params);
     let faultCount = 0;
+    let faultsDropped = 0;
     let unfinished = 0;
     let logOverflow = false;
     let head = new Uint32Array(0);
@@ -276,6 +290,7 @@ export class Gpu {
       (mapped) => {
         const words = new Uint32Array(mapped.buffer, mapped.byteOffset, mapped.length / 4);
         faultCount = Math.min(words[0]!, FAULT_RECORDS);
+        faultsDropped = words[0]! - faultCount;
         unfinished = words[1]!;
         logOverflow = words[2] !== 0;
         const inHead = Math.min(faultCount, HEAD_RECORDS);
@@ -284,7 +299,7 @@ export class Gpu {
     );
     list.finishRound(retry, unfinished);
     const faults = faultCount <= HEAD_RECORDS ? head : await this.#allRecords(faultCount);
-    return { faults, unfinished, logOverflow };
+    return { faults, unfinished, faultsDropped, logOverflow };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {
@@ -298,17 +313,19 @@ export class Gpu {
     return records;
   }
 
-  /** The first of those who wait: who is it that cannot be served? */
+  /** The first of those who wait: who is it that cannot be served? Rejects with `GpuError`. */
   async firstPending(list: LaunchList): Promise<number> {
+    this.#check();
     assert(list.pending > 0, "nobody waits");
     let id = 0;
-    await this.#readback.read(
+    const reading = this.#readback.read(
       4,
       (encoder, target) => encoder.copyBufferToBuffer(list.waiting, 0, target, 0, 4),
       (mapped) => {
         id = new Uint32Array(mapped.buffer, mapped.byteOffset, 1)[0]!;
       },
     );
+    await this.#guard(reading);
     return id;
   }
 
@@ -320,7 +337,8 @@ export class Gpu {
   }
 
   #check(): void {
-    if (this.#isDestroyed) throw new GpuError("the device was destroyed");
+    if (this.#isDestroyed) throw new DeviceLostError("the device was destroyed");
+    if (this.#lost !== undefined) throw new DeviceLostError(this.#lost);
     if (this.#failure !== undefined) throw new GpuError(this.#failure);
   }
 
@@ -331,9 +349,34 @@ export class Gpu {
       this.#check();
       return value;
     } catch (error) {
-      if (error instanceof GpuError) throw error;
-      throw new GpuError(this.#failure ?? (error as Error).message, { cause: error });
+      const isOurs =
+        error instanceof GpuError ||
+        error instanceof KernelCompileError ||
+        error instanceof AssertionError;
+      if (isOurs) throw error;
+      // Dawn tells of the loss by a promise of its own, which may settle a little later.
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#check();
+      throw new GpuError((error as Error).message, { cause: error });
     }
+  }
+}
+
+/** With limits raised to what `bytes` of frames need, and never below the default ones. */
+async function requestDevice(adapter: GPUAdapter, bytes: number): Promise<GPUDevice> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  try {
+    return await adapter.requestDevice({
+      requiredLimits: {
+        maxStorageBufferBindingSize: Math.min(
+          maxStorageBufferBindingSize,
+          Math.max(bytes, 128 * 2 ** 20),
+        ),
+        maxBufferSize: Math.min(maxBufferSize, Math.max(bytes, 256 * 2 ** 20)),
+      },
+    });
+  } catch (error) {
+    throw new GpuError((error as Error).message, { cause: error });
   }
 }
 

@@ -4,6 +4,7 @@
  * to the head of the other; those that were not admitted are copied behind them.
  */
 import { assert } from "../../base/index.ts";
+import { plainBytes } from "./plain-bytes.ts";
 
 export interface LaunchListParts {
   readonly device: GPUDevice;
@@ -18,10 +19,11 @@ export interface LaunchListParts {
 }
 
 export class LaunchList {
+  /** Invocations that may wait at any time. */
+  readonly capacity: number;
   readonly params: GPUBuffer;
   readonly #device: GPUDevice;
   readonly #args: GPUBuffer;
-  readonly #capacity: number;
   readonly #buffers: readonly [GPUBuffer, GPUBuffer];
   readonly #bindGroups: readonly [GPUBindGroup, GPUBindGroup];
   #turn: 0 | 1 = 0;
@@ -30,7 +32,7 @@ export class LaunchList {
   constructor(parts: LaunchListParts) {
     const { device } = parts;
     this.#device = device;
-    this.#capacity = parts.capacity;
+    this.capacity = parts.capacity;
     const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
     const uniform = UNIFORM | COPY_DST;
     this.params = device.createBuffer({ label: "params", size: 16, usage: uniform });
@@ -39,7 +41,7 @@ export class LaunchList {
       size: Math.max(16, Math.ceil(parts.args.byteLength / 16) * 16),
       usage: uniform,
     });
-    device.queue.writeBuffer(this.#args, 0, parts.args);
+    device.queue.writeBuffer(this.#args, 0, plainBytes(padded(parts.args)));
     const list = () =>
       device.createBuffer({
         label: "list",
@@ -82,7 +84,7 @@ export class LaunchList {
   /** A round ran the first `retry` (and fresh ones); `unfinished` of all these are left. */
   finishRound(retry: number, unfinished: number): void {
     const rest = this.#pending - retry;
-    assert(unfinished + rest <= this.#capacity, "more invocations wait than there is room for");
+    assert(unfinished + rest <= this.capacity, "more invocations wait than there is room for");
     const from = this.waiting;
     this.#turn = this.#turn === 0 ? 1 : 0;
     if (rest > 0) {
@@ -96,4 +98,12 @@ export class LaunchList {
   destroy(): void {
     for (const buffer of [...this.#buffers, this.params, this.#args]) buffer.destroy();
   }
+}
+
+/** WebGPU writes whole words only. */
+function padded(bytes: ArrayBuffer): Uint8Array {
+  if (bytes.byteLength % 4 === 0) return new Uint8Array(bytes);
+  const whole = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+  whole.set(new Uint8Array(bytes));
+  return whole;
 }

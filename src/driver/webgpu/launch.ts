@@ -3,15 +3,7 @@
  * those that miss a page record a fault, have no effect, and run again after the faults are
  * served. Each round finishes an invocation or serves a fault, or the launch ends with an error.
  */
-import {
-  EINTR,
-  EINVAL,
-  EIO,
-  ENODEV,
-  ENOMEM,
-  PAGE_SIZE,
-  type Result,
-} from "../../base/index.ts";
+import { EINTR, EINVAL, EIO, ENODEV, ENOMEM, PAGE_SIZE, type Result } from "../../base/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
@@ -228,7 +220,11 @@ class LaunchRun {
   /** One invocation alone needs more than there is. */
   *#tooLarge(list: LaunchList): Sleeps<Failure> {
     const { scheduler } = this.#device.space.memory;
-    const invocation = yield* awaitPromise(scheduler, this.#device.gpu.firstPending(list), "a readback");
+    const invocation = yield* awaitPromise(
+      scheduler,
+      this.#device.gpu.firstPending(list),
+      "a readback",
+    );
     const bytes = (this.#device.pagemap.zone.count - 1) * PAGE_SIZE;
     const reason = `one invocation needs more than the ${bytes} bytes of device memory at once`;
     return { result: -ENOMEM, refusal: { reason, invocation } };

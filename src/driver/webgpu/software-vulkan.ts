@@ -1,20 +1,22 @@
 /**
  * The software device: the SwiftShader library that comes inside an npm package made for
- * headless Chromium. Its archive is unpacked once into the temporary folder, and reused.
+ * headless Chromium. Its archive is unpacked once into the temporary folder, and used again by
+ * later starts as long as it is whole and nobody else can write to it.
  */
 import { createHash } from "node:crypto";
 import {
-  chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readFileSync,
   renameSync,
-  rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
+import { threadId } from "node:worker_threads";
 import { brotliDecompressSync } from "node:zlib";
 
 export const SOFTWARE_PACKAGE = "@sparticuz/chromium";
@@ -30,6 +32,9 @@ export interface SoftwareVulkan {
 const ICD = "vk_swiftshader_icd.json";
 const LOADER = "libvulkan.so.1";
 const DRIVER = "libvk_swiftshader.so";
+const FILES = [ICD, LOADER, DRIVER] as const;
+/** How long each file has to be. */
+const SIZES = "sizes.json";
 
 /** Unpacks the library if need be. Throws an error that says what is missing and what helps. */
 export function findSoftwareVulkan(): SoftwareVulkan {
@@ -65,31 +70,52 @@ function findArchive(): { readonly archive: string; readonly version: string } {
   throw new Error(`the package ${SOFTWARE_PACKAGE} holds no swiftshader.tar.br`);
 }
 
-const isComplete = (folder: string): boolean =>
-  [ICD, LOADER, DRIVER].every((name) => existsSync(join(folder, name)));
-
-/** Into a folder of its own first, then renamed: two processes may do it at once. */
-function unpack(packed: Buffer, folder: string): void {
-  const files = readTar(brotliDecompressSync(packed));
-  const fresh = `${folder}.${process.pid}`;
-  rmSync(fresh, { recursive: true, force: true });
-  mkdirSync(fresh, { recursive: true, mode: 0o700 });
-  for (const name of [ICD, LOADER, DRIVER]) {
-    const bytes = files.get(name);
-    if (bytes === undefined) throw new Error(`swiftshader.tar.br holds no ${name}`);
-    writeFileSync(join(fresh, name), bytes);
-    if (name.includes(".so")) chmodSync(join(fresh, name), 0o700);
-  }
+/**
+ * Whether all files are there and whole. What is loaded from here runs in this process, so a
+ * folder that somebody else owns or may write to is refused.
+ */
+export function isComplete(folder: string): boolean {
+  const { uid } = userInfo();
+  let sizes: Record<string, unknown>;
   try {
-    renameSync(fresh, folder);
+    const { mode, uid: owner } = lstatSync(folder);
+    if (owner !== uid || (mode & 0o22) !== 0) {
+      throw new Error(`${folder} belongs to somebody else or can be written by them: remove it`);
+    }
+    sizes = JSON.parse(readFileSync(join(folder, SIZES), "utf8"));
+    return FILES.every((name) => statSync(join(folder, name)).size === sizes[name]);
   } catch (error) {
-    rmSync(fresh, { recursive: true, force: true });
-    if (!isComplete(folder)) throw error;
+    if (error instanceof SyntaxError || (error as { code?: string }).code === "ENOENT")
+      return false;
+    throw error;
   }
 }
 
+/**
+ * Two processes may do it at once: each file is put in place whole, by a rename, and the list of
+ * their sizes comes last.
+ */
+export function unpack(packed: Buffer, folder: string): void {
+  const files = readTar(brotliDecompressSync(packed));
+  const sizes: Record<string, number> = {};
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const name of FILES) {
+    const bytes = files.get(name);
+    if (bytes === undefined) throw new Error(`swiftshader.tar.br holds no ${name}`);
+    putInPlace(join(folder, name), bytes);
+    sizes[name] = bytes.length;
+  }
+  putInPlace(join(folder, SIZES), JSON.stringify(sizes));
+}
+
+function putInPlace(path: string, content: Buffer | string): void {
+  const fresh = `${path}.${process.pid}.${threadId}`;
+  writeFileSync(fresh, content, { mode: 0o700 });
+  renameSync(fresh, path);
+}
+
 /** The plain files of a tar archive: 512-byte headers, content padded to 512. */
-function readTar(tar: Buffer): Map<string, Buffer> {
+export function readTar(tar: Buffer): Map<string, Buffer> {
   const files = new Map<string, Buffer>();
   for (let at = 0; at + 512 <= tar.length; ) {
     const name = text(tar, at, 100);
@@ -104,4 +130,7 @@ function readTar(tar: Buffer): Map<string, Buffer> {
 }
 
 const text = (tar: Buffer, at: number, length: number): string =>
-  tar.toString("latin1", at, at + length).split("\0")[0]!.trim();
+  tar
+    .toString("latin1", at, at + length)
+    .split("\0")[0]!
+    .trim();

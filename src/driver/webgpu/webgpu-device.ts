@@ -8,7 +8,6 @@
  */
 import {
   assert,
-  EIO,
   ENODEV,
   type Pfn,
   pfn as pfnNumber,
@@ -19,18 +18,7 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
-import {
-  DevicePagemap,
-  isMigrating,
-  MIGRATE_PFN_WRITE,
-  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-  type Migration,
-  type MigrationDriver,
-  migrateFrame,
-  migratePfn,
-  newMigration,
-  runMigration,
-} from "../../devmem/index.ts";
+import { DevicePagemap, type MigrationDriver } from "../../devmem/index.ts";
 import {
   type AddressSpace,
   type Fault,
@@ -51,6 +39,7 @@ import { Mutex, type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { awaitPromise } from "./await.ts";
 import { FRAME_COPY, FRAME_PRIVATE, FrameCache } from "./frame-cache.ts";
 import type { Gpu } from "./gpu.ts";
+import { PageMover } from "./page-mover.ts";
 
 /** A CPU fault on a private page brings its neighbours too: 64 KiB. */
 const AROUND_PAGES = 16;
@@ -85,6 +74,7 @@ export class WebGpuDevice {
     copiesDropped: 0,
     pagesEvicted: 0,
   };
+  readonly #mover: PageMover;
   readonly #idle: WaitQueue;
   // Device frame index of a copy -> the RAM frame that it is a copy of
   readonly #source: Int32Array;
@@ -102,6 +92,7 @@ export class WebGpuDevice {
     this.#idle = new WaitQueue(scheduler, "the end of a round on the GPU");
     this.frames = new FrameCache(gpu.frames);
     this.#source = new Int32Array(gpu.frames);
+    this.#mover = new PageMover(this);
     this.pagemap = new DevicePagemap(space.memory, {
       name: "webgpu",
       owner: this,
@@ -140,7 +131,7 @@ export class WebGpuDevice {
   *close(): Sleeps<void> {
     using _launch = yield* this.svmLock.acquire();
     yield* this.space.notifiers.remove(this.notifier);
-    yield* this.#idle.until(() => !this.#isInFlight);
+    yield* this.waitIdle();
     assert(this.residentPages === 0, () => `${this.residentPages} pages are left on the device`);
     this.space.memory.pages.put(this.pfnOf(ZERO_FRAME));
     this.pagemap.remove();
@@ -184,8 +175,18 @@ export class WebGpuDevice {
     // Also when this task is killed: the GPU runs on.
     running.then(over, over);
     const result = yield* awaitPromise(this.space.memory.scheduler, running, "the GPU");
-    yield* this.#idle.until(() => !this.#isInFlight);
+    yield* this.waitIdle();
     return result;
+  }
+
+  /** The driver's part of a migration to the device. */
+  get toDevice(): MigrationDriver {
+    return this.#mover.toDevice;
+  }
+
+  /** Sleeps until no round runs; the table may be changed then, under the lock. */
+  *waitIdle(): Sleeps<void> {
+    yield* this.#idle.until(() => !this.#isInFlight);
   }
 
   /** Enters a page that lives here. The caller holds the lock. */
@@ -241,7 +242,7 @@ export class WebGpuDevice {
         page = this.#nextPrivate(page, last);
         if (page === last) break;
         const stop = vpn(Math.min(last, page + MIGRATION_PAGES));
-        const result = yield* this.#moveRun({ vma, start: page, end: stop });
+        const result = yield* this.#mover.moveHome({ vma, start: page, end: stop });
         if (result < 0) return result;
         moved += result;
         page = stop;
@@ -249,17 +250,6 @@ export class WebGpuDevice {
     }
     return moved;
   }
-
-  /** The driver's part of a migration to the device. */
-  readonly toDevice: MigrationDriver = {
-    copy: (migration) => this.#copyToDevice(migration),
-    commit: (migration) => this.#mapMigrated(migration),
-  };
-
-  readonly #toRam: MigrationDriver = {
-    copy: (migration) => this.#copyToRam(migration),
-    *commit() {},
-  };
 
   /**
    * Somebody changes the page table: what the device has of [start, end) goes before this
@@ -277,7 +267,7 @@ export class WebGpuDevice {
     using _held = update;
     if (!this.#hasEntries(start, end)) return true;
     if (this.#isInFlight && !invalidation.blockable) return false;
-    yield* this.#idle.until(() => !this.#isInFlight);
+    yield* this.waitIdle();
     this.dropEntries(start, end);
     return true;
   }
@@ -289,128 +279,8 @@ export class WebGpuDevice {
     const first = Math.floor(page / AROUND_PAGES) * AROUND_PAGES;
     const start = vpn(Math.max(first, vpnOf(vma.start)));
     const end = vpn(Math.min(first + AROUND_PAGES, vpnOf(vma.end)));
-    const result = yield* this.#moveRun({ vma, start, end, faultFrame: frame });
-    return result < 0 ? result : 0;
-  }
-
-  *#moveRun(
-    run: Pick<Migration, "vma" | "start" | "end"> & { readonly faultFrame?: Pfn },
-  ): Sleeps<Result> {
-    const migration = newMigration({
-      ...run,
-      space: this.space,
-      select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-      owner: this,
-    });
-    return yield* runMigration(migration, this.#toRam);
-  }
-
-  *#copyToDevice(migration: Migration): Sleeps<Result> {
-    using _update = yield* this.lock.acquire();
-    yield* this.#idle.until(() => !this.#isInFlight);
-    const { pages, bytes } = this.space.memory;
-    const length = migration.src.length;
-    const upload: number[] = [];
-    const clear: number[] = [];
-    const sources: Pfn[] = [];
-    for (let slot = 0; slot < length; slot++) {
-      const word = migration.src[slot]!;
-      if (!isMigrating(word)) continue;
-      const page = vpn(migration.start + slot);
-      const from = migrateFrame(word);
-      const to = this.#adopt(page) ?? this.#allocPrivate(page);
-      if (to === undefined) continue;
-      const index = this.pagemap.indexOf(to.frame);
-      if (from === 0) clear.push(index);
-      else if (!to.hasBytes) {
-        upload.push(index);
-        sources.push(from);
-      }
-      const mayWrite = from === 0 ? migration.vma.allows(VM_WRITE) : word & MIGRATE_PFN_WRITE;
-      migration.dst[slot] = migratePfn(to.frame) | (mayWrite ? MIGRATE_PFN_WRITE : 0);
-      assert(pages.refs[to.frame] === 1, "a destination has one reference");
-    }
-    if (clear.length > 0) this.gpu.zero(Int32Array.from(clear), clear.length);
-    if (upload.length > 0) {
-      this.gpu.upload(Int32Array.from(upload), upload.length, (target, offset, index) =>
-        bytes.read(sources[index]!, target, offset),
-      );
-      this.counters.pagesToDevice += upload.length;
-    }
-    return 0;
-  }
-
-  /** The copy of `page` that is here already becomes the page: nothing has to be moved. */
-  #adopt(page: Vpn): { readonly frame: Pfn; readonly hasBytes: boolean } | undefined {
-    const entry = this.entryOf(page);
-    if (entry === 0) return undefined;
-    const index = entry >>> PTE_FLAG_BITS;
-    this.gpu.setEntry(page, 0);
-    if (index === ZERO_FRAME || this.frames.kind[index] !== FRAME_COPY) return undefined;
-    this.frames.promote(index);
-    const frame = this.pfnOf(index);
-    assert(this.space.memory.pages.tryLock(frame), "nobody locks a copy");
-    return { frame, hasBytes: true };
-  }
-
-  #allocPrivate(page: Vpn): { readonly frame: Pfn; readonly hasBytes: boolean } | undefined {
-    const frame = this.pagemap.allocLocked();
-    if (frame === 0) return undefined;
-    this.frames.add(this.pagemap.indexOf(frame), page, FRAME_PRIVATE);
-    return { frame, hasBytes: false };
-  }
-
-  *#mapMigrated(migration: Migration): Sleeps<void> {
-    using _update = yield* this.lock.acquire();
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const to = migrateFrame(migration.dst[slot]!);
-      if (!isMigrating(migration.src[slot]!) || to === 0) continue;
-      const write = (migration.dst[slot]! & MIGRATE_PFN_WRITE) !== 0;
-      this.mapPrivate(vpn(migration.start + slot), to, write);
-    }
-  }
-
-  /** Drops the entries first, waits until no round can write any more, then reads back. */
-  *#copyToRam(migration: Migration): Sleeps<Result> {
-    const { pages, bytes } = this.space.memory;
-    const frames: number[] = [];
-    const targets: Pfn[] = [];
-    {
-      using _update = yield* this.lock.acquire();
-      yield* this.#idle.until(() => !this.#isInFlight);
-      for (let slot = 0; slot < migration.src.length; slot++) {
-        const word = migration.src[slot]!;
-        const from = migrateFrame(word);
-        if (from === 0 || !isMigrating(word)) continue;
-        const page = vpn(migration.start + slot);
-        const to = this.space.takeFrame(page);
-        if (to === 0) continue;
-        assert(pages.tryLock(to), "a fresh frame is unlocked");
-        this.gpu.setEntry(page, 0);
-        frames.push(this.pagemap.indexOf(from));
-        targets.push(to);
-        migration.dst[slot] = migratePfn(to) | (word & MIGRATE_PFN_WRITE);
-      }
-    }
-    if (frames.length === 0) return 0;
-    if (this.#lost !== undefined) return -ENODEV;
-    const data = yield* this.#readBack(frames);
-    if (data === undefined) return -EIO;
-    for (let i = 0; i < targets.length; i++) bytes.write(targets[i]!, data, i * 4096);
-    this.counters.pagesToHost += frames.length;
-    return 0;
-  }
-
-  /** The bytes of device frames, or undefined when the GPU failed; `failure` says how. */
-  *#readBack(frames: number[]): Sleeps<Uint8Array | undefined> {
-    const { scheduler } = this.space.memory;
-    try {
-      const reading = this.gpu.readback(Int32Array.from(frames), frames.length);
-      return yield* awaitPromise(scheduler, reading, "a readback");
-    } catch (error) {
-      this.failure ??= error;
-      return undefined;
-    }
+    const result = yield* this.#mover.moveHome({ vma, start, end, faultFrame: frame });
+    return Math.min(result, 0);
   }
 
   #set(page: Vpn, frame: number, flags: number): void {

@@ -12,38 +12,98 @@ export interface Insertion {
   readonly length: number;
 }
 
-const GUARD = " if (os_stop()) { break; }";
+interface Guard {
+  /** Offset just after the opening brace of a loop body. */
+  readonly at: number;
+  readonly text: string;
+}
+
+/** All that ends a line in WGSL. */
+const LINE_BREAK = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/;
 
 export function guardLoops(code: string): {
   readonly code: string;
   readonly insertions: readonly Insertion[];
 } {
-  const places = loopBodies(code);
   const insertions: Insertion[] = [];
   let guarded = "";
   let from = 0;
-  for (const place of places) {
-    guarded += code.slice(from, place) + GUARD;
-    from = place;
-    const before = code.slice(0, place).split("\n");
-    const column = before[before.length - 1]!.length;
-    insertions.push({ line: before.length, column, length: GUARD.length });
+  for (const { at, text } of guardsOf(blankComments(code))) {
+    guarded += code.slice(from, at) + text;
+    from = at;
+    const { line, column } = placeOf(code, at);
+    insertions.push({ line, column: column - 1, length: text.length });
   }
   return { code: guarded + code.slice(from), insertions };
 }
 
-/** Offsets just after the opening brace of every loop body. */
-function loopBodies(code: string): number[] {
-  const places: number[] = [];
-  const blank = blankComments(code);
-  for (const match of blank.matchAll(/\b(?:for|while|loop)\b/g)) {
-    const body = openingBrace(blank, match.index + match[0].length);
-    if (body >= 0) places.push(body + 1);
-  }
-  return places;
+/** Line and column of an offset, both 1-based. */
+export function placeOf(
+  code: string,
+  offset: number,
+): { readonly line: number; readonly column: number } {
+  const lines = code.slice(0, offset).split(LINE_BREAK);
+  return { line: lines.length, column: lines[lines.length - 1]!.length + 1 };
 }
 
-/** The first brace after `at` that is outside of parentheses. */
+export const countLines = (code: string): number => code.split(LINE_BREAK).length;
+
+/** Same length and lines, with comments (block comments nest) blanked out. */
+export function blankComments(code: string): string {
+  let blank = "";
+  let depth = 0;
+  let isLine = false;
+  for (let i = 0; i < code.length; i++) {
+    const letter = code[i]!;
+    const two = code.slice(i, i + 2);
+    const isBreak = LINE_BREAK.test(letter);
+    if (isLine) isLine = !isBreak;
+    else if (depth === 0 && two === "//") isLine = true;
+    else if (two === "/*" || (two === "*/" && depth > 0)) {
+      depth += two === "/*" ? 1 : -1;
+      blank += "  ";
+      i++;
+      continue;
+    }
+    blank += (isLine || depth > 0) && !isBreak ? " " : letter;
+  }
+  return blank;
+}
+
+/**
+ * A loop that ends by its condition is left by `break`. For one that need not (`loop`, `for`
+ * without a condition) that would be an end that its function does not expect: it may have no
+ * return statement behind it. There the guard returns a zero value; but `continuing` blocks
+ * allow no return, hence no such loop.
+ */
+function guardsOf(code: string): Guard[] {
+  const functions = functionsOf(code);
+  const continuing = [...code.matchAll(/\bcontinuing\b/g)].map(({ index }) => {
+    const start = openingBrace(code, index);
+    return { start, end: closingBrace(code, start) };
+  });
+  const guards: Guard[] = [];
+  for (const { 0: word, index } of code.matchAll(/\b(?:for|while|loop)\b/g)) {
+    const brace = openingBrace(code, index);
+    if (brace < 0) continue;
+    const mayReturn = !continuing.some(({ start, end }) => index > start && index < end);
+    const returns = functions.findLast(({ start }) => start < index)?.returns ?? "";
+    const isEndless = word === "loop" || /^for\s*\([^;]*;\s*;/.test(code.slice(index, brace));
+    const leave = isEndless && mayReturn ? `return${returns && ` ${returns}()`}` : "break";
+    guards.push({ at: brace + 1, text: ` if (os_stop()) { ${leave}; }` });
+  }
+  return guards;
+}
+
+function functionsOf(code: string): { readonly start: number; readonly returns: string }[] {
+  return [...code.matchAll(/\bfn\b/g)].map(({ index }) => {
+    const head = code.slice(index, Math.max(index, openingBrace(code, index)));
+    const arrow = head.lastIndexOf("->");
+    return { start: index, returns: arrow < 0 ? "" : head.slice(arrow + 2).trim() };
+  });
+}
+
+/** The first brace after `at` that is outside of parentheses; -1 when there is none. */
 function openingBrace(code: string, at: number): number {
   let depth = 0;
   for (let i = at; i < code.length; i++) {
@@ -55,22 +115,11 @@ function openingBrace(code: string, at: number): number {
   return -1;
 }
 
-/** Same length and lines, with comments (block comments nest) blanked out. */
-function blankComments(code: string): string {
-  let blank = "";
+function closingBrace(code: string, open: number): number {
   let depth = 0;
-  let isLine = false;
-  for (let i = 0; i < code.length; i++) {
-    const two = code.slice(i, i + 2);
-    if (isLine) isLine = code[i] !== "\n";
-    else if (depth === 0 && two === "//") isLine = true;
-    else if (two === "/*" || (two === "*/" && depth > 0)) {
-      depth += two === "/*" ? 1 : -1;
-      blank += "  ";
-      i++;
-      continue;
-    }
-    blank += isLine || depth > 0 ? (code[i] === "\n" ? "\n" : " ") : code[i];
+  for (let i = open; i >= 0 && i < code.length; i++) {
+    if (code[i] === "{") depth++;
+    else if (code[i] === "}" && --depth === 0) return i;
   }
-  return blank;
+  return code.length;
 }

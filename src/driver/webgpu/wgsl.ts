@@ -3,7 +3,7 @@
  * the user's `main(i)`. Everything that we add begins with `os_` and stands before the user's
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
-import { guardLoops, type Insertion } from "./wgsl-loops.ts";
+import { blankComments, countLines, guardLoops, type Insertion, placeOf } from "./wgsl-loops.ts";
 
 export interface KernelSource {
   /** For messages. */
@@ -50,19 +50,22 @@ export interface Shader {
 
 /** Throws `KernelCompileError` for what no compiler needs to see. */
 export function wrapKernel(source: KernelSource, logSize: number): Shader {
-  checkNames(source);
+  const main = checkNames(source);
   const guarded = guardLoops(source.code);
   const head = [
     prelude(source.argsStruct, logSize),
     LOADS,
     vectors(logSize),
+    matrices(logSize),
     source.accessors,
     entry(logSize),
   ].join("\n");
-  const firstLine = head.split("\n").length + 1;
+  const headLines = countLines(head);
   return {
     wgsl: `${head}\n${guarded.code}\n`,
-    userPlace: (line, column) => userPlace(line - firstLine + 1, column, guarded.insertions),
+    // What is wrong before the user's code is how that calls main.
+    userPlace: (line, column) =>
+      line <= headLines ? main : userPlace(line - headLines, column, guarded.insertions),
   };
 }
 
@@ -71,18 +74,20 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   for (const each of insertions) {
     if (each.line === line && each.column + shift < column) shift += each.length;
   }
-  return { line: Math.max(1, line), column: Math.max(1, column - shift) };
+  return { line, column: Math.max(1, column - shift) };
 }
 
-function checkNames(source: KernelSource): void {
+/** Where `main` is. */
+function checkNames(source: KernelSource): { readonly line: number; readonly column: number } {
   const fail = (message: string, index: number): never => {
-    const before = source.code.slice(0, index).split("\n");
-    const place = { line: before.length, column: before[before.length - 1]!.length + 1 };
-    throw new KernelCompileError(source.name, [{ ...place, message }]);
+    throw new KernelCompileError(source.name, [{ ...placeOf(source.code, index), message }]);
   };
-  const reserved = /\bos_\w*/.exec(source.code);
+  const code = blankComments(source.code);
+  const reserved = /\bos_\w*/.exec(code);
   if (reserved !== null) fail(`${reserved[0]}: names that begin with os_ are ours`, reserved.index);
-  if (!/\bfn\s+main\s*\(/.test(source.code)) fail("there must be a function main(i: u32)", 0);
+  const main = /\bfn\s+main\s*\(/.exec(code);
+  if (main === null) return fail("there must be a function main(i: u32)", 0);
+  return placeOf(source.code, main.index);
 }
 
 const prelude = (argsStruct: string, logSize: number): string => `
@@ -127,7 +132,10 @@ fn os_word(address: u32, need: u32) -> u32 {
 }
 ${logOf(logSize)}`;
 
-/** The store log: nothing, one word in registers, or an array that loads search backwards. */
+/**
+ * The store log: nothing, one word in registers, or an array that loads search backwards. When
+ * it is full a store may still take the place of the last one to the same word.
+ */
 function logOf(logSize: number): string {
   if (logSize === 0) {
     return `fn load_u32(address: u32) -> u32 {
@@ -135,7 +143,10 @@ function logOf(logSize: number): string {
   if (word == os_MISS) { return 0u; }
   return os_memory[word];
 }
-fn store_u32(address: u32, value: u32) { atomicStore(&os_control.overflow, 1u); os_faulted = true; }`;
+fn store_u32(address: u32, value: u32) {
+  atomicStore(&os_control.overflow, 1u);
+  os_faulted = true;
+}`;
   }
   if (logSize === 1) {
     return `var<private> os_at: u32 = os_MISS;
@@ -172,6 +183,9 @@ fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
   if (os_faulted) { return; }
   if (os_logged == ${logSize}u) {
+    for (var k = os_logged; k > 0u; k--) {
+      if (os_log[k - 1u].x == word) { os_log[k - 1u].y = value; return; }
+    }
     atomicStore(&os_control.overflow, 1u);
     os_faulted = true;
     return;
@@ -199,19 +213,51 @@ function vectorFunctions(letter: "u" | "i" | "f", width: number, logSize: number
   const scalar = letter === "f" ? "f32" : `${letter}32`;
   const type = `vec${width}${letter}`;
   const range = Array.from({ length: width }, (_, k) => k);
-  const slow = range.map((k) => `load_${scalar}(address + ${4 * k}u)`).join(", ");
   const words = range.map((k) => `os_memory[word + ${k}u]`).join(", ");
-  const fast = letter === "u" ? `vec${width}u(${words})` : `bitcast<${type}>(vec${width}u(${words}))`;
+  const fast =
+    letter === "u" ? `vec${width}u(${words})` : `bitcast<${type}>(vec${width}u(${words}))`;
   const stores = range.map((k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`).join(" ");
-  const isLogged = ["false", "os_at != os_MISS", "os_logged != 0u"][Math.min(logSize, 2)];
+  // The slow way is a loop, not a row of calls: every call is inlined, and code costs seconds.
   return `fn load_${type}(address: u32) -> ${type} {
-  if ((address & 4095u) > ${4096 - 4 * width}u || ${isLogged}) { return ${type}(${slow}); }
+  if ((address & 4095u) > ${4096 - 4 * width}u || ${isLogged(logSize)}) {
+    var value: ${type};
+    for (var k = 0u; k < ${width}u; k++) { value[k] = load_${scalar}(address + 4u * k); }
+    return value;
+  }
   let word = os_word(address, 1u);
   if (word == os_MISS) { return ${type}(); }
   return ${fast};
 }
 fn store_${type}(address: u32, value: ${type}) { ${stores} }`;
 }
+
+/** Records of 48 and 64 bytes at once, as columns: one translation instead of three or four. */
+const matrices = (logSize: number): string =>
+  [3, 4].map((columns) => matrixFunction(columns, logSize)).join("\n");
+
+function matrixFunction(columns: number, logSize: number): string {
+  const type = `mat${columns}x4f`;
+  const range = Array.from({ length: columns }, (_, k) => k);
+  const column = (k: number): string =>
+    [0, 1, 2, 3].map((row) => `os_memory[word + ${4 * k + row}u]`).join(", ");
+  const fast = range.map((k) => `bitcast<vec4f>(vec4u(${column(k)}))`).join(", ");
+  return `fn load_${type}(address: u32) -> ${type} {
+  if ((address & 4095u) > ${4096 - 16 * columns}u || ${isLogged(logSize)}) {
+    var value: ${type};
+    for (var k = 0u; k < ${4 * columns}u; k++) {
+      value[k >> 2u][k & 3u] = load_f32(address + 4u * k);
+    }
+    return value;
+  }
+  let word = os_word(address, 1u);
+  if (word == os_MISS) { return ${type}(); }
+  return ${type}(${fast});
+}`;
+}
+
+/** The log is not empty: loads have to look into it. */
+const isLogged = (logSize: number): string =>
+  ["false", "os_at != os_MISS", "os_logged != 0u"][Math.min(logSize, 2)]!;
 
 const entry = (logSize: number): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})

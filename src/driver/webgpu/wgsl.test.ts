@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { KernelCompileError, wrapKernel } from "./wgsl.ts";
+
+const source = (code: string) => ({ name: "k", code, argsStruct: "", accessors: "" });
+const messagesOf = (code: string) => {
+  try {
+    wrapKernel(source(code), 0);
+  } catch (error) {
+    if (error instanceof KernelCompileError) return error.messages;
+    throw error;
+  }
+  return [];
+};
+
+describe("wrapKernel", () => {
+  it("refuses names that are ours, at their place", () => {
+    const [message] = messagesOf("fn main(i: u32) {\n  let a = 1; let os_x = 2;\n}");
+    expect(message).toMatchObject({ line: 2, column: 18 });
+    expect(message!.message).toContain("os_x");
+  });
+
+  it("does not mind such names in comments", () => {
+    expect(messagesOf("// os_x\nfn main(i: u32) {} /* os_y */")).toEqual([]);
+  });
+
+  it("asks for a main, and a comment is none", () => {
+    expect(messagesOf("fn other() {} // fn main(i: u32)")[0]!.message).toContain("main(i: u32)");
+  });
+
+  it("gives places in the user's lines and columns, injected text left out", () => {
+    const code = "fn main(i: u32) {\n  for (;;) { wrong; }\n}";
+    const shader = wrapKernel(source(code), 1);
+    const lines = shader.wgsl.split("\n");
+    const line = lines.findIndex((each) => each.includes("wrong")) + 1;
+    const column = lines[line - 1]!.indexOf("wrong") + 1;
+    expect(shader.userPlace(line, column)).toEqual({ line: 2, column: 14 });
+    expect(shader.userPlace(line - 1, 4)).toEqual({ line: 1, column: 4 });
+  });
+
+  it("blames main for what the text before the user's code cannot do with it", () => {
+    const shader = wrapKernel(source("\n  fn main() {}"), 0);
+    expect(shader.userPlace(3, 3)).toEqual({ line: 2, column: 3 });
+  });
+});

@@ -1,0 +1,351 @@
+import { describe, expect, it } from "vitest";
+import { EAGAIN, EINVAL, ENOENT, type Result, virtAddr } from "../base/index.ts";
+import { Completion, Mutex, Scheduler, type Sleeps, TaskState, YIELD } from "../sync/index.ts";
+import { IntervalNotifier } from "./interval-notifier.ts";
+import { Invalidation, MMU_NOTIFY_RELEASE, MMU_NOTIFY_UNMAP } from "./invalidation.ts";
+import { type NotifierOps, NotifierSubscriptions } from "./subscriptions.ts";
+
+const PAGE = 0x1000;
+
+/** Pages `first` to `last` - 1. */
+const range = (first: number, last: number) => ({
+  start: virtAddr(first * PAGE),
+  end: virtAddr(last * PAGE),
+});
+
+const eventOn = (first: number, last: number, blockable = true): Invalidation =>
+  new Invalidation({ ...range(first, last), event: MMU_NOTIFY_UNMAP, blockable });
+
+function build() {
+  const scheduler = new Scheduler();
+  const notifiers = new NotifierSubscriptions(scheduler, scheduler.tracer);
+  const log: string[] = [];
+  const run = <T>(body: Sleeps<T>): T => scheduler.runTask("test", body);
+  /** A range subscription that notes its calls. */
+  const interval = (name: string, first: number, last: number): IntervalNotifier => {
+    const notifier = new IntervalNotifier(range(first, last), {
+      *invalidate() {
+        log.push(`${name} invalidate`);
+        return true;
+      },
+    });
+    expect(notifiers.insert(notifier)).toBe(0);
+    return notifier;
+  };
+  /** A whole-space subscription that notes its calls and answers `result`. */
+  const listener = (name: string, result: Result = 0): NotifierOps => {
+    const ops: NotifierOps = {
+      *invalidateRangeStart() {
+        log.push(`${name} start`);
+        return result;
+      },
+      invalidateRangeEnd() {
+        log.push(`${name} end`);
+      },
+    };
+    notifiers.register(ops);
+    return ops;
+  };
+  return { scheduler, notifiers, log, run, interval, listener };
+}
+
+/** Starts and ends `event` with `inside` in between. */
+function* bracket(
+  notifiers: NotifierSubscriptions,
+  event: Invalidation,
+  inside: () => void = () => {},
+): Sleeps<Result> {
+  const result = yield* notifiers.start(event);
+  if (result < 0) return result;
+  inside();
+  notifiers.end(event);
+  return result;
+}
+
+describe("an invalidation", () => {
+  it("tells those whose range it overlaps, and nobody else", () => {
+    const { notifiers, log, run, interval } = build();
+    interval("below", 0, 4);
+    interval("across", 3, 6);
+    interval("above", 6, 9);
+    run(bracket(notifiers, eventOn(4, 6)));
+    expect(log).toEqual(["across invalidate"]);
+  });
+
+  it("tells whole-space subscribers of the start and of the end", () => {
+    const { notifiers, log, run, listener } = build();
+    listener("a");
+    listener("b");
+    run(bracket(notifiers, eventOn(0, 1), () => log.push("change")));
+    expect(log).toEqual(["a start", "b start", "change", "a end", "b end"]);
+  });
+
+  it("makes readers collide before the first callback runs", () => {
+    const { notifiers, run } = build();
+    const seen: boolean[] = [];
+    const reader = new IntervalNotifier(range(0, 8));
+    const teller = new IntervalNotifier(range(0, 8), {
+      *invalidate() {
+        seen.push(reader.readRetry(seq));
+        return true;
+      },
+    });
+    notifiers.insert(teller);
+    notifiers.insert(reader);
+    const seq = run(notifiers.readBegin(reader))!;
+    expect(reader.readRetry(seq)).toBe(false);
+    run(bracket(notifiers, eventOn(2, 3)));
+    expect([seen, reader.readRetry(seq)]).toEqual([[true], true]);
+    expect(reader.readRetry(run(notifiers.readBegin(reader))!)).toBe(false);
+  });
+
+  it("leaves readers of other ranges alone", () => {
+    const { notifiers, run, interval } = build();
+    const reader = interval("far", 8, 9);
+    const seq = run(notifiers.readBegin(reader))!;
+    run(bracket(notifiers, eventOn(0, 8)));
+    expect(reader.readRetry(seq)).toBe(false);
+  });
+
+  it("cannot be ended twice or without a start", () => {
+    const { notifiers, run } = build();
+    const event = eventOn(0, 1);
+    expect(() => run(bracket(notifiers, event, () => notifiers.end(event)))).toThrow(/not open/);
+  });
+
+  it("may not be waited for with the driver's lock held", () => {
+    const { scheduler, notifiers, run } = build();
+    const lock = new Mutex(scheduler, "driver", "the device's lock");
+    const reader = new IntervalNotifier(range(0, 1));
+    notifiers.insert(reader);
+    function* upsideDown(): Sleeps<void> {
+      using _held = yield* lock.acquire();
+      yield* notifiers.readBegin(reader);
+    }
+    expect(() => run(upsideDown())).toThrow(/lock order/);
+  });
+});
+
+describe("a non-blockable invalidation", () => {
+  it("is refused when a driver would have to wait, and nothing has happened", () => {
+    const { scheduler, notifiers } = build();
+    const lock = new Mutex(scheduler, "driver", "the device's lock");
+    const notifier = new IntervalNotifier(range(0, 4), {
+      *invalidate(event) {
+        using held = event.blockable ? yield* lock.acquire() : lock.tryAcquire();
+        return held !== undefined;
+      },
+    });
+    notifiers.insert(notifier);
+    function* holder(): Sleeps<void> {
+      using _held = yield* lock.acquire();
+      for (let i = 0; i < 5; i++) yield YIELD;
+    }
+    scheduler.spawn("holder", holder());
+    const refused = scheduler.spawn("refused", bracket(notifiers, eventOn(0, 1, false)));
+    const waits = scheduler.spawn("waits", bracket(notifiers, eventOn(0, 1, true)));
+    scheduler.run();
+    expect([refused.result, waits.result]).toEqual([-EAGAIN, 0]);
+    expect([notifiers.activeCount, notifier.active]).toEqual([0, 0]);
+    expect(scheduler.tracer.count("notifier:refused")).toBe(1);
+  });
+
+  it("tells those who had started that it is over, not the one who refused", () => {
+    const { notifiers, log, run, listener } = build();
+    listener("a");
+    listener("b", -EAGAIN);
+    listener("c");
+    const reader = new IntervalNotifier(range(0, 4));
+    notifiers.insert(reader);
+    expect(run(bracket(notifiers, eventOn(0, 1, false)))).toBe(-EAGAIN);
+    expect(log).toEqual(["a start", "b start", "a end"]);
+    expect([notifiers.activeCount, reader.active]).toEqual([0, 0]);
+  });
+
+  it("may be refused by nobody when it is blockable", () => {
+    const { notifiers, run, listener } = build();
+    listener("stubborn", -EAGAIN);
+    expect(() => run(bracket(notifiers, eventOn(0, 1)))).toThrow(/refused an event/);
+  });
+});
+
+describe("an invalidation whose task is killed", () => {
+  it("is over, also for whole-space subscribers that had been told", () => {
+    const { scheduler, notifiers, log, listener } = build();
+    const stuck = new Mutex(scheduler, "driver", "a lock that is never given back");
+    listener("a");
+    notifiers.register({
+      *invalidateRangeStart() {
+        using _held = yield* stuck.acquire();
+        return 0;
+      },
+    });
+    const reader = new IntervalNotifier(range(0, 4));
+    notifiers.insert(reader);
+    scheduler.spawn("keeper", keep(stuck));
+    const victim = scheduler.spawn("victim", bracket(notifiers, eventOn(0, 1)));
+    scheduler.run();
+    expect(victim.state).toBe(TaskState.blocked);
+    scheduler.kill(victim);
+    expect(log).toEqual(["a start", "a end"]);
+    expect([notifiers.activeCount, reader.active]).toEqual([0, 0]);
+    expect([...victim.held].every((count) => count === 0)).toBe(true);
+  });
+});
+
+/** Holds `lock` and waits for ever. */
+function* keep(lock: Mutex): Sleeps<void> {
+  using _held = yield* lock.acquire();
+  yield* lock.acquire({ nested: "for ever" });
+}
+
+describe("a subscription", () => {
+  it("that is made during an event collides with it, and is told nothing", () => {
+    const { notifiers, run } = build();
+    const late = new IntervalNotifier(range(0, 4));
+    const far = new IntervalNotifier(range(4, 8));
+    run(
+      bracket(notifiers, eventOn(0, 4), () => {
+        notifiers.insert(late);
+        notifiers.insert(far);
+        expect([late.active, far.active]).toEqual([1, 0]);
+        expect([late.readRetry(late.seq), far.readRetry(far.seq)]).toEqual([true, false]);
+      }),
+    );
+    expect([late.active, late.readRetry(late.seq)]).toEqual([0, false]);
+  });
+
+  it("is removed only after the events that it collides with", () => {
+    const { scheduler, notifiers, log, interval } = build();
+    const notifier = interval("it", 0, 4);
+    const event = eventOn(0, 1);
+    scheduler.runTask(
+      "starter",
+      (function* (): Sleeps<void> {
+        yield* notifiers.start(event);
+        scheduler.spawn(
+          "remover",
+          (function* (): Sleeps<void> {
+            yield* notifiers.remove(notifier);
+            log.push("removed");
+          })(),
+        );
+        for (let i = 0; i < 5; i++) yield YIELD;
+        log.push("end");
+        notifiers.end(event);
+      })(),
+    );
+    scheduler.run();
+    expect(log).toEqual(["it invalidate", "end", "removed"]);
+    expect(notifiers.intervalCount).toBe(0);
+  });
+
+  it("is made and removed once", () => {
+    const { notifiers, run, interval } = build();
+    const notifier = interval("it", 0, 4);
+    expect(() => notifiers.insert(notifier)).toThrow(/inserted twice/);
+    expect(() => notifiers.removeSilent(notifier)).toThrow(/use remove/);
+    run(notifiers.remove(notifier));
+    expect(() => run(notifiers.remove(notifier))).toThrow(/removed twice/);
+    const silent = new IntervalNotifier(range(0, 4));
+    notifiers.insert(silent);
+    notifiers.removeSilent(silent);
+    expect(() => notifiers.removeSilent(silent)).toThrow(/removed twice/);
+  });
+
+  it("needs whole pages of the space", () => {
+    const { notifiers } = build();
+    const odd = { start: virtAddr(1), end: virtAddr(PAGE) };
+    expect(notifiers.insert(new IntervalNotifier(odd))).toBe(-EINVAL);
+  });
+
+  it("to the whole space ends when its callbacks have left", () => {
+    const { scheduler, notifiers, run } = build();
+    const lock = new Mutex(scheduler, "driver", "the device's lock");
+    const ops: NotifierOps = {
+      *invalidateRangeStart() {
+        using _held = yield* lock.acquire();
+        return 0;
+      },
+    };
+    notifiers.register(ops);
+    expect(() => notifiers.register(ops)).toThrow(/registered twice/);
+    const holder = scheduler.spawn("holder", keep(lock));
+    const event = scheduler.spawn("event", bracket(notifiers, eventOn(0, 1)));
+    const remover = scheduler.spawn("remover", notifiers.unregister(ops));
+    scheduler.run();
+    expect([event.state, remover.state]).toEqual([TaskState.blocked, TaskState.blocked]);
+    scheduler.kill(holder);
+    scheduler.run();
+    expect([event.state, remover.result]).toEqual([TaskState.done, 0]);
+    expect([run(notifiers.unregister(ops)), notifiers.listCount]).toEqual([-ENOENT, 0]);
+  });
+});
+
+describe("readBegin", () => {
+  it("sleeps until the event is over, or until its deadline", () => {
+    const { scheduler, notifiers } = build();
+    const reader = new IntervalNotifier(range(0, 4));
+    notifiers.insert(reader);
+    const event = eventOn(0, 1);
+    const gate = new Completion<void>(scheduler, "the clock");
+    scheduler.timer(20, () => gate.complete());
+    const starter = scheduler.spawn(
+      "starter",
+      (function* (): Sleeps<void> {
+        yield* notifiers.start(event);
+        yield* gate.wait();
+        expect([hasty.state, hasty.result]).toEqual([TaskState.done, undefined]);
+        expect(patient.state).toBe(TaskState.blocked);
+        notifiers.end(event);
+      })(),
+    );
+    const patient = scheduler.spawn("patient", notifiers.readBegin(reader));
+    const hasty = scheduler.spawn("hasty", notifiers.readBegin(reader, 10));
+    scheduler.runUntil(starter);
+    expect(patient.result).toBe(reader.seq);
+    expect(scheduler.tracer.count("notifier:collide")).toBe(2);
+  });
+});
+
+describe("the release of a space", () => {
+  it("happens once, tells everybody, and lets nobody in any more", () => {
+    const { notifiers, log, run, interval } = build();
+    interval("it", 0, 4);
+    let events: readonly number[] = [];
+    notifiers.register({
+      *invalidateRangeStart(event) {
+        events = [...events, event.event];
+        return 0;
+      },
+      *release() {
+        log.push("release");
+      },
+    });
+    run(notifiers.release());
+    expect([log, events]).toEqual([["it invalidate", "release"], [MMU_NOTIFY_RELEASE]]);
+    expect(() => run(notifiers.release())).toThrow(/released twice/);
+    expect(notifiers.insert(new IntervalNotifier(range(0, 1)))).toBe(-EINVAL);
+    expect([notifiers.isReleased, notifiers.listCount]).toEqual([true, 0]);
+  });
+
+  it("is waited for by those who unregister meanwhile", () => {
+    const { scheduler, notifiers } = build();
+    const lock = new Mutex(scheduler, "driver", "the device's lock");
+    const ops: NotifierOps = {
+      *release() {
+        using _held = yield* lock.acquire();
+      },
+    };
+    notifiers.register(ops);
+    const holder = scheduler.spawn("holder", keep(lock));
+    const release = scheduler.spawn("release", notifiers.release());
+    scheduler.run();
+    const remover = scheduler.spawn("remover", notifiers.unregister(ops));
+    scheduler.run();
+    expect([release.state, remover.state]).toEqual([TaskState.blocked, TaskState.blocked]);
+    scheduler.kill(holder);
+    scheduler.run();
+    expect([release.state, remover.result]).toEqual([TaskState.done, -ENOENT]);
+  });
+});
