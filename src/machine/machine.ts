@@ -158,10 +158,18 @@ export class Machine {
     });
   }
 
-  /** Ends the machine: running launches finish first, then everything is given back. */
-  close(): Promise<void> {
+  /**
+   * Ends the machine: running launches finish first, then everything is given back. A second
+   * call gives the same promise. Rejects with EBUSY, ending nothing, while a bracket is open.
+   */
+  async close(): Promise<void> {
+    const { openBrackets } = this.#cpu;
+    if (this.#closing === undefined && openBrackets > 0) {
+      const detail = `${openBrackets} access brackets are open`;
+      throw hmmError({ code: "EBUSY", call: "close", detail });
+    }
     this.#closing ??= this.#close();
-    return this.#closing;
+    await this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,11 +177,6 @@ export class Machine {
   }
 
   async #close(): Promise<void> {
-    if (this.#cpu.openBrackets > 0) {
-      const detail = `${this.#cpu.openBrackets} access brackets are open`;
-      this.#closing = undefined;
-      throw hmmError({ code: "EBUSY", call: "close", detail });
-    }
     const device = this.#device;
     const space = this.#addressSpace;
     await this.#tasks.run(

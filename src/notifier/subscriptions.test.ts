@@ -290,16 +290,14 @@ describe("readBegin", () => {
     const event = eventOn(0, 1);
     const gate = new Completion<void>(scheduler, "the clock");
     scheduler.timer(20, () => gate.complete());
-    const starter = scheduler.spawn(
-      "starter",
-      (function* (): Sleeps<void> {
-        yield* notifiers.start(event);
-        yield* gate.wait();
-        expect([hasty.state, hasty.result]).toEqual([TaskState.done, undefined]);
-        expect(patient.state).toBe(TaskState.blocked);
-        notifiers.end(event);
-      })(),
-    );
+    function* holdOpen(): Sleeps<void> {
+      yield* notifiers.start(event);
+      yield* gate.wait();
+      expect([hasty.state, hasty.result]).toEqual([TaskState.done, undefined]);
+      expect(patient.state).toBe(TaskState.blocked);
+      notifiers.end(event);
+    }
+    const starter = scheduler.spawn("starter", holdOpen());
     const patient = scheduler.spawn("patient", notifiers.readBegin(reader));
     const hasty = scheduler.spawn("hasty", notifiers.readBegin(reader, 10));
     scheduler.runUntil(starter);

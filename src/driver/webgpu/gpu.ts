@@ -107,6 +107,8 @@ export class Gpu {
     this.#readback = new ReadbackPool(device);
     this.#layout = newLayout(device);
     device.addEventListener("uncapturederror", (event) => {
+      // It is thrown by the next call: no need to print it.
+      event.preventDefault();
       this.#failure ??= event.error.message;
     });
     this.lost = device.lost.then(({ message, reason }) => {

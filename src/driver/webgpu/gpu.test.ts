@@ -1,0 +1,490 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AssertionError, PAGE_SIZE } from "../../base/index.ts";
+import { AdapterError } from "./adapter.ts";
+import { DeviceLostError, Gpu, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import { FAULT_RECORDS, KernelCompileError } from "./wgsl.ts";
+
+const FRAMES = 512;
+const WORDS = PAGE_SIZE / 4;
+const READ = 1;
+const WRITE = 3;
+/** Flags of a fault record. */
+const BY_WRITE = 1;
+const MISALIGNED = 2;
+const GUESS = 4;
+
+let opened: Gpu | undefined;
+let gpu: Gpu;
+let reason: string | undefined;
+const mapped = new Set<number>();
+beforeAll(async () => {
+  try {
+    opened = await Gpu.open({ prefer: "auto", frames: FRAMES });
+    gpu = opened;
+  } catch (error) {
+    if (!(error instanceof AdapterError)) throw error;
+    reason = error.message;
+  }
+});
+afterAll(() => opened?.destroy());
+beforeEach((ctx) => {
+  if (reason !== undefined) ctx.skip(reason);
+  for (const page of mapped) gpu.setEntry(page, 0);
+  mapped.clear();
+});
+
+function map(page: number, frame: number, rights: number): void {
+  gpu.setEntry(page, (frame << 8) | rights);
+  mapped.add(page);
+}
+
+/** Writes whole pages, given as words; what is not given is 0. */
+function put(frame: number, words: ArrayLike<number>): void {
+  const pages = Math.max(1, Math.ceil(words.length / WORDS));
+  const bytes = new Uint8Array(pages * PAGE_SIZE);
+  new Uint32Array(bytes.buffer).set(words);
+  const frames = Int32Array.from({ length: pages }, (_, k) => frame + k);
+  gpu.upload(frames, pages, (target, offset, index) =>
+    target.set(bytes.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE), offset),
+  );
+}
+
+async function get(frame: number, words: number): Promise<number[]> {
+  const pages = Math.ceil(words / WORDS);
+  const frames = Int32Array.from({ length: pages }, (_, k) => frame + k);
+  const bytes = await gpu.readback(frames, pages);
+  return Array.from(new Uint32Array(bytes.buffer, 0, words));
+}
+
+const source = (code: string, argsStruct = "") => ({ name: "k", code, argsStruct, accessors: "" });
+
+interface Kernel {
+  readonly code: string;
+  readonly count?: number;
+  readonly logSize?: number;
+  readonly argsStruct?: string;
+  readonly args?: ArrayBuffer;
+}
+
+const newList = (capacity: number, args = new ArrayBuffer(0)): LaunchList =>
+  gpu.newList(args, capacity);
+
+/** One round of fresh invocations 0 … count - 1. */
+async function round(kernel: Kernel): Promise<RoundResult & { readonly list: LaunchList }> {
+  const { code, count = 1, logSize = 4, argsStruct, args } = kernel;
+  const compiled = await gpu.compile(source(code, argsStruct), logSize);
+  const list = newList(count, args);
+  const result = await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0 });
+  return { ...result, list };
+}
+
+const pairs = (faults: Uint32Array): [number, number][] =>
+  Array.from({ length: faults.length / 2 }, (_, i): [number, number] => [
+    faults[2 * i]!,
+    faults[2 * i + 1]!,
+  ]).sort(([a, x], [b, y]) => a - b || x - y);
+
+const clean = { unfinished: 0, faultsDropped: 0, logOverflow: false, faults: new Uint32Array(0) };
+
+describe("frames", () => {
+  it("uploads to scattered frames and reads them back in the order that is asked for", async () => {
+    const frames = Int32Array.of(9, 10, 11, 3, 40);
+    gpu.upload(frames, 5, (target, offset, index) =>
+      target.fill(index + 1, offset, offset + PAGE_SIZE),
+    );
+    const bytes = await gpu.readback(Int32Array.of(40, 10, 11, 3), 4);
+    expect([0, 1, 2, 3].map((k) => bytes[k * PAGE_SIZE + 4095])).toEqual([5, 2, 3, 4]);
+  });
+
+  it("uploads more than one piece of staging", async () => {
+    const frames = Int32Array.from({ length: 400 }, (_, k) => 499 - k);
+    gpu.upload(frames, 400, (target, offset, index) => {
+      target.fill(0, offset, offset + PAGE_SIZE);
+      target[offset] = index & 255;
+      target[offset + 1] = index >> 8;
+    });
+    const bytes = await gpu.readback(frames, 400);
+    const found = Array.from(frames, (_, k) => bytes[k * PAGE_SIZE]! + 256 * bytes[k * 4096 + 1]!);
+    expect(found).toEqual(Array.from(frames, (_, k) => k));
+  });
+
+  it("clears frames and no others", async () => {
+    for (const frame of [20, 21, 22]) put(frame, new Uint32Array(WORDS).fill(7));
+    gpu.zero(Int32Array.of(20, 22), 2);
+    expect((await get(20, 1))[0]).toBe(0);
+    expect((await get(21, WORDS)).every((word) => word === 7)).toBe(true);
+    expect((await get(22, WORDS)).every((word) => word === 0)).toBe(true);
+  });
+
+  it("takes the pages of shared memory, as the caller's fill copies them", async () => {
+    const shared = new Uint8Array(new SharedArrayBuffer(PAGE_SIZE)).fill(42);
+    gpu.upload(Int32Array.of(5), 1, (target, offset) => target.set(shared, offset));
+    expect((await get(5, 1))[0]).toBe(0x2a2a2a2a);
+  });
+});
+
+describe("translation", () => {
+  it("follows the table, far addresses too, and stores where a write is allowed", async () => {
+    map(0x10, 7, READ);
+    map(0xfffff, 8, WRITE);
+    put(7, [11, 22, 33]);
+    put(8, []);
+    const result = await round({
+      code: "fn main(i: u32) { store_u32(0xfffff000u + 4u * i, load_u32(0x10000u + 4u * i) + 1u); }",
+      count: 3,
+      logSize: 1,
+    });
+    expect(result).toMatchObject(clean);
+    expect(await get(8, 4)).toEqual([12, 23, 34, 0]);
+  });
+
+  it("loads and stores every kind of value", async () => {
+    map(0x10, 7, READ);
+    map(0x11, 8, WRITE);
+    const values = Float32Array.of(1.5, -2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+    put(7, new Uint32Array(values.buffer));
+    const code = `fn main(i: u32) {
+      let a = 0x10000u; let b = 0x11000u;
+      store_vec2f(b, load_vec2f(a)); store_vec3f(b + 8u, load_vec3f(a + 8u));
+      store_vec4f(b + 20u, load_vec4f(a + 20u)); store_f32(b + 36u, load_f32(a + 36u));
+      store_i32(b + 40u, load_i32(a + 40u)); store_vec2u(b + 44u, load_vec2u(a + 44u));
+      store_vec3i(b + 52u, load_vec3i(a + 52u)); store_vec4u(b + 64u, load_vec4u(a));
+      store_vec4i(b + 80u, load_vec4i(a)); store_vec3u(b + 96u, load_vec3u(a));
+      store_vec2i(b + 108u, load_vec2i(a)); store_f32(b + 116u, load_mat4x4f(a)[3][2]);
+      store_f32(b + 120u, load_mat3x4f(a)[1][3]);
+    }`;
+    expect(await round({ code, logSize: 64 })).toMatchObject(clean);
+    const words = Uint32Array.from(await get(8, 31));
+    const found = Array.from(new Float32Array(words.buffer));
+    const all = Array.from(values);
+    const tail = [...all.slice(0, 4), ...all.slice(0, 4), ...all.slice(0, 3), ...all.slice(0, 2)];
+    expect(found).toEqual([...all, ...tail, 15, 8]);
+  });
+
+  it("loads and stores a vector that straddles two pages whose frames are far apart", async () => {
+    map(0x10, 30, WRITE);
+    map(0x11, 6, WRITE);
+    put(
+      30,
+      Uint32Array.from({ length: WORDS }, (_, k) => k),
+    );
+    put(6, [5000, 5001, 5002]);
+    const code = `fn main(i: u32) {
+      let v = load_vec4u(0x10ff8u);
+      store_vec3u(0x10ffcu, v.yzw + 10u);
+    }`;
+    expect(await round({ code })).toMatchObject(clean);
+    expect((await get(30, WORDS)).slice(-2)).toEqual([1022, 1033]);
+    expect(await get(6, 3)).toEqual([5010, 5011, 5002]);
+  });
+
+  it("reads arguments, of odd sizes too", async () => {
+    map(0x10, 7, WRITE);
+    const args = new Uint8Array(Uint32Array.of(0x10000, 77, 5).buffer).slice(0, 9).buffer;
+    const code = "fn main(i: u32) { store_u32(args.at, args.value + args.more); }";
+    const argsStruct = "struct Args { at: u32, value: u32, more: u32 }";
+    expect(await round({ code, args, argsStruct })).toMatchObject(clean);
+    expect((await get(7, 1))[0]).toBe(82);
+  });
+});
+
+describe("faults", () => {
+  it("come once a page and kind of access, with the first address, however many ask", async () => {
+    const code = `fn main(i: u32) {
+      if (i < 500u) { _ = load_u32(0x50000u); } else { store_u32(0x50000u, 1u); }
+    }`;
+    const { faults, unfinished } = await round({ code, count: 1000 });
+    expect(pairs(faults)).toEqual([
+      [0x50000, 0],
+      [0x50000, BY_WRITE],
+    ]);
+    expect(unfinished).toBe(1000);
+  });
+
+  it("come from a write to a page that may only be read, with its exact address", async () => {
+    map(0x10, 7, READ);
+    const { faults } = await round({ code: "fn main(i: u32) { store_u32(0x10008u, 1u); }" });
+    expect(pairs(faults)).toEqual([[0x10008, BY_WRITE]]);
+  });
+
+  it("say that an address is misaligned, also where memory is", async () => {
+    map(0x10, 7, WRITE);
+    const code = `fn main(i: u32) {
+      if (i == 0u) { _ = load_u32(0x10002u); } else { store_vec2u(0x10001u, vec2u()); }
+    }`;
+    const { faults, unfinished } = await round({ code, count: 2 });
+    expect(pairs(faults).map(([address, flags]) => [address, flags & ~GUESS])).toContainEqual([
+      0x10001,
+      MISALIGNED | BY_WRITE,
+    ]);
+    expect(pairs(faults)).toContainEqual([0x10002, MISALIGNED]);
+    expect(unfinished).toBe(2);
+  });
+
+  it("go on after the first one, as guesses", async () => {
+    const code = "fn main(i: u32) { _ = load_u32(0x50000u) + load_u32(0x60004u); }";
+    expect(pairs((await round({ code })).faults)).toEqual([
+      [0x50000, 0],
+      [0x60004, GUESS],
+    ]);
+  });
+
+  it("all come back when there are more than the head of the list holds", async () => {
+    const code = "fn main(i: u32) { _ = load_u32(i << 12u); }";
+    const { faults } = await round({ code, count: 5000, logSize: 0 });
+    const pages = pairs(faults).map(([address]) => address >>> 12);
+    expect(pages).toEqual(Array.from({ length: 5000 }, (_, k) => k));
+  });
+
+  it("are counted when there are more than the list holds", async () => {
+    const count = FAULT_RECORDS + 1000;
+    const code = "fn main(i: u32) { _ = load_u32(i << 12u); }";
+    const result = await round({ code, count, logSize: 0 });
+    expect(result.faults.length).toBe(2 * FAULT_RECORDS);
+    expect(result.faultsDropped).toBe(1000);
+    expect(result.unfinished).toBe(count);
+  });
+
+  it("end loops that would wait for ever", async () => {
+    const code = `
+      fn spin(at: u32) -> u32 { loop { let v = load_u32(at); if (v != 0u) { return v; } } }
+      fn main(i: u32) {
+        while (load_u32(0x50000u) == 0u) { }
+        for (;;) { loop { if (load_u32(0x60000u) != 0u) { break; } } if (spin(0x70000u) != 0u) { break; } }
+        loop { if (load_u32(0x80000u) == 1u) { break; } continuing { for (var k = 0u; k < 9u; k++) {} } }
+      }`;
+    const { faults, unfinished } = await round({ code, count: 100 });
+    expect(pairs(faults)[0]).toEqual([0x50000, 0]);
+    expect(unfinished).toBe(100);
+  });
+});
+
+describe("the store log", () => {
+  it.each([1, 2, 8])("of %i: an invocation sees its own stores", async (logSize) => {
+    map(0x10, 7, WRITE);
+    put(7, [5, 6]);
+    const code = `fn main(i: u32) {
+      store_u32(0x10000u, 9u);
+      store_u32(0x10000u, load_u32(0x10000u) + load_vec2u(0x10000u).x + load_u32(0x10004u));
+    }`;
+    expect(await round({ code, logSize })).toMatchObject(clean);
+    expect(await get(7, 2)).toEqual([24, 6]);
+  });
+
+  it("takes any number of stores to the same words", async () => {
+    map(0x10, 7, WRITE);
+    put(7, [1, 2]);
+    const code = `fn main(i: u32) {
+      for (var k = 0u; k < 100u; k++) { store_u32(0x10000u + 4u * (k & 1u), k); }
+    }`;
+    expect(await round({ code, logSize: 2 })).toMatchObject(clean);
+    expect(await get(7, 2)).toEqual([98, 99]);
+  });
+
+  it.each([0, 1, 2])("of %i: too many stores are said, and have no effect", async (logSize) => {
+    map(0x10, 7, WRITE);
+    put(7, [5, 5, 5]);
+    const code = `fn main(i: u32) {
+      store_u32(0x10000u, 1u); store_u32(0x10004u, 2u); store_u32(0x10008u, 3u);
+    }`;
+    const { logOverflow, unfinished, faults } = await round({ code, logSize });
+    expect({ logOverflow, unfinished, faults: faults.length }).toEqual({
+      logOverflow: true,
+      unfinished: 1,
+      faults: 0,
+    });
+    expect(await get(7, 3)).toEqual([5, 5, 5]);
+  });
+
+  it.each([1, 4])("of %i: a fault after a store leaves no trace of it", async (logSize) => {
+    map(0x10, 7, WRITE);
+    put(7, [5]);
+    const code = "fn main(i: u32) { store_u32(0x10000u, 1u); _ = load_u32(0x50000u); }";
+    expect((await round({ code, logSize })).unfinished).toBe(1);
+    expect(await get(7, 1)).toEqual([5]);
+  });
+
+  it("makes a sum in place exact however its operands arrive", async () => {
+    const count = 4096;
+    const pages = count / WORDS;
+    const [a, b] = [0x100, 0x200];
+    for (let k = 0; k < pages; k++) put(10 + k, new Uint32Array(WORDS).fill(3));
+    for (let k = 0; k < pages; k++) put(20 + k, new Uint32Array(WORDS).fill(100));
+    const code = `fn main(i: u32) {
+      let at = ${b << 12}u + 4u * i;
+      store_u32(at, load_u32(at) + load_u32(${a << 12}u + 4u * i));
+      store_u32(at, load_u32(at) * 2u);
+    }`;
+    const compiled = await gpu.compile(source(code), 2);
+    const list = newList(count);
+    // Operands come in different rounds: page by page, those that are read after those written.
+    for (let step = 0; step <= 2 * pages; step++) {
+      const fresh = { first: 0, count: step === 0 ? count : 0 };
+      await gpu.runRound({ compiled, list, fresh, retry: list.pending });
+      if (step < pages) map(b + step, 20 + step, WRITE);
+      else if (step < 2 * pages) map(a + 2 * pages - 1 - step, 10 + 2 * pages - 1 - step, READ);
+    }
+    expect(list.pending).toBe(0);
+    expect((await get(20, count)).every((word) => word === 206)).toBe(true);
+    list.destroy();
+  });
+});
+
+describe("rounds", () => {
+  const COUNT_UP = `fn main(i: u32) {
+    let at = 0x10000u + 4u * i;
+    store_u32(at, load_u32(at) + load_u32(0x20000u));
+  }`;
+
+  it("run again those that did not finish, as many as are admitted, each once", async () => {
+    map(0x10, 7, WRITE);
+    put(7, []);
+    put(8, [1]);
+    const compiled = await gpu.compile(source(COUNT_UP), 1);
+    const list = newList(1000);
+    const first = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 600 }, retry: 0 });
+    expect([first.unfinished, list.pending]).toEqual([600, 600]);
+    const half = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 0 }, retry: 250 });
+    expect([half.unfinished, list.pending]).toEqual([250, 600]);
+    map(0x20, 8, READ);
+    const some = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 0 }, retry: 100 });
+    expect([some.unfinished, list.pending]).toEqual([0, 500]);
+    const fresh = { first: 600, count: 400 };
+    await gpu.runRound({ compiled, list, fresh, retry: list.pending });
+    expect(list.pending).toBe(0);
+    expect((await get(7, 1000)).every((word) => word === 1)).toBe(true);
+    list.destroy();
+  });
+
+  it("keep the lists of several launches apart", async () => {
+    map(0x10, 7, WRITE);
+    put(7, []);
+    put(8, [1]);
+    const compiled = await gpu.compile(source(COUNT_UP), 1);
+    const [a, b] = [newList(10), newList(10)];
+    await gpu.runRound({ compiled, list: a, fresh: { first: 0, count: 10 }, retry: 0 });
+    await gpu.runRound({ compiled, list: b, fresh: { first: 20, count: 5 }, retry: 0 });
+    expect([a.pending, b.pending]).toEqual([10, 5]);
+    expect(await gpu.firstPending(b)).toBeGreaterThanOrEqual(20);
+    map(0x20, 8, READ);
+    await gpu.runRound({ compiled, list: b, fresh: { first: 0, count: 0 }, retry: 5 });
+    const words = await get(7, 25);
+    expect(words.slice(0, 20).every((word) => word === 0)).toBe(true);
+    expect(words.slice(20)).toEqual([1, 1, 1, 1, 1]);
+    a.destroy();
+    b.destroy();
+  });
+
+  it("dispatch more groups than one dimension holds", async () => {
+    const count = 65_536 * 64 + 100;
+    map(0x10, 7, WRITE);
+    put(7, []);
+    const code = `fn main(i: u32) { if (i >= ${count - 2}u) { store_u32(0x10000u + 4u * (i & 1u), i); } }`;
+    const compiled = await gpu.compile(source(code), 1);
+    const list = newList(count);
+    await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0 });
+    expect(await get(7, 3)).toEqual([count - 2, count - 1, 0]);
+    list.destroy();
+  });
+
+  it("run one at a time, and never more than the list has room for", async () => {
+    const compiled = await gpu.compile(source("fn main(i: u32) {}"), 0);
+    const list = newList(4);
+    const fresh = { first: 0, count: 4 };
+    const running = gpu.runRound({ compiled, list, fresh, retry: 0 });
+    expect(() => gpu.runRound({ compiled, list, fresh, retry: 0 })).toThrow(AssertionError);
+    await running;
+    const tooMany = { first: 0, count: 5 };
+    await expect(gpu.runRound({ compiled, list, fresh: tooMany, retry: 0 })).rejects.toThrow(
+      /room/,
+    );
+    await gpu.runRound({ compiled, list, fresh, retry: 0 });
+    list.destroy();
+  });
+});
+
+describe("compile", () => {
+  const errorOf = async (code: string): Promise<KernelCompileError> => {
+    const error = await gpu.compile(source(code), 1).catch((each: unknown) => each);
+    expect(error).toBeInstanceOf(KernelCompileError);
+    return error as KernelCompileError;
+  };
+
+  it("names the user's line and column, behind guards and letters of any script", async () => {
+    const code =
+      "fn main(i: u32) {\n  // \u00e4\u{1f409}\n  for (;;) { /* \u{1f409} */ let x = nothing; }\n}";
+    const { messages, message } = await errorOf(code);
+    expect(messages[0]).toMatchObject({ line: 3, column: 31 });
+    expect(messages[0]!.message).toContain("nothing");
+    expect(message).toContain("kernel k");
+  });
+
+  it("says so when main has other parameters", async () => {
+    const { messages } = await errorOf("\nfn main(a: u32, b: u32) {}");
+    expect(messages[0]!.line).toBe(2);
+  });
+
+  it("says so when the kernel brings buffers of its own", async () => {
+    const code = `@group(1) @binding(0) var<storage> x: array<u32>;
+      fn main(i: u32) { store_u32(0u, x[i]); }`;
+    await errorOf(code);
+  });
+
+  it("leaves the device in order after an error", async () => {
+    await errorOf("fn main(i: u32) { nothing }");
+    expect(await round({ code: "fn main(i: u32) {}" })).toMatchObject(clean);
+  });
+
+  it("takes loops that are left by return only", async () => {
+    const code = `fn find(at: u32) -> vec2<u32> {
+      var k = at;
+      loop { k++; if (k % 7u == 0u) { return vec2u(k); } }
+    }
+    fn main(i: u32) { for (;;) { if (find(i).x > 0u) { return; } } }`;
+    expect(await round({ code, count: 10 })).toMatchObject(clean);
+  });
+
+  it("makes a pipeline once", async () => {
+    const kernel = source("fn main(i: u32) { store_u32(0u, 0u); }");
+    const [a, b] = await Promise.all([gpu.compile(kernel, 1), gpu.compile({ ...kernel }, 1)]);
+    expect(a).toBe(b);
+    expect(await gpu.compile(kernel, 2)).not.toBe(a);
+  });
+});
+
+describe("failures", () => {
+  it("refuses more memory than the adapter has, with both numbers", async () => {
+    const frames = 2 ** 23;
+    const error = await Gpu.open({ prefer: "auto", frames }).catch((each: unknown) => each);
+    expect(error).toBeInstanceOf(GpuError);
+    expect((error as Error).message).toMatch(`${frames * PAGE_SIZE} bytes of device memory`);
+  });
+
+  it("rejects all that is under way, and all that comes later, when the device goes", async () => {
+    const lost = await Gpu.open({ prefer: "auto", frames: 16 });
+    const compiled = await lost.compile(source("fn main(i: u32) {}"), 0);
+    const list = lost.newList(new ArrayBuffer(0), 64);
+    const fresh = { first: 0, count: 64 };
+    const running = lost.runRound({ compiled, list, fresh, retry: 0 });
+    const reading = lost.readback(Int32Array.of(1), 1);
+    const failures = Promise.allSettled([running, reading]);
+    lost.destroy();
+    for (const failure of await failures) {
+      expect(failure.status).toBe("rejected");
+      expect((failure as PromiseRejectedResult).reason).toBeInstanceOf(DeviceLostError);
+    }
+    expect(await lost.lost).toMatch(/./);
+    await expect(lost.compile(source("fn main(i: u32) {}"), 0)).rejects.toThrow(DeviceLostError);
+    await expect(lost.readback(Int32Array.of(1), 1)).rejects.toThrow(DeviceLostError);
+    expect(() => lost.zero(Int32Array.of(1), 1)).toThrow(DeviceLostError);
+    expect(() => lost.runRound({ compiled, list, fresh, retry: 0 })).toThrow(DeviceLostError);
+    lost.destroy();
+  });
+
+  it("gives back what Dawn reports aside instead of swallowing it", async () => {
+    const broken = await Gpu.open({ prefer: "auto", frames: 16 });
+    const reading = broken.readback(Int32Array.of(5000), 1);
+    await expect(reading).rejects.toThrow(GpuError);
+    broken.destroy();
+  });
+});

@@ -1,0 +1,109 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { virtAddr } from "../base/index.ts";
+import { VM_READ, VM_WRITE, Vma, VmaSet } from "./vma.ts";
+
+const RW = VM_READ | VM_WRITE;
+const vma = (start: number, end: number, flags = RW): Vma =>
+  new Vma({ start: virtAddr(start), end: virtAddr(end) }, flags);
+const setOf = (...vmas: readonly Vma[]): VmaSet => {
+  const set = new VmaSet();
+  for (const each of vmas) set.insert(each);
+  return set;
+};
+const shapeOf = (set: VmaSet): number[][] =>
+  set.all.map(({ start, end, flags }) => [start, end, flags]);
+
+describe("a set of Vmas", () => {
+  it("finds the one that contains an address, or the next one", () => {
+    const set = setOf(vma(10, 20), vma(20, 30, VM_READ), vma(40, 50));
+    const startAt = (address: number) => set.find(virtAddr(address))?.start;
+    expect([9, 10, 19, 20, 30, 49, 50].map(startAt)).toEqual([
+      undefined,
+      10,
+      10,
+      20,
+      undefined,
+      40,
+      undefined,
+    ]);
+    expect([0, 25, 30, 50].map((at) => set.findNext(virtAddr(at))?.start)).toEqual([
+      10,
+      20,
+      40,
+      undefined,
+    ]);
+  });
+
+  it("refuses one on top of another", () => {
+    expect(() => setOf(vma(10, 20), vma(5, 11))).toThrow(/on top of another/);
+    expect(() => setOf(vma(10, 20), vma(15, 18))).toThrow(/on top of another/);
+  });
+
+  it("splits in the middle only", () => {
+    const set = setOf(vma(10, 20));
+    for (const at of [10, 14, 14, 20, 30]) set.split(virtAddr(at));
+    expect(shapeOf(set)).toEqual([
+      [10, 14, RW],
+      [14, 20, RW],
+    ]);
+  });
+
+  it("merges neighbours of one kind that touch", () => {
+    const middle = vma(20, 30);
+    const set = setOf(vma(10, 20), middle, vma(30, 40), vma(41, 50), vma(50, 60, VM_READ));
+    expect(set.merge(middle).end).toBe(40);
+    set.merge(set.find(virtAddr(45))!);
+    expect(shapeOf(set)).toEqual([
+      [10, 40, RW],
+      [41, 50, RW],
+      [50, 60, VM_READ],
+    ]);
+  });
+
+  it("takes back what it detached as if it had never been", () => {
+    const set = setOf(vma(10, 20), vma(20, 30, VM_READ), vma(40, 50));
+    const before = shapeOf(set);
+    const gone = set.detach(virtAddr(15), virtAddr(45));
+    expect(shapeOf(set)).toEqual([
+      [10, 15, RW],
+      [45, 50, RW],
+    ]);
+    set.attach(gone);
+    expect(shapeOf(set)).toEqual(before);
+  });
+
+  it("finds the lowest hole that is big enough", () => {
+    const set = setOf(vma(10, 20), vma(24, 30));
+    const hole = (bytes: number, low = 0, high = 40) =>
+      set.findHole(bytes, virtAddr(low), virtAddr(high));
+    expect([hole(10), hole(4, 10), hole(5, 10), hole(11)]).toEqual([0, 20, 30, undefined]);
+    expect(hole(3, 15)).toBe(20);
+  });
+
+  it("agrees with one flag a page, whatever is mapped and unmapped", () => {
+    const act = fc.record({
+      kind: fc.constantFrom("map", "unmap"),
+      start: fc.nat(30),
+      length: fc.integer({ min: 1, max: 8 }),
+      flags: fc.constantFrom(VM_READ, RW),
+    });
+    fc.assert(
+      fc.property(fc.array(act), (acts) => {
+        const set = new VmaSet();
+        const model = new Array<number>(40).fill(0);
+        for (const { kind, start, length, flags } of acts) {
+          const end = start + length;
+          set.detach(virtAddr(start), virtAddr(end));
+          if (kind === "map") {
+            const added = vma(start, end, flags);
+            set.insert(added);
+            set.merge(added);
+          }
+          model.fill(kind === "map" ? flags : 0, start, end);
+        }
+        expect(model.map((_, at) => set.find(virtAddr(at))?.flags ?? 0)).toEqual(model);
+      }),
+    );
+  });
+});

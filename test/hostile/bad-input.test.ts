@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HmmError, Machine, ptr, struct, u32, vec4f } from "../../src/machine/index.ts";
+import { mebibytes, whyNoDevice } from "../driver/webgpu-machine.ts";
+
+const READ = "fn main(i: u32) { store_u32(args.out, load_u32(args.at)); }";
+const WRITE = "fn main(i: u32) { store_u32(args.at, 1u); }";
+
+describe("without a device", () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await Machine.create({ device: "none" });
+  });
+  afterAll(async () => {
+    machine.check();
+    await machine.close();
+  });
+
+  it("malloc refuses sizes that are none", () => {
+    for (const bytes of [0, -1, 1.5, Number.NaN]) {
+      expect(() => machine.space.malloc(bytes)).toThrow(/malloc: size must be a positive integer, got .*EINVAL/);
+    }
+  });
+
+  it("malloc says what is free when it cannot give", () => {
+    expect(() => machine.space.malloc(4 * 2 ** 30 - 4096)).toThrow(/malloc: .*ENOMEM/);
+  });
+
+  it("free refuses what malloc did not give, and what was given back", () => {
+    const address = machine.space.malloc(64);
+    machine.space.free(address);
+    expect(() => machine.space.free(address)).toThrow(/free: .*EINVAL/);
+    expect(() => machine.space.free(0x1234)).toThrow(/free: .*0x1234.*EINVAL/);
+  });
+
+  it("mmap refuses no bytes, an odd address, and one that is taken", async () => {
+    const { space } = machine;
+    await expect(space.mmap({ bytes: 0 })).rejects.toThrow("bytes must be an integer above 0");
+    await expect(space.mmap({ bytes: 4096, address: 5 })).rejects.toThrow("multiple of 4096");
+    const address = await space.mmap({ bytes: 4096 });
+    await expect(space.mmap({ bytes: 4096, address })).rejects.toMatchObject({ code: "EEXIST" });
+    await space.munmap(address, 4096);
+  });
+
+  it("access refuses memory that is not mapped, and rights that are not given", async () => {
+    const { space } = machine;
+    const nowhere = { start: 0x2000_0000, bytes: 4096 };
+    await expect(space.access(nowhere, "read")).rejects.toMatchObject({ code: "EFAULT" });
+    const address = await space.mmap({ bytes: 8192, rights: "r" });
+    const range = { start: address, bytes: 8192 };
+    await expect(space.access(range, "write")).rejects.toMatchObject({ code: "EFAULT", address });
+    const bracket = await space.access(range, "read");
+    bracket.close();
+    bracket.close();
+    await space.munmap(address, 8192);
+  });
+
+  it("views refuse null, foreign and misaligned addresses", () => {
+    const Pair = struct("Pair", { a: u32, b: u32 });
+    const { space } = machine;
+    expect(() => space.at(Pair, 2)).toThrow(/address of .*Pair.*EINVAL/);
+    expect(() => space.at(Pair, 8).a).toThrow(/load: .*EFAULT/);
+    expect(() => {
+      space.at(Pair, 0x3000_0000).b = 1;
+    }).toThrow(/store: .*EFAULT/);
+  });
+
+  it("a kernel cannot run, and says why", () => {
+    const kernel = machine.kernel({ args: {}, code: "fn main(i: u32) {}" });
+    return expect(kernel.run(1, {})).rejects.toMatchObject({ code: "ENODEV" });
+  });
+
+  it("every call after close is refused", async () => {
+    const other = await Machine.create({ device: "none" });
+    await other.close();
+    await other.close();
+    await expect(other.space.mmap({ bytes: 4096 })).rejects.toMatchObject({ code: "ENODEV" });
+  });
+
+  it("close waits for nobody who holds a bracket: it says EBUSY", async () => {
+    const other = await Machine.create({ device: "none" });
+    const bracket = await other.space.access({ start: 0x4000_0000, bytes: 16 }, "write");
+    await expect(other.close()).rejects.toMatchObject({ code: "EBUSY" });
+    bracket.close();
+    await other.close();
+  });
+});
+
+describe("making a machine", () => {
+  it("refuses unknown options and values", async () => {
+    const bad = (options: object) => Machine.create(options as never);
+    await expect(bad({ devise: "auto" })).rejects.toThrow("unknown option devise");
+    await expect(bad({ device: "quantum" })).rejects.toThrow("got quantum (EINVAL)");
+    await expect(bad({ deviceMemory: 0 })).rejects.toThrow("deviceMemory must be");
+  });
+
+  it("says what was tried when the wanted adapter is not there", async (ctx) => {
+    const outcome = await Machine.create({ device: "hardware" }).catch((error: unknown) => error);
+    if (outcome instanceof Machine) {
+      await outcome.close();
+      return ctx.skip("this machine has a GPU");
+    }
+    expect(outcome).toBeInstanceOf(HmmError);
+    expect(outcome).toMatchObject({ code: "ENODEV", call: "create" });
+    expect((outcome as HmmError).message).toContain("hardware:");
+  });
+});
+
+describe("with a device", () => {
+  let reason: string | undefined;
+  let machine: Machine;
+  beforeAll(async () => {
+    reason = await whyNoDevice();
+    if (reason === undefined) machine = await Machine.create({ deviceMemory: mebibytes(1) });
+  });
+  afterAll(async () => {
+    await machine?.close();
+  });
+
+  it("names kernel, address, access and reason of a bad access", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const { space } = machine;
+    const out = space.array(u32, 4);
+    const read = machine.kernel({ name: "reader", args: { at: u32, out: ptr(u32) }, code: READ });
+    const write = machine.kernel({ name: "writer", args: { at: u32 }, code: WRITE });
+    const readOnly = await space.mmap({ bytes: 4096, rights: "r" });
+    const hidden = await space.mmap({ bytes: 4096, rights: "none" });
+    const cases: [Promise<unknown>, object, string][] = [
+      [read.run(1, { at: 0, out }), { code: "EFAULT", access: "read", address: 0 }, "null"],
+      [read.run(1, { at: 0x3000_0000, out }), { code: "EFAULT", address: 0x3000_0000 }, "mapped"],
+      [read.run(1, { at: out.address + 2, out }), { code: "EINVAL" }, "not a multiple of 4"],
+      [read.run(1, { at: hidden, out }), { code: "EFAULT", kernel: "reader" }, "no access"],
+      [write.run(1, { at: readOnly }), { code: "EPERM", access: "write" }, "read-only"],
+    ];
+    for (const [running, fields, words] of cases) {
+      const error = await running.then(
+        () => undefined,
+        (reason_: unknown) => reason_,
+      );
+      expect(error).toMatchObject(fields);
+      expect((error as HmmError).message).toContain(words);
+      machine.check();
+    }
+    await space.munmap(readOnly, 4096);
+    await space.munmap(hidden, 4096);
+  });
+
+  it("names the argument that is wrong, and runs nothing", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const kernel = machine.kernel({ args: { at: ptr(vec4f), n: u32 }, code: "fn main(i: u32) {}" });
+    const run = (count: number, values: object) => kernel.run(count, values as never);
+    await expect(run(0, { at: 16, n: 1 })).rejects.toThrow("count must be an integer in 1..");
+    await expect(run(1, { at: 4, n: 1 })).rejects.toThrow("args.at must be a multiple of 16");
+    await expect(run(1, { at: -16, n: 1 })).rejects.toThrow("args.at must be an address");
+    await expect(run(1, { at: 16, n: 1.5 })).rejects.toThrow("args.n must be an integer");
+    await expect(run(1, { at: 16 })).rejects.toThrow("args.n is missing");
+    await expect(run(1, { at: 16, n: 1, m: 2 })).rejects.toThrow("args.m is not an argument");
+  });
+
+  it("gives compiler messages in the lines of the kernel", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const bad = machine.kernel({
+      name: "typo",
+      args: {},
+      code: "fn main(i: u32) {\n  for (var k = 0u; k < 4u; k++) { let x = lode_u32(i); }\n}",
+    });
+    const running = bad.run(1, {});
+    await expect(running).rejects.toMatchObject({ code: "EINVAL", kernel: "typo" });
+    await expect(running).rejects.toThrow(/2:\d+ .*lode_u32/);
+    const headless = machine.kernel({ args: {}, code: "fn other(i: u32) {}" });
+    await expect(headless.run(1, {})).rejects.toThrow("there must be a function main");
+  });
+
+  it("refuses more device memory than the adapter has", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const tooMuch = Machine.create({ deviceMemory: 2 ** 50 });
+    await expect(tooMuch).rejects.toMatchObject({ code: "ENOMEM", call: "create" });
+  });
+
+  it("ends a launch that is aborted", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const kernel = machine.kernel({
+      args: { at: ptr(u32) },
+      code: "fn main(i: u32) { store_u32(args.at + 4u * i, i); }",
+    });
+    const at = machine.space.array(u32, 256);
+    const running = kernel.run(256, { at }, { signal: AbortSignal.abort() });
+    await expect(running).rejects.toMatchObject({ code: "EINTR" });
+    machine.check();
+  });
+});
