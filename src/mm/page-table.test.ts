@@ -17,7 +17,9 @@ const PRIVATE = makePte(pfn(9), PTE_DEVICE_PRIVATE | PTE_WRITE);
 describe("a page table", () => {
   it("is empty where nothing was written", () => {
     const table = new PageTable();
-    expect([table.get(vpn(0)), table.get(vpn(SPACE_PAGES - 1)), table.usedCount]).toEqual([0, 0, 0]);
+    expect([table.get(vpn(0)), table.get(vpn(SPACE_PAGES - 1)), table.usedCount]).toEqual([
+      0, 0, 0,
+    ]);
     expect([table.leafOf(vpn(5)), table.countOf(vpn(5), LEAF_USED)]).toEqual([undefined, 0]);
   });
 
@@ -32,7 +34,9 @@ describe("a page table", () => {
   it("counts the kinds of entries of each leaf", () => {
     const table = new PageTable();
     const counts = () =>
-      [LEAF_USED, LEAF_VALID, LEAF_WRITABLE, LEAF_DEVICE].map((each) => table.countOf(vpn(0), each));
+      [LEAF_USED, LEAF_VALID, LEAF_WRITABLE, LEAF_DEVICE].map((each) =>
+        table.countOf(vpn(0), each),
+      );
     for (const [page, pte] of [READ, WRITE, PRIVATE].entries()) table.set(vpn(page), pte);
     table.set(vpn(LEAF_PAGES), READ);
     expect([counts(), table.usedCount]).toEqual([[3, 2, 2, 1], 4]);

@@ -3,10 +3,22 @@
  * When the test is over everything is checked, given back, and checked again.
  */
 import { expect, onTestFinished } from "vitest";
-import { addrOf, PAGE_SIZE, type VirtAddr, type Vpn, virtAddr, vpnOf } from "../../src/base/index.ts";
+import {
+  addrOf,
+  PAGE_SIZE,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+  vpnOf,
+} from "../../src/base/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { checkWorld, type CpuShadow, type Shadow } from "../../src/machine/check.ts";
+import {
+  type CheckOptions,
+  type CpuShadow,
+  checkWorld,
+  type Shadow,
+} from "../../src/machine/check.ts";
 import { buildWorld, type World } from "../../src/machine/world.ts";
 import {
   AddressSpace,
@@ -33,6 +45,9 @@ export const rangeAt = (page: number, count: number) => ({
   end: pageAt(page + count),
 });
 export const bytesOf = (count: number): number => count * PAGE_SIZE;
+
+/** Tasks take turns, and every lock operation ends a turn. */
+export const TURNS: Strategy = { explores: true, replay: "turns", next: () => 0 };
 
 export interface TestWorldOptions {
   /** Frames of RAM. Default 64. */
@@ -138,18 +153,18 @@ export class TestWorld {
     return log;
   }
 
-  check(): void {
-    checkWorld(this.memory, { shadows: this.shadows, cpus: this.cpus });
+  check(options: Partial<CheckOptions> = {}): void {
+    checkWorld(this.memory, { shadows: this.shadows, cpus: this.cpus, ...options });
   }
 
   /** The space goes away: nothing may be left. */
   exit(): void {
     if (this.#isExited) return;
     this.#isExited = true;
-    this.run(mmput(this.space));
+    if (this.space.users.count > 0) this.run(mmput(this.space));
     this.run(this.mirror.close());
     for (const task of this.scheduler.liveTasks) expect(task.name).toBe("an ended task");
-    checkWorld(this.memory, { shadows: this.shadows, cpus: this.cpus, isOver: true });
+    this.check({ isOver: true });
   }
 }
 

@@ -58,9 +58,14 @@ class Builder {
   readonly #order: Uint32Array;
   // minimum xyz, maximum xyz of each triangle
   readonly #boxes: Float32Array;
-  readonly #binCounts = new Uint32Array(BINS);
-  readonly #binBoxes = new Float32Array(BINS * 6);
+  // axis * BINS + bin
+  readonly #binCounts = new Uint32Array(3 * BINS);
+  readonly #binBoxes = new Float32Array(3 * BINS * 6);
+  readonly #scales = new Float32Array(3);
   readonly #areas = new Float32Array(BINS);
+  // boxes that are used again at every level
+  readonly #side = new Float32Array(6);
+  readonly #centers = new Float32Array(6);
   #nodes = 0;
   #bytes = 0;
 
@@ -100,12 +105,13 @@ class Builder {
 
   /** Recursion is as deep as the tree, some 40 levels. */
   #buildPart(from: number, to: number): Part {
-    const box = this.#boxOf(from, to);
-    if (to - from <= LEAF_TRIANGLES_MAX) return this.#writeLeaf(from, to, box);
+    if (to - from <= LEAF_TRIANGLES_MAX) return this.#writeLeaf(from, to, this.#boxOf(from, to));
     const middle = this.#split(from, to);
     const left = this.#buildPart(from, middle);
     const right = this.#buildPart(middle, to);
-    return { ref: this.#writeNode(left, right), count: 0, box };
+    const ref = this.#writeNode(left, right);
+    grow(left.box, 0, right.box, 0);
+    return { ref, count: 0, box: left.box };
   }
 
   #boxOf(from: number, to: number): Float32Array {
@@ -116,34 +122,25 @@ class Builder {
 
   /** Sorts [from, to) into two parts by the surface area heuristic; gives the boundary. */
   #split(from: number, to: number): number {
-    let bestCost = Number.POSITIVE_INFINITY;
-    let bestAxis = -1;
-    let bestBin = 0;
     const centers = this.#centerRange(from, to);
     for (let axis = 0; axis < 3; axis++) {
-      const low = centers[axis]!;
-      const extent = centers[3 + axis]! - low;
-      if (!(extent > 0)) continue;
-      this.#fillBins(from, to, { axis, low, scale: (BINS * 0.9999) / extent });
-      const { cost, bin } = this.#cheapestCut();
-      if (cost < bestCost) {
-        bestCost = cost;
-        bestAxis = axis;
-        bestBin = bin;
-      }
+      const extent = centers[3 + axis]! - centers[axis]!;
+      this.#scales[axis] = extent > 0 ? (BINS * 0.9999) / extent : 0;
     }
-    if (bestAxis < 0) return (from + to) >>> 1;
-    const low = centers[bestAxis]!;
-    const scale = (BINS * 0.9999) / (centers[3 + bestAxis]! - low);
-    return this.#partition(
-      from,
-      to,
-      (triangle) => this.#binOf(triangle, bestAxis, low, scale) <= bestBin,
-    );
+    this.#fillBins(from, to, centers);
+    let best = { cost: Number.POSITIVE_INFINITY, bin: 0, axis: -1 };
+    for (let axis = 0; axis < 3; axis++) {
+      if (this.#scales[axis] === 0) continue;
+      const { cost, bin } = this.#cheapestCut(axis);
+      if (cost < best.cost) best = { cost, bin, axis };
+    }
+    if (best.axis < 0) return (from + to) >>> 1;
+    return this.#partition(from, to, { ...best, low: centers[best.axis]! });
   }
 
   #centerRange(from: number, to: number): Float32Array {
-    const range = emptyBox();
+    const range = this.#centers;
+    range.set(EMPTY);
     for (let i = from; i < to; i++) {
       const at = 6 * this.#order[i]!;
       for (let axis = 0; axis < 3; axis++) {
@@ -155,55 +152,65 @@ class Builder {
     return range;
   }
 
-  #binOf(triangle: number, axis: number, low: number, scale: number): number {
-    const center = this.#boxes[6 * triangle + axis]! + this.#boxes[6 * triangle + 3 + axis]!;
-    return ((center - low) * scale) | 0;
+  /** One pass for all three axes: the triangles lie anywhere in memory. */
+  #fillBins(from: number, to: number, centers: Float32Array): void {
+    this.#binCounts.fill(0);
+    for (let bin = 0; bin < 3 * BINS; bin++) this.#binBoxes.set(EMPTY, 6 * bin);
+    const boxes = this.#boxes;
+    for (let i = from; i < to; i++) {
+      const at = 6 * this.#order[i]!;
+      for (let axis = 0; axis < 3; axis++) {
+        const center = boxes[at + axis]! + boxes[at + 3 + axis]!;
+        const bin = axis * BINS + (((center - centers[axis]!) * this.#scales[axis]!) | 0);
+        this.#binCounts[bin] = this.#binCounts[bin]! + 1;
+        grow(this.#binBoxes, 6 * bin, boxes, at);
+      }
+    }
   }
 
-  #fillBins(
+  /** After which bin of an axis to cut, and what a ray would pay. */
+  #cheapestCut(axis: number): { readonly cost: number; readonly bin: number } {
+    const first = axis * BINS;
+    const side = this.#side;
+    side.set(EMPTY);
+    let count = 0;
+    for (let bin = BINS - 1; bin > 0; bin--) {
+      grow(side, 0, this.#binBoxes, 6 * (first + bin));
+      count += this.#binCounts[first + bin]!;
+      this.#areas[bin] = count === 0 ? 0 : area(side) * count;
+    }
+    side.set(EMPTY);
+    count = 0;
+    let cost = Number.POSITIVE_INFINITY;
+    let best = 0;
+    for (let bin = 0; bin < BINS - 1; bin++) {
+      grow(side, 0, this.#binBoxes, 6 * (first + bin));
+      count += this.#binCounts[first + bin]!;
+      if (count === 0 || this.#areas[bin + 1] === 0) continue;
+      const here = area(side) * count + this.#areas[bin + 1]!;
+      if (here < cost) {
+        cost = here;
+        best = bin;
+      }
+    }
+    return { cost, bin: best };
+  }
+
+  #partition(
     from: number,
     to: number,
-    cut: { readonly axis: number; readonly low: number; readonly scale: number },
-  ): void {
-    this.#binCounts.fill(0);
-    for (let bin = 0; bin < BINS; bin++) this.#binBoxes.set(EMPTY, 6 * bin);
-    for (let i = from; i < to; i++) {
-      const triangle = this.#order[i]!;
-      const bin = this.#binOf(triangle, cut.axis, cut.low, cut.scale);
-      this.#binCounts[bin] = this.#binCounts[bin]! + 1;
-      grow(this.#binBoxes, 6 * bin, this.#boxes, 6 * triangle);
-    }
-  }
-
-  /** After which bin to cut, and what a ray would pay. */
-  #cheapestCut(): { readonly cost: number; readonly bin: number } {
-    const right = emptyBox();
-    let rightCount = 0;
-    for (let bin = BINS - 1; bin > 0; bin--) {
-      grow(right, 0, this.#binBoxes, 6 * bin);
-      rightCount += this.#binCounts[bin]!;
-      this.#areas[bin] = rightCount === 0 ? 0 : area(right) * rightCount;
-    }
-    const left = emptyBox();
-    let leftCount = 0;
-    let best = { cost: Number.POSITIVE_INFINITY, bin: 0 };
-    for (let bin = 0; bin < BINS - 1; bin++) {
-      grow(left, 0, this.#binBoxes, 6 * bin);
-      leftCount += this.#binCounts[bin]!;
-      if (leftCount === 0 || this.#areas[bin + 1] === 0) continue;
-      const cost = area(left) * leftCount + this.#areas[bin + 1]!;
-      if (cost < best.cost) best = { cost, bin };
-    }
-    return best;
-  }
-
-  #partition(from: number, to: number, isLeft: (triangle: number) => boolean): number {
+    cut: { readonly axis: number; readonly bin: number; readonly low: number },
+  ): number {
     const order = this.#order;
+    const boxes = this.#boxes;
+    const scale = this.#scales[cut.axis]!;
     let low = from;
     let high = to - 1;
     while (low <= high) {
       const triangle = order[low]!;
-      if (isLeft(triangle)) low++;
+      const at = 6 * triangle + cut.axis;
+      const bin = ((boxes[at]! + boxes[at + 3]! - cut.low) * scale) | 0;
+      if (bin <= cut.bin) low++;
       else {
         order[low] = order[high]!;
         order[high] = triangle;
@@ -266,13 +273,20 @@ const EMPTY = Float32Array.of(
 
 const emptyBox = (): Float32Array => EMPTY.slice();
 
-/** Makes the box at `to` of `target` contain the one at `from` of `source`. */
+/** Makes the box at `to` of `target` contain the one at `from` of `source`. Unrolled: it counts. */
 function grow(target: Float32Array, to: number, source: Float32Array, from: number): void {
-  for (let axis = 0; axis < 3; axis++) {
-    if (source[from + axis]! < target[to + axis]!) target[to + axis] = source[from + axis]!;
-    const max = source[from + 3 + axis]!;
-    if (max > target[to + 3 + axis]!) target[to + 3 + axis] = max;
-  }
+  const x0 = source[from]!;
+  const y0 = source[from + 1]!;
+  const z0 = source[from + 2]!;
+  const x1 = source[from + 3]!;
+  const y1 = source[from + 4]!;
+  const z1 = source[from + 5]!;
+  if (x0 < target[to]!) target[to] = x0;
+  if (y0 < target[to + 1]!) target[to + 1] = y0;
+  if (z0 < target[to + 2]!) target[to + 2] = z0;
+  if (x1 > target[to + 3]!) target[to + 3] = x1;
+  if (y1 > target[to + 4]!) target[to + 4] = y1;
+  if (z1 > target[to + 5]!) target[to + 5] = z1;
 }
 
 /** Half the surface of a box. */

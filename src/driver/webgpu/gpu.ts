@@ -25,7 +25,11 @@ export { LaunchList } from "./launch-list.ts";
 
 /** Records that come back with the round itself; more need a second readback. */
 const HEAD_RECORDS = 2048;
-/** Bytes that one writeBuffer takes; above it Dawn becomes slow. */
+/**
+ * Bytes that one writeBuffer takes: above it Dawn becomes slow. In such pieces it beats mapped
+ * staging buffers of our own up to 4 MiB (0.3 ms against 0.9) and needs no waiting for them;
+ * what a fault service uploads at once is rarely more.
+ */
 const UPLOAD_BYTES = 2 ** 20;
 const GROUPS_MAX = 65_535;
 /** Exactly 1 GiB fails, asynchronously, after the call has succeeded. */

@@ -42,6 +42,9 @@ export interface Refusal {
   readonly reason: string;
 }
 
+/** So many windows in one round are a scattered access: see `narrow`. */
+const SCATTERED_WINDOWS = 64;
+
 /** A window holds no more than this, so that one migration stays 2 MiB. */
 const WINDOW_PAGES_MAX = 512;
 
@@ -85,7 +88,19 @@ export function planWindows(
     const write = (asked & FAULT_RECORD_WRITE) !== 0 || willWrite;
     addToWindows(windows, { page, address, write, vma, around: options.around, isGuess });
   }
-  return mergeNeighbours(windows);
+  return mergeNeighbours(windows.length > SCATTERED_WINDOWS ? narrow(windows) : windows);
+}
+
+/**
+ * Many windows, and of this one a single page was asked for: its neighbours would be a waste of
+ * copies and frames. Few windows are served whole, whatever they hold: that saves rounds.
+ */
+function narrow(windows: Window[]): Window[] {
+  return windows.flatMap((window) => {
+    if (window.wanted.length > 1) return [window];
+    const page = window.wanted[0];
+    return page === undefined ? [] : [{ ...window, start: page, end: vpn(page + 1) }];
+  });
 }
 
 /** Sorted by address; one row a page, a write wins over a read, certainty over a guess. */

@@ -5,8 +5,9 @@ interface Mapped {
   readonly bytes: number;
 }
 
-/** Kept at most; the rest is destroyed after use. */
+/** Kept at most, and how large one may be; the rest is destroyed after use. */
 const KEPT_MAX = 8;
+const KEPT_BYTES_MAX = 2 ** 23;
 const BYTES_MIN = 16_384;
 
 export class ReadbackPool {
@@ -30,11 +31,17 @@ export class ReadbackPool {
     const encoder = this.#device.createCommandEncoder();
     encode(encoder, target.buffer, bytes);
     this.#device.queue.submit([encoder.finish()]);
-    await target.buffer.mapAsync(GPUMapMode.READ, 0, bytes);
-    take(new Uint8Array(target.buffer.getMappedRange(0, bytes)));
-    target.buffer.unmap();
-    if (this.#free.length < KEPT_MAX) this.#free.push(target);
-    else target.buffer.destroy();
+    let isWhole = false;
+    try {
+      await target.buffer.mapAsync(GPUMapMode.READ, 0, bytes);
+      take(new Uint8Array(target.buffer.getMappedRange(0, bytes)));
+      target.buffer.unmap();
+      isWhole = true;
+    } finally {
+      const isKept = isWhole && target.bytes <= KEPT_BYTES_MAX && this.#free.length < KEPT_MAX;
+      if (isKept) this.#free.push(target);
+      else target.buffer.destroy();
+    }
   }
 
   #take(bytes: number): Mapped {
