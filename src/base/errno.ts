@@ -26,8 +26,22 @@ export type Result = number;
 
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries({
-    EPERM, ENOENT, EINTR, EIO, EAGAIN, ENOMEM, EFAULT, EBUSY, EEXIST, ENODEV, EINVAL,
-    ENOSPC, ENOSYS, ETIME, EOVERFLOW, EOPNOTSUPP,
+    EPERM,
+    ENOENT,
+    EINTR,
+    EIO,
+    EAGAIN,
+    ENOMEM,
+    EFAULT,
+    EBUSY,
+    EEXIST,
+    ENODEV,
+    EINVAL,
+    ENOSPC,
+    ENOSYS,
+    ETIME,
+    EOVERFLOW,
+    EOPNOTSUPP,
   }).map(([name, number]) => [number, name]),
 );
 

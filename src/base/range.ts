@@ -11,8 +11,7 @@ export interface AddrRange {
 export const rangeBytes = (range: AddrRange): number => range.end - range.start;
 
 /** Adjacent ranges do not overlap: the ends are exclusive. */
-export const overlaps = (a: AddrRange, b: AddrRange): boolean =>
-  a.start < b.end && b.start < a.end;
+export const overlaps = (a: AddrRange, b: AddrRange): boolean => a.start < b.end && b.start < a.end;
 
 export const contains = (range: AddrRange, address: VirtAddr): boolean =>
   address >= range.start && address < range.end;

@@ -50,7 +50,7 @@ export function* protectForCopies(
   const again = survey(space, start, end);
   if (again >= 0) mark(space, start, end);
   space.notifiers.end(event);
-  return again < 0 ? again : 0;
+  return Math.min(again, 0);
 }
 
 /** How many pages are writable now, or -EBUSY when one is held by a writer. */

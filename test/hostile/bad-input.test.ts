@@ -17,7 +17,9 @@ describe("without a device", () => {
 
   it("malloc refuses sizes that are none", () => {
     for (const bytes of [0, -1, 1.5, Number.NaN]) {
-      expect(() => machine.space.malloc(bytes)).toThrow(/malloc: size must be a positive integer, got .*EINVAL/);
+      expect(() => machine.space.malloc(bytes)).toThrow(
+        /malloc: size must be a positive integer, got .*EINVAL/,
+      );
     }
   });
 
