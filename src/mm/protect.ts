@@ -34,7 +34,8 @@ const MPROTECT = eventId("mm:mprotect");
 
 /**
  * Gives [start, start + bytes) the rights `access` (VM_READ, VM_WRITE, VM_EXEC). Over a hole it
- * is -ENOMEM, and what lies before the hole has changed. -EINVAL for an unaligned start.
+ * is -ENOMEM, and what lies before the hole has changed. -EINVAL for an unaligned start or
+ * rights that are none.
  */
 export function* mprotect(
   space: AddressSpace,
@@ -46,6 +47,7 @@ export function* mprotect(
   if (bytes === 0) return 0;
   const end = virtAddr(Math.ceil(bytes / 4096) * 4096 + start);
   if (!isPageRange(start, end)) return -ENOMEM;
+  if ((access & ~VM_ACCESS) !== 0) return -EINVAL;
   using _mmap = yield* space.mmapLock.acquireWrite();
   let at = start;
   for (const found of space.vmas.overlapping(start, end)) {

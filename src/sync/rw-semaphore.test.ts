@@ -4,122 +4,107 @@ import { RwSemaphore } from "./rw-semaphore.ts";
 import { Scheduler } from "./scheduler.ts";
 import { RandomStrategy } from "./strategy.ts";
 import { type Sleeps, type Task, TaskState, YIELD } from "./task.ts";
+import { Completion } from "./wait-queue.ts";
 
 function build() {
   const scheduler = new Scheduler();
   const lock = new RwSemaphore(scheduler, "mmap", "the lock");
   const log: string[] = [];
-  const gates = new Set<string>();
+  const gates = new Map<string, Completion<void>>();
   /** Takes the lock, notes it, and keeps it until its gate opens. */
-  function* holder(name: string, writes: boolean): Sleeps<void> {
-    using _held = yield* writes ? lock.acquireWrite() : lock.acquireRead();
+  function* holder(name: string, gate: Completion<void>): Sleeps<void> {
+    using _held = yield* name.startsWith("w") ? lock.acquireWrite() : lock.acquireRead();
     log.push(name);
-    while (!gates.has(name)) yield YIELD;
+    yield* gate.wait();
   }
-  const spawn = (name: string): Task => {
-    const task = scheduler.spawn(name, holder(name, name.startsWith("w"))) as Task;
-    return task;
+  const spawn = (...names: readonly string[]): Task[] => {
+    const tasks = names.map((name) => {
+      const gate = new Completion<void>(scheduler, `the gate of ${name}`);
+      gates.set(name, gate);
+      return scheduler.spawn(name, holder(name, gate)) as Task;
+    });
+    scheduler.run();
+    return tasks;
   };
-  /** Lets everybody run a few turns. */
-  const turn = (): void => {
-    let left = 20;
-    scheduler.afterStep = () => {
-      if (--left === 0) throw new Error("enough");
-    };
-    try {
-      scheduler.run();
-    } catch (error) {
-      if ((error as Error).message !== "enough") throw error;
-    }
+  const open = (...names: readonly string[]): void => {
+    for (const name of names) gates.get(name)!.complete();
+    scheduler.run();
   };
-  return { scheduler, lock, log, gates, spawn, turn };
+  return { scheduler, lock, log, gates, spawn, open };
 }
 
 describe("a reader-writer semaphore", () => {
   it("lets readers in together and a writer alone", () => {
-    const { lock, log, gates, spawn, turn } = build();
-    for (const name of ["r1", "r2", "w1"]) spawn(name);
-    turn();
+    const { lock, log, spawn, open } = build();
+    spawn("r1", "r2", "w1");
     expect(log).toEqual(["r1", "r2"]);
-    gates.add("r1");
-    turn();
+    open("r1");
     expect(log).toEqual(["r1", "r2"]);
-    gates.add("r2");
-    turn();
+    open("r2");
     expect(log).toEqual(["r1", "r2", "w1"]);
-    gates.add("w1");
-    turn();
+    open("w1");
     expect(lock.isLocked).toBe(false);
   });
 
   it("lets no later reader overtake a waiting writer", () => {
-    const { lock, log, gates, spawn, turn } = build();
-    for (const name of ["r1", "w1", "r2"]) spawn(name);
-    turn();
+    const { lock, log, spawn, open } = build();
+    spawn("r1", "w1", "r2", "r3");
     expect(log).toEqual(["r1"]);
-    gates.add("r1");
-    turn();
+    open("r1");
     expect(log).toEqual(["r1", "w1"]);
-    for (const name of ["w1", "r2"]) gates.add(name);
-    turn();
-    expect(log).toEqual(["r1", "w1", "r2"]);
+    open("w1");
+    expect(log).toEqual(["r1", "w1", "r2", "r3"]);
+    open("r2", "r3");
     expect(lock.isLocked).toBe(false);
   });
 
   it("does not overtake by trying, either", () => {
-    const { scheduler, lock, gates, spawn, turn } = build();
-    for (const name of ["r1", "w1"]) spawn(name);
-    turn();
-    const tried: boolean[] = [];
-    scheduler.spawn(
-      "try",
-      (function* (): Sleeps<void> {
-        tried.push(lock.tryAcquireRead() !== undefined, lock.tryAcquireWrite() !== undefined);
-      })(),
-    );
-    turn();
-    expect(tried).toEqual([false, false]);
-    for (const name of ["r1", "w1"]) gates.add(name);
-    turn();
-    scheduler.runTask(
-      "try again",
-      (function* (): Sleeps<void> {
-        const guard = lock.tryAcquireWrite();
-        tried.push(guard !== undefined, lock.isLocked);
-        guard?.[Symbol.dispose]();
-        guard?.[Symbol.dispose]();
-      })(),
-    );
-    expect([...tried, lock.isLocked]).toEqual([false, false, true, true, false]);
+    const { scheduler, lock, spawn, open } = build();
+    spawn("r1", "w1");
+    function* tryBoth(): Sleeps<boolean[]> {
+      using read = lock.tryAcquireRead();
+      using write = lock.tryAcquireWrite();
+      return [read !== undefined, write !== undefined];
+    }
+    expect(scheduler.runTask("try", tryBoth())).toEqual([false, false]);
+    open("r1", "w1");
+    expect(scheduler.runTask("try again", tryBoth())).toEqual([true, false]);
+    expect(lock.isLocked).toBe(false);
+  });
+
+  it("is given back once by a guard that is disposed twice", () => {
+    const { scheduler, lock } = build();
+    function* twice(): Sleeps<void> {
+      using _outer = yield* lock.acquireRead();
+      const inner = yield* lock.acquireRead({ nested: "for this test" });
+      for (let i = 0; i < 2; i++) inner[Symbol.dispose]();
+      expect(lock.isLocked).toBe(true);
+    }
+    scheduler.runTask("twice", twice());
+    expect(lock.isLocked).toBe(false);
   });
 
   it("wakes the readers behind a writer that is killed while it waits", () => {
-    const { scheduler, log, gates, spawn, turn } = build();
-    const [, writer] = ["r1", "w1", "r2"].map(spawn);
-    turn();
+    const { scheduler, log, spawn, open } = build();
+    const [, writer] = spawn("r1", "w1", "r2");
     scheduler.kill(writer!);
-    turn();
+    scheduler.run();
     expect(log).toEqual(["r1", "r2"]);
-    for (const name of ["r1", "r2"]) gates.add(name);
-    turn();
+    open("r1", "r2");
   });
 
   it("hands on what a task was given that is killed before it ran", () => {
-    const { scheduler, lock, log, gates, spawn, turn } = build();
-    const [, first] = ["w0", "w1", "w2"].map(spawn);
-    turn();
-    let isKilled = false;
-    gates.add("w0");
+    const { scheduler, lock, log, gates, spawn, open } = build();
+    const [, first] = spawn("w0", "w1", "w2");
+    gates.get("w0")!.complete();
     scheduler.afterStep = () => {
       // w0 has given the lock to w1, which has not run since.
-      if (!isKilled && first!.state === TaskState.runnable) {
-        isKilled = true;
-        scheduler.kill(first!);
-        gates.add("w2");
-      }
+      if (first!.state === TaskState.runnable) scheduler.kill(first!);
     };
     scheduler.run();
-    expect([isKilled, log, lock.isLocked]).toEqual([true, ["w0", "w2"], false]);
+    expect([first!.state, log]).toEqual([TaskState.killed, ["w0", "w2"]]);
+    open("w2");
+    expect(lock.isLocked).toBe(false);
   });
 
   it("knows who holds it", () => {

@@ -14,6 +14,7 @@ import {
   PAGE_SIZE,
   type Result,
   SPACE_BYTES,
+  SPACE_PAGES,
   type VirtAddr,
   type Vpn,
   virtAddr,
@@ -103,10 +104,12 @@ export class Dmirror {
     return result < 0 ? result : mirror;
   }
 
-  /** Closes it: no callback runs afterwards, and the mirror's private pages are home. */
+  /** Closes it: the mirror's private pages are home, and it reaches nothing any more. */
   *close(): Sleeps<void> {
     if (this.space.users.count > 0) yield* this.#migrations.bringHome();
     yield* this.space.notifiers.remove(this.#notifier);
+    using _update = yield* this.lock.acquire();
+    this.#table.drop(vpn(0), vpn(SPACE_PAGES));
   }
 
   /** The device reads `count` pages; `take` gets each page's bytes. */

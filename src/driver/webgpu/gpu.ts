@@ -5,22 +5,22 @@
  */
 import { AssertionError, assert, PAGE_SIZE, SPACE_PAGES } from "../../base/index.ts";
 import { type AdapterPreference, type DeviceInfo, openAdapter, pin } from "./adapter.ts";
+import { type Compiled, compileShader, newLayout } from "./compile.ts";
 import { DeviceTable } from "./device-table.ts";
 import { LaunchList } from "./launch-list.ts";
 import { plainBytes } from "./plain-bytes.ts";
 import { ReadbackPool } from "./readback.ts";
 import {
   CONTROL_WORDS,
-  type CompileMessage,
   FAULT_RECORDS,
   KernelCompileError,
   type KernelSource,
-  type Shader,
   WORKGROUP_SIZE,
   wrapKernel,
 } from "./wgsl.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
+export type { Compiled } from "./compile.ts";
 export { LaunchList } from "./launch-list.ts";
 
 /** Records that come back with the round itself; more need a second readback. */
@@ -39,11 +39,6 @@ export interface GpuOptions {
   readonly prefer: AdapterPreference;
   /** Frames of device memory. */
   readonly frames: number;
-}
-
-/** A pipeline, made from one kernel for one size of its store log. */
-export interface Compiled {
-  readonly pipeline: GPUComputePipeline;
 }
 
 export interface Round {
@@ -201,40 +196,13 @@ export class Gpu {
     const shader = wrapKernel(source, logSize);
     let compiled = this.#compiled.get(shader.wgsl);
     if (compiled === undefined) {
-      compiled = this.#compileShader(source, shader);
+      // A lost device compiles nothing: that is not the code's fault.
+      compiled = compileShader(this.#device, this.#layout, { source, shader }).catch((error) => {
+        throw this.#lost === undefined ? error : new DeviceLostError(this.#lost);
+      });
       this.#compiled.set(shader.wgsl, compiled);
     }
     return this.#guard(compiled);
-  }
-
-  async #compileShader(source: KernelSource, shader: Shader): Promise<Compiled> {
-    const device = this.#device;
-    const fail = (messages: readonly CompileMessage[]): never => {
-      // A lost device compiles nothing: that is not the code's fault.
-      if (this.#lost !== undefined) throw new DeviceLostError(this.#lost);
-      throw new KernelCompileError(source.name, messages);
-    };
-    // Closed before the first await: it must not see the errors of others.
-    device.pushErrorScope("validation");
-    const module = device.createShaderModule({ label: source.name, code: shader.wgsl });
-    const scope = device.popErrorScope();
-    const { messages } = await module.getCompilationInfo();
-    const errors = messages
-      .filter(({ type }) => type === "error")
-      .map(({ lineNum, linePos, message }) => ({ ...shader.userPlace(lineNum, linePos), message }));
-    const error = await scope;
-    if (errors.length > 0) fail(errors);
-    if (error !== null) fail([{ line: 1, column: 1, message: error.message }]);
-    try {
-      const pipeline = await device.createComputePipelineAsync({
-        label: source.name,
-        layout: device.createPipelineLayout({ bindGroupLayouts: [this.#layout] }),
-        compute: { module, entryPoint: "os_entry" },
-      });
-      return { pipeline };
-    } catch (error) {
-      return fail([{ line: 1, column: 1, message: (error as Error).message }]);
-    }
   }
 
   /** The state of a launch of at most `capacity` waiting invocations. `destroy` it in the end. */
@@ -384,26 +352,6 @@ async function requestDevice(adapter: GPUAdapter, bytes: number): Promise<GPUDev
   } catch (error) {
     throw new GpuError((error as Error).message, { cause: error });
   }
-}
-
-function newLayout(device: GPUDevice): GPUBindGroupLayout {
-  const kinds: GPUBufferBindingType[] = [
-    "read-only-storage",
-    "storage",
-    "storage",
-    "storage",
-    "storage",
-    "storage",
-    "uniform",
-    "uniform",
-  ];
-  return device.createBindGroupLayout({
-    entries: kinds.map((type, binding) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type },
-    })),
-  });
 }
 
 /** Calls `visit` for each run of neighbouring frames in [from, to). */

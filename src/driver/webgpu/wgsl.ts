@@ -132,52 +132,62 @@ fn os_word(address: u32, need: u32) -> u32 {
 }
 ${logOf(logSize)}`;
 
-/**
- * The store log: nothing, one word in registers, or an array that loads search backwards. When
- * it is full a store may still take the place of the last one to the same word.
- */
+/** Logs up to this many words are kept in registers: an array costs twice as much to search. */
+const REGISTERS_MAX = 4;
+
+/** The store log: nothing, a few words in registers, or an array that loads search backwards. */
 function logOf(logSize: number): string {
-  if (logSize === 0) {
-    return `fn load_u32(address: u32) -> u32 {
+  if (logSize === 0) return NO_LOG;
+  return logSize <= REGISTERS_MAX ? registerLog(logSize) : arrayLog(logSize);
+}
+
+const NO_LOG = `fn load_u32(address: u32) -> u32 {
   let word = os_word(address, 1u);
-  if (word == os_MISS) { return 0u; }
-  return os_memory[word];
+  return select(os_memory[word], 0u, word == os_MISS);
 }
 fn store_u32(address: u32, value: u32) {
   atomicStore(&os_control.overflow, 1u);
   os_faulted = true;
 }`;
-  }
-  if (logSize === 1) {
-    return `var<private> os_at: u32 = os_MISS;
-var<private> os_value: u32;
+
+/** Without branches, which cost more than what they would save. A word is in it once at most. */
+function registerLog(logSize: number): string {
+  const range = Array.from({ length: logSize }, (_, k) => k);
+  const perWord = (line: (k: number) => string): string => range.map(line).join("\n");
+  const registers = (k: number): string =>
+    `var<private> os_at${k}: u32 = os_MISS; var<private> os_value${k}: u32;`;
+  return `${perWord(registers)}
+var<private> os_logged: u32 = 0u;
 fn load_u32(address: u32) -> u32 {
   let word = os_word(address, 1u);
-  if (word == os_MISS) { return 0u; }
-  if (word == os_at) { return os_value; }
-  return os_memory[word];
+  var value = os_memory[word];
+  ${perWord((k) => `value = select(value, os_value${k}, word == os_at${k});`)}
+  return select(value, 0u, word == os_MISS);
 }
 fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
   if (os_faulted) { return; }
-  if (os_at != os_MISS && os_at != word) {
+  let isNew = ${range.map((k) => `word != os_at${k}`).join(" && ")};
+  if (isNew && os_logged == ${logSize}u) {
     atomicStore(&os_control.overflow, 1u);
     os_faulted = true;
     return;
   }
-  os_at = word;
-  os_value = value;
+  ${perWord((k) => `os_at${k} = select(os_at${k}, word, isNew && os_logged == ${k}u);`)}
+  ${perWord((k) => `os_value${k} = select(os_value${k}, value, os_at${k} == word);`)}
+  os_logged += u32(isNew);
 }`;
-  }
-  return `var<private> os_log: array<vec2u, ${logSize}>;
+}
+
+/** When it is full a store may still take the place of the last one to the same word. */
+const arrayLog = (logSize: number): string => `var<private> os_log: array<vec2u, ${logSize}>;
 var<private> os_logged: u32 = 0u;
 fn load_u32(address: u32) -> u32 {
   let word = os_word(address, 1u);
-  if (word == os_MISS) { return 0u; }
   for (var k = os_logged; k > 0u; k--) {
     if (os_log[k - 1u].x == word) { return os_log[k - 1u].y; }
   }
-  return os_memory[word];
+  return select(os_memory[word], 0u, word == os_MISS);
 }
 fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
@@ -193,7 +203,6 @@ fn store_u32(address: u32, value: u32) {
   os_log[os_logged] = vec2u(word, value);
   os_logged++;
 }`;
-}
 
 const LOADS = `fn load_i32(address: u32) -> i32 { return bitcast<i32>(load_u32(address)); }
 fn load_f32(address: u32) -> f32 { return bitcast<f32>(load_u32(address)); }
@@ -256,8 +265,7 @@ function matrixFunction(columns: number, logSize: number): string {
 }
 
 /** The log is not empty: loads have to look into it. */
-const isLogged = (logSize: number): string =>
-  ["false", "os_at != os_MISS", "os_logged != 0u"][Math.min(logSize, 2)]!;
+const isLogged = (logSize: number): string => (logSize === 0 ? "false" : "os_logged != 0u");
 
 const entry = (logSize: number): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
@@ -278,7 +286,11 @@ fn os_entry(
 }`;
 
 function commitOf(logSize: number): string {
-  if (logSize === 0) return "";
-  if (logSize === 1) return "if (os_at != os_MISS) { os_memory[os_at] = os_value; }";
-  return "for (var k = 0u; k < os_logged; k++) { os_memory[os_log[k].x] = os_log[k].y; }";
+  if (logSize > REGISTERS_MAX) {
+    return "for (var k = 0u; k < os_logged; k++) { os_memory[os_log[k].x] = os_log[k].y; }";
+  }
+  return Array.from(
+    { length: logSize },
+    (_, k) => `if (os_logged > ${k}u) { os_memory[os_at${k}] = os_value${k}; }`,
+  ).join("\n  ");
 }

@@ -91,9 +91,11 @@ describe("protectForCopies", () => {
     const world = build();
     const frame = ptePfn(world.pte(0));
     const { pages } = world.memory;
+    let isPinned = false;
     world.space.notifiers.register({
       *invalidateRangeStart() {
-        if (pages.writePins[frame] === 0) pages.pin(frame, true);
+        if (!isPinned) pages.pin(frame, true);
+        isPinned = true;
         return 0;
       },
     });

