@@ -11,6 +11,6 @@
  *
  * **Example.** `onespace demo dragon --size 512 --out out/dragon.png`
  *
- * **What it refuses.** Meshes in other formats than ascii PLY.
+ * **What it refuses.** Meshes in other formats than PLY.
  */
 export { type DragonOptions, runDragonCommand } from "./command.ts";

@@ -4,6 +4,7 @@
  */
 import { type LaunchReport, type Machine, u32 } from "../../machine/index.ts";
 import { type Bvh, buildBvh } from "./bvh.ts";
+import { frame } from "./camera.ts";
 import type { Mesh } from "./ply.ts";
 import { Camera, TRACER, tracerArgs } from "./tracer.ts";
 
@@ -26,8 +27,6 @@ export interface RenderOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-type Vec3 = readonly [number, number, number];
-
 export async function renderMesh(
   machine: Machine,
   mesh: Mesh,
@@ -39,7 +38,7 @@ export async function renderMesh(
   const t0 = performance.now();
   const bvh = buildBvh(space, mesh);
   const normals = await writeNormals(machine, mesh);
-  const camera = writeCamera(machine, bvh);
+  const camera = writeCamera(machine, mesh);
   const t1 = performance.now();
   const image = space.array(u32, size * size);
   const tracer = machine.kernel({
@@ -81,52 +80,37 @@ async function writeNormals(machine: Machine, mesh: Mesh): Promise<number> {
   await using memory = await machine.space.access({ start: address, bytes }, "write");
   const normals = memory.f32;
   normals.fill(0);
-  for (let i = 0; i < triangles.length; i += 3) {
-    const [a, b, c] = [triangles[i]!, triangles[i + 1]!, triangles[i + 2]!];
-    const normal = cross(edge(positions, a, b), edge(positions, a, c));
-    for (const vertex of [a, b, c]) {
-      for (let axis = 0; axis < 3; axis++) {
-        const at = 4 * vertex + axis;
-        normals[at] = normals[at]! + normal[axis]!;
-      }
-    }
-  }
+  for (let i = 0; i < triangles.length; i += 3) addNormal(normals, mesh, i);
   return address;
 }
 
-const edge = (positions: Float32Array, from: number, to: number): Vec3 => [
-  positions[3 * to]! - positions[3 * from]!,
-  positions[3 * to + 1]! - positions[3 * from + 1]!,
-  positions[3 * to + 2]! - positions[3 * from + 2]!,
-];
+/** The cross product of two edges is as long as the triangle is large: that is the weight. */
+function addNormal(normals: Float32Array, { positions, triangles }: Mesh, first: number): void {
+  const a = 3 * triangles[first]!;
+  const b = 3 * triangles[first + 1]!;
+  const c = 3 * triangles[first + 2]!;
+  const ux = positions[b]! - positions[a]!;
+  const uy = positions[b + 1]! - positions[a + 1]!;
+  const uz = positions[b + 2]! - positions[a + 2]!;
+  const vx = positions[c]! - positions[a]!;
+  const vy = positions[c + 1]! - positions[a + 1]!;
+  const vz = positions[c + 2]! - positions[a + 2]!;
+  for (let corner = 0; corner < 3; corner++) {
+    const at = 4 * triangles[first + corner]!;
+    normals[at] = normals[at]! + (uy * vz - uz * vy);
+    normals[at + 1] = normals[at + 1]! + (uz * vx - ux * vz);
+    normals[at + 2] = normals[at + 2]! + (ux * vy - uy * vx);
+  }
+}
 
-/** Three quarters from the front, a little above, the dragon filling the frame. */
-function writeCamera(machine: Machine, bvh: Bvh): number {
-  const { min, max } = bvh;
-  const center: Vec3 = [(min[0] + max[0]) / 2, (min[1] + max[1]) / 2, (min[2] + max[2]) / 2];
-  const extent = Math.hypot(max[0] - min[0], max[1] - min[1], max[2] - min[2]);
-  const back = normalize([-0.38, 0.3, 1]);
-  const distance = extent * 1.55;
-  const eye = add(center, scale(back, distance));
-  const forward = scale(back, -1);
-  const right = normalize(cross(forward, [0, 1, 0]));
-  const up = cross(right, forward);
-  const field = 0.3;
+function writeCamera(machine: Machine, mesh: Mesh): number {
+  const { eye, forward, right, up, light, ground } = frame(mesh.positions);
   const view = machine.space.alloc(Camera);
   view.eye.assign(eye);
   view.forward.assign(forward);
-  view.right.assign(scale(right, field));
-  view.up.assign(scale(up, field));
-  view.light.assign(normalize([-0.55, 0.95, 0.6]));
-  view.ground = min[1];
+  view.right.assign(right);
+  view.up.assign(up);
+  view.light.assign(light);
+  view.ground = ground;
   return view.address;
 }
-
-const add = (a: Vec3, b: Vec3): Vec3 => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
-const scale = (a: Vec3, factor: number): Vec3 => [a[0] * factor, a[1] * factor, a[2] * factor];
-const normalize = (a: Vec3): Vec3 => scale(a, 1 / Math.hypot(...a));
-const cross = (a: Vec3, b: Vec3): Vec3 => [
-  a[1] * b[2] - a[2] * b[1],
-  a[2] * b[0] - a[0] * b[2],
-  a[0] * b[1] - a[1] * b[0],
-];

@@ -138,6 +138,22 @@ describe("translation", () => {
     expect(await get(8, 4)).toEqual([12, 23, 34, 0]);
   });
 
+  it("sees every one of many changes of the table, in any order, the last one of each", async () => {
+    const count = 3000;
+    const pageOf = (k: number): number => 0x1000 + ((k * 7919) % count) * 100;
+    for (let frame = 100; frame < 116; frame++) put(frame, [frame]);
+    put(90, []);
+    for (let k = 0; k < count; k++) map(pageOf(k), 99, READ);
+    for (let k = 0; k < count; k++) map(pageOf(k), 100 + (k % 16), READ);
+    for (let page = 0; page < 3; page++) map(0x10 + page, 90 + page, WRITE);
+    const code = `fn main(i: u32) {
+      let page = 0x1000u + ((i * 7919u) % ${count}u) * 100u;
+      store_u32(0x10000u + 4u * i, load_u32(page << 12u));
+    }`;
+    expect(await round({ code, count, logSize: 1 })).toMatchObject(clean);
+    expect(await get(90, count)).toEqual(Array.from({ length: count }, (_, k) => 100 + (k % 16)));
+  });
+
   it("loads and stores every kind of value", async () => {
     map(0x10, 7, READ);
     map(0x11, 8, WRITE);
