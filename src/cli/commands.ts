@@ -59,7 +59,7 @@ const conformance = defineCommand({
 });
 
 const dragonArgs = {
-  size: { type: "string", description: "width and height in pixels", default: "512" },
+  size: { type: "string", description: "width and height in pixels", default: "384" },
   device: {
     type: "string",
     description: "auto, hardware or software",

@@ -9,7 +9,7 @@
  *
  * **Locks.** None.
  *
- * **Example.** `onespace demo dragon --size 512 --out out/dragon.png`
+ * **Example.** `onespace demo dragon --size 384 --out out/dragon.png`
  *
  * **What it refuses.** Meshes in other formats than PLY.
  */
