@@ -65,6 +65,15 @@ describe("a scheduler", () => {
     expect(() => scheduler.run()).toThrow("seen by nobody");
   });
 
+  it("throws it also when one that somebody looks at fails in the same run", () => {
+    const scheduler = new Scheduler();
+    const first = scheduler.spawn("first", failing("looked at"));
+    first.observed = true;
+    scheduler.spawn("second", failing("seen by nobody"));
+    expect(() => scheduler.run()).toThrow("seen by nobody");
+    expect(first.state).toBe(TaskState.failed);
+  });
+
   it("fails a task that ends with a lock held", () => {
     const scheduler = new Scheduler();
     const lock = new Mutex(scheduler, "driver", "a lock");

@@ -117,6 +117,23 @@ describe("the test device", () => {
     ]);
   });
 
+  it("takes no snapshot of what is about to go", () => {
+    const world = testWorld();
+    world.map(0, 1);
+    world.store(0, 1);
+    const out = new Uint8Array(1);
+    function* holdLock(): Sleeps<void> {
+      using _held = yield* world.mirror.lock.acquire();
+      // Meanwhile the snapshot has looked and waits for the lock; munmap comes behind it.
+      for (let i = 0; i < 5; i++) yield YIELD;
+    }
+    world.scheduler.spawn("holder", holdLock());
+    world.scheduler.spawn("snapshot", world.mirror.snapshot(pageAt(0), 1, out));
+    world.scheduler.spawn("munmap", munmap(world.space, pageAt(0), bytesOf(1)));
+    world.scheduler.run();
+    expect(out[0]).toBe(DMIRROR_PROT_ERROR);
+  });
+
   it("does not see what lives on another device; if it asks for it, it comes home", () => {
     const world = testWorld();
     world.map(0, 1);
