@@ -2,9 +2,8 @@
  * Replays recorded operations of Linux on a fresh world each and compares every answer. Nothing
  * is told what Linux said before it has answered.
  */
-import { DmirrorDevice } from "../../driver/index.ts";
-import { buildWorld, checkWorld } from "../../machine/index.ts";
-import { Actor, type Answer } from "./actor.ts";
+import type { Answer } from "./actor.ts";
+import { Session } from "./session.ts";
 import type { Trace, TraceOp } from "./trace-file.ts";
 
 export interface Mismatch {
@@ -21,31 +20,16 @@ export interface ReplayResult {
   readonly mismatches: readonly Mismatch[];
 }
 
-/** Frames of RAM and of each device: more than any trace touches. */
-const RAM_FRAMES = 65_536;
-const DEVICE_FRAMES = 16_384;
-
 /** Replays one trace. The invariants of the whole world are checked after every operation. */
 export function replayTrace(trace: Trace): ReplayResult {
-  const world = buildWorld({ frames: RAM_FRAMES });
-  const devices = ["dmirror0", "dmirror1"].map(
-    (name) => new DmirrorDevice(world.memory, { name, frames: DEVICE_FRAMES }),
-  );
-  const actors = new Map([["P", new Actor(world.memory, devices)]]);
+  const session = new Session();
   const mismatches: Mismatch[] = [];
   for (const op of trace.ops) {
-    const actor = actors.get(op.actor);
-    const got =
-      actor === undefined
-        ? undefined
-        : world.scheduler.runTask(`${op.actor} ${op.op}`, actor.run(op.op, op.args));
-    const shadows = [...actors.values()].flatMap((each) => [...each.mirrors]);
-    checkWorld(world.memory, { shadows });
+    const got = session.run(op.actor, op.op, op.args);
+    session.check();
     if (!isSame(op, got)) mismatches.push(describe(trace, op, got));
   }
-  const all = actors.values();
-  for (const actor of all) world.scheduler.runTask("exit", actor.exit());
-  checkWorld(world.memory, { shadows: [], isOver: true });
+  session.close();
   return { ops: trace.ops.length, matched: trace.ops.length - mismatches.length, mismatches };
 }
 
