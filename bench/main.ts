@@ -4,10 +4,11 @@
  */
 import { benchDense } from "./dense.ts";
 import { benchList } from "./list.ts";
+import { benchMm } from "./mm.ts";
 import { printRow } from "./ratio.ts";
 import { benchTree } from "./tree.ts";
 
-const BENCHES = { dense: benchDense, list: benchList, tree: benchTree } as const;
+const BENCHES = { dense: benchDense, list: benchList, mm: benchMm, tree: benchTree } as const;
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in BENCHES));

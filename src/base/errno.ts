@@ -10,6 +10,7 @@ export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
+export const EACCES = 13;
 export const EFAULT = 14;
 export const EBUSY = 16;
 export const EEXIST = 17;
@@ -32,6 +33,7 @@ const NAMES: ReadonlyMap<number, string> = new Map(
     EIO,
     EAGAIN,
     ENOMEM,
+    EACCES,
     EFAULT,
     EBUSY,
     EEXIST,

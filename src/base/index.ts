@@ -39,6 +39,7 @@ export {
   vpnOf,
 } from "./brand.ts";
 export {
+  EACCES,
   EAGAIN,
   EBUSY,
   EEXIST,

@@ -12,6 +12,8 @@ export interface DevicePagemapOptions {
   /** Compared for identity: whose private pages these are. */
   readonly owner: object;
   readonly frames: number;
+  /** The CPU can touch it: pages are mapped where they are. Default false. */
+  readonly isCoherent?: boolean;
   /** Brings the page of a CPU fault home; see `DevPagemap.migrateToRam`. */
   readonly migrateToRam: (fault: Fault) => Sleeps<Result>;
   /** The last reference of a frame is gone: the device may forget its content. */
@@ -22,6 +24,7 @@ export class DevicePagemap implements DevPagemap {
   readonly id: number;
   readonly owner: object;
   readonly zone: Zone;
+  readonly isCoherent: boolean;
   readonly #memory: Memory;
   readonly #migrateToRam: (fault: Fault) => Sleeps<Result>;
 
@@ -29,6 +32,7 @@ export class DevicePagemap implements DevPagemap {
     this.#memory = memory;
     this.id = memory.nextPagemapId();
     this.owner = options.owner;
+    this.isCoherent = options.isCoherent ?? false;
     this.#migrateToRam = options.migrateToRam;
     this.zone = new Zone({
       name: options.name,

@@ -35,21 +35,20 @@
  */
 export { DevicePagemap, type DevicePagemapOptions } from "./device-pagemap.ts";
 export { protectForCopies } from "./duplicate.ts";
+export { type CopyHome, evictFrames, evictPagemap } from "./evict.ts";
+export { migrateFinalize, migratePages, migrateSetup, SkipReason } from "./migrate.ts";
 export {
   isMigrating,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
   type Migration,
   type MigrationOptions,
-  migrateFinalize,
   migrateFrame,
-  migratePages,
   migratePfn,
-  migrateSetup,
   newMigration,
-  SkipReason,
-} from "./migrate.ts";
+} from "./migration.ts";
 export { type MigrationDriver, runMigration } from "./run.ts";

@@ -4,107 +4,66 @@
  * copies; after `migratePages` it is known which have moved; after `migrateFinalize` the page
  * table names the new frames and the old ones are free. A slot whose MIGRATE bit is cleared on
  * the way is "not this one": its page stays where it was. Linux: mm/migrate_device.c.
- *
- * ```
- *  src and dst, one word a page:
- *  31 30 29                      6   5   4   3   2   1   0
- * +-----+-------------------------+---+---+---+---+---+---+
- * |  0  |     frame (24 bits)     |   .   . | W | . | M | V |
- * +-----+-------------------------+---+---+---+---+---+---+
- * ```
  */
-import {
-  addrOf,
-  assert,
-  EINVAL,
-  type Pfn,
-  pfn as pfnNumber,
-  type Result,
-  type Vpn,
-  vpn,
-} from "../base/index.ts";
+import { addrOf, EINVAL, type Pfn, type Result, type Vpn, vpn } from "../base/index.ts";
 import {
   type AddressSpace,
+  freezeEntry,
+  freezeMappings,
+  hasFrame,
   isDevicePrivate,
   isMigration,
   isPresent,
+  leafEnd,
+  type Memory,
   makePte,
   PTE_DEVICE_PRIVATE,
-  PTE_MIGRATION,
+  PTE_HUGE,
   PTE_NONE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
   presentFlags,
   ptePfn,
-  VM_SHARED,
+  splitHuge,
+  splitLargePage,
+  thawEntry,
+  thawMappings,
+  VM_HUGETLB,
+  VM_SPECIAL,
   VM_WRITE,
-  type Vma,
+  withFlags,
 } from "../mm/index.ts";
 import { Invalidation, MMU_NOTIFY_MIGRATE } from "../notifier/index.ts";
-import { PG_ANON, PG_DIRTY, PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
+import {
+  PG_ANON,
+  PG_CACHED,
+  PG_DIRTY,
+  PG_DUPLICATED,
+  PG_EXCLUSIVE,
+  PG_LARGE,
+  ZERO_PFN,
+} from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
+import {
+  isMigrating,
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  type Migration,
+  migrateFrame,
+  migratePfn,
+} from "./migration.ts";
 
 const TO_DEVICE = eventId("devmem:to-device");
 const TO_RAM = eventId("devmem:to-ram");
 const SKIP = eventId("devmem:skip");
 
-export const MIGRATE_PFN_VALID = 1 << 0;
-export const MIGRATE_PFN_MIGRATE = 1 << 1;
-export const MIGRATE_PFN_WRITE = 1 << 3;
-const MIGRATE_PFN_SHIFT = 6;
-
-/** Pages in RAM, and places where nothing is yet. */
-export const MIGRATE_VMA_SELECT_SYSTEM = 1 << 0;
-/** Device-private pages of the same owner. */
-export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 1 << 1;
-
 /** Why a page was left where it is: field `reason` of the event "devmem:skip". */
 export const SkipReason = { locked: 1, pinned: 2, referenced: 3, taken: 4 } as const;
-
-export const migratePfn = (frame: Pfn): number =>
-  ((frame << MIGRATE_PFN_SHIFT) | MIGRATE_PFN_VALID) >>> 0;
-
-/** The frame of a word, or 0 when it names none. */
-export const migrateFrame = (word: number): Pfn | 0 =>
-  word & MIGRATE_PFN_VALID ? pfnNumber(word >>> MIGRATE_PFN_SHIFT) : 0;
-
-/** This page moves (so far). */
-export const isMigrating = (word: number): boolean => (word & MIGRATE_PFN_MIGRATE) !== 0;
-
-export interface Migration {
-  readonly space: AddressSpace;
-  readonly vma: Vma;
-  /** Within `vma`. */
-  readonly start: Vpn;
-  readonly end: Vpn;
-  /** MIGRATE_VMA_SELECT_… */
-  readonly select: number;
-  /** Whose device takes part; its own MIGRATE events name it. */
-  readonly owner: object;
-  /** The frame of the CPU fault that asks for this: locked and referenced by the fault. */
-  readonly faultFrame: Pfn | 0;
-  readonly src: Uint32Array;
-  readonly dst: Uint32Array;
-  /** Pages that still move. */
-  count: number;
-}
-
-export type MigrationOptions = Omit<Migration, "src" | "dst" | "count" | "faultFrame"> & {
-  readonly faultFrame?: Pfn | 0;
-};
-
-export function newMigration(options: MigrationOptions): Migration {
-  const length = options.end - options.start;
-  return {
-    ...options,
-    faultFrame: options.faultFrame ?? 0,
-    src: new Uint32Array(length),
-    dst: new Uint32Array(length),
-    count: 0,
-  };
-}
 
 /**
  * Act one: chooses, locks and unmaps. The caller holds mmapLock. -EINVAL for a range that is
@@ -113,8 +72,9 @@ export function newMigration(options: MigrationOptions): Migration {
 export function* migrateSetup(migration: Migration): Sleeps<Result> {
   const { space, vma, start, end } = migration;
   space.mmapLock.assertHeld();
+  if (vma.flags & (VM_SPECIAL | VM_HUGETLB)) return -EINVAL;
   if (!(start < end) || addrOf(start) < vma.start || addrOf(end) > vma.end) return -EINVAL;
-  if (vma.flags & VM_SHARED) return 0;
+  yield* splitLargePages(migration);
   const event = new Invalidation({
     start: addrOf(start),
     end: addrOf(end),
@@ -122,31 +82,49 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
     owner: migration.owner,
   });
   yield* space.notifiers.start(event);
-  const cursor = space.cursor.begin();
   for (let page = start; page < end; page = vpn(page + 1)) collect(migration, page);
-  cursor.flush();
   space.notifiers.end(event);
-  rejectReferenced(migration);
+  let isDone = false;
+  try {
+    yield* unmapAll(migration);
+    isDone = true;
+  } finally {
+    // Killed while others were told: whatever was collected stays where it is.
+    if (!isDone) for (let slot = 0; slot < migration.src.length; slot++) giveUp(migration, slot);
+  }
   return 0;
 }
 
+/** Pages move one by one: a huge entry in the way is taken apart, with the page behind it. */
+function* splitLargePages(migration: Migration): Sleeps<void> {
+  const { space, start, end } = migration;
+  for (let page = start; page < end; page = leafEnd(page)) {
+    if (!space.pageTable.isHuge(page)) continue;
+    const frame = ptePfn(space.pageTable.get(page));
+    if (frame === ZERO_PFN) yield* splitHuge(space, page);
+    else yield* splitLargePage(space.memory, frame);
+  }
+}
+
 function collect(migration: Migration, page: Vpn): void {
-  const { space, select } = migration;
+  const { space, select, vma } = migration;
   const pte = space.pageTable.get(page);
   const slot = page - migration.start;
   migration.src[slot] = 0;
   migration.dst[slot] = 0;
-  const isEmpty = pte === PTE_NONE;
   const isZero = (pte & PTE_VALID) !== 0 && ptePfn(pte) === ZERO_PFN;
-  if (isEmpty || (isZero && select & MIGRATE_VMA_SELECT_SYSTEM)) {
+  if (pte === PTE_NONE ? vma.isAnonymous : isZero && select & MIGRATE_VMA_SELECT_SYSTEM) {
+    if (pte & PTE_HUGE) return;
     migration.src[slot] = MIGRATE_PFN_MIGRATE;
     migration.count++;
     return;
   }
-  if (!isSelected(migration, pte) || !lockStill(migration, page, ptePfn(pte))) return;
+  if (pte === PTE_NONE || isZero || !isSelected(migration, pte)) return;
   const frame = ptePfn(pte);
-  space.cursor.set(page, makePte(frame, PTE_MIGRATION | (pte & PTE_WRITE)));
+  if (!lockStill(migration, page, frame)) return;
   const write = pte & PTE_WRITE || isGuarded(migration, frame) ? MIGRATE_PFN_WRITE : 0;
+  space.memory.pages.get(frame);
+  freezeEntry(vma, page, frame);
   migration.src[slot] = migratePfn(frame) | MIGRATE_PFN_MIGRATE | write;
   migration.count++;
 }
@@ -162,12 +140,16 @@ function isGuarded(migration: Migration, frame: Pfn): boolean {
 
 function isSelected(migration: Migration, pte: Pte): boolean {
   const { space, select } = migration;
-  if (isPresent(pte)) {
-    return (select & MIGRATE_VMA_SELECT_SYSTEM) !== 0 && ptePfn(pte) !== ZERO_PFN;
-  }
-  if (!isDevicePrivate(pte) || (select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) === 0) return false;
-  const pagemap = space.memory.pagemap(space.memory.pages.pagemap[ptePfn(pte)]!);
-  return pagemap.owner === migration.owner;
+  const { pages } = space.memory;
+  if (!hasFrame(pte) || (!isPresent(pte) && !isDevicePrivate(pte))) return false;
+  const frame = ptePfn(pte);
+  if (pages.is(frame, PG_LARGE)) return false;
+  if (!pages.isDevice(frame)) return (select & MIGRATE_VMA_SELECT_SYSTEM) !== 0;
+  const wanted = isPresent(pte)
+    ? MIGRATE_VMA_SELECT_DEVICE_COHERENT
+    : MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+  const pagemap = space.memory.pagemap(pages.pagemap[frame]!);
+  return (select & wanted) !== 0 && pagemap.owner === migration.owner;
 }
 
 /** Locks `frame` without waiting (two migrations could wait for each other) unless pinned. */
@@ -182,23 +164,42 @@ function lockStill(migration: Migration, page: Vpn, frame: Pfn): boolean {
   return false;
 }
 
-/** Somebody holds a page besides its mapping: it could write after the copy. Stays. */
-function rejectReferenced(migration: Migration): void {
-  const { space } = migration;
-  const { pages } = space.memory;
-  const cursor = space.cursor.begin();
+/** References that a page has which nobody but its mappings and this migration holds. */
+function expectedRefs(migration: Migration, frame: Pfn): number {
+  const { pages } = migration.space.memory;
+  const fault = frame === migration.faultFrame ? 1 : 0;
+  const cache = pages.is(frame, PG_CACHED) ? 1 : 0;
+  return pages.mapcount[frame]! + 1 + fault + cache;
+}
+
+/**
+ * Takes the pages from everybody else who maps them, and leaves alone what somebody holds: it
+ * could be written after the copy.
+ */
+function* unmapAll(migration: Migration): Sleeps<void> {
+  const { memory } = migration.space;
+  const { pages } = memory;
   for (let slot = 0; slot < migration.src.length; slot++) {
     const frame = migrateFrame(migration.src[slot]!);
     if (frame === 0) continue;
-    const expected = pages.mapcount[frame]! + (frame === migration.faultFrame ? 1 : 0);
-    if (pages.refs[frame] === expected && pages.mapcount[frame] === 1) continue;
-    space.memory.tracer.emit(SKIP, space.id, migration.start + slot, SkipReason.referenced);
-    settleEntry(migration, slot, frame);
-    if (frame !== migration.faultFrame) pages.unlock(frame);
-    migration.src[slot] = 0;
-    migration.count--;
+    const isStill = pages.mapcount[frame] === 1 || (yield* freezeMappings(memory, frame));
+    if (isStill && pages.refs[frame] === expectedRefs(migration, frame)) continue;
+    const page = migration.start + slot;
+    memory.tracer.emit(SKIP, migration.space.id, page, SkipReason.referenced);
+    giveUp(migration, slot);
   }
-  cursor.flush();
+}
+
+/** Not this one: its entries are what they were. */
+function giveUp(migration: Migration, slot: number): void {
+  const { memory } = migration.space;
+  const frame = migrateFrame(migration.src[slot]!);
+  if (isMigrating(migration.src[slot]!)) migration.count--;
+  migration.src[slot] = 0;
+  if (frame === 0) return;
+  thawMappings(memory, frame, frame);
+  if (frame !== migration.faultFrame) memory.pages.unlock(frame);
+  memory.pages.put(frame);
 }
 
 /**
@@ -224,9 +225,16 @@ export function* migratePages(migration: Migration): Sleeps<void> {
     const from = migrateFrame(migration.src[slot]!);
     if (from === 0 || !isMigrating(migration.src[slot]!)) continue;
     const to = migrateFrame(migration.dst[slot]!);
-    if (to === 0) notThisOne(migration, slot);
-    else handOver(space, from, to);
+    if (to === 0 || !mayMove(migration, from, to)) notThisOne(migration, slot);
+    else handOver(space.memory, from, to);
   }
+}
+
+/** Still nobody holds it; and pages of a file stay in RAM. */
+function mayMove(migration: Migration, from: Pfn, to: Pfn): boolean {
+  const { pages } = migration.space.memory;
+  if (pages.is(from, PG_CACHED) && pages.isDevice(to)) return false;
+  return pages.refs[from] === expectedRefs(migration, from);
 }
 
 const insertEvent = (migration: Migration, slot: number): Invalidation =>
@@ -243,10 +251,10 @@ function notThisOne(migration: Migration, slot: number): void {
 }
 
 /** `to` becomes the page that `from` was. */
-function handOver(space: AddressSpace, from: Pfn, to: Pfn): void {
-  const { pages } = space.memory;
+export function handOver(memory: Memory, from: Pfn, to: Pfn): void {
+  const { pages } = memory;
   pages.setFlag(to, pages.flags[from]! & (PG_ANON | PG_EXCLUSIVE | PG_DIRTY));
-  pages.space[to] = pages.space[from]!;
+  pages.mapping[to] = pages.mapping[from]!;
   pages.index[to] = pages.index[from]!;
   pages.moveCharge(from, to);
 }
@@ -257,15 +265,20 @@ function insertFresh(migration: Migration, slot: number, to: Pfn): boolean {
   const { pages, group, tracer } = space.memory;
   const page = vpn(migration.start + slot);
   const old = space.pageTable.get(page);
-  const isFree = old === PTE_NONE || (isPresent(old) && ptePfn(old) === ZERO_PFN);
+  const isZero = isPresent(old) && ptePfn(old) === ZERO_PFN && (old & PTE_HUGE) === 0;
+  const isFree = (old === PTE_NONE || isZero) && vma.isAnonymous;
   if (!isFree || pages.charge(to, group) < 0) {
     tracer.emit(SKIP, space.id, page, SkipReason.taken);
     return false;
   }
-  space.ownAnonymous(to, page);
+  space.ownAnonymous(to, vma, page);
   const cursor = space.cursor.begin();
   if (old !== PTE_NONE) cursor.unmap(page);
-  cursor.map(page, makePte(to, entryFlags(migration, to, presentFlags(vma, true) & PTE_WRITE)));
+  const write = presentFlags(vma, true) & PTE_WRITE;
+  const flags = space.memory.isPrivate(to)
+    ? PTE_DEVICE_PRIVATE | write
+    : presentFlags(vma, write !== 0);
+  cursor.map(page, makePte(to, flags));
   cursor.flush();
   return true;
 }
@@ -277,7 +290,6 @@ function insertFresh(migration: Migration, slot: number, to: Pfn): boolean {
 export function migrateFinalize(migration: Migration): void {
   const { space } = migration;
   const { pages, tracer } = space.memory;
-  const cursor = space.cursor.begin();
   let moved = 0;
   let toDevice = false;
   for (let slot = 0; slot < migration.src.length; slot++) {
@@ -289,37 +301,44 @@ export function migrateFinalize(migration: Migration): void {
       toDevice = pages.isDevice(to);
     }
     if (from !== 0) {
-      settleEntry(migration, slot, isMoved ? to : from);
+      settle(migration, slot, from, isMoved ? to : from);
       if (from !== migration.faultFrame) pages.unlock(from);
+      pages.put(from);
     }
     if (to !== 0) {
       pages.unlock(to);
       pages.put(to);
     }
   }
-  cursor.flush();
   if (moved > 0) tracer.emit(toDevice ? TO_DEVICE : TO_RAM, space.id, migration.start, moved);
 }
 
-/** Replaces the migration entry of a slot by one for `frame`: its old frame or its new one. */
-function settleEntry(migration: Migration, slot: number, frame: Pfn): void {
-  const { space } = migration;
+/** The entries of `from`, in whatever space, name `to`; a guard that has gone frees its own. */
+function settle(migration: Migration, slot: number, from: Pfn, to: Pfn): void {
+  const { space, vma } = migration;
   const page = vpn(migration.start + slot);
-  const entry = space.pageTable.get(page);
-  assert(isMigration(entry), () => `page ${page} lost its migration entry`);
-  const old = ptePfn(entry);
-  if (old === frame) {
-    space.cursor.set(page, makePte(frame, entryFlags(migration, frame, entry & PTE_WRITE)));
-    return;
+  if (from !== to && migration.src[slot]! & MIGRATE_PFN_WRITE) unguard(space, page, from);
+  if (space.memory.pages.mapcount[from] === 1) {
+    const entry = space.pageTable.get(page);
+    if (isMigration(entry) && ptePfn(entry) === from) {
+      thawEntry(vma, page, to);
+      return;
+    }
   }
-  const write = migration.src[slot]! & MIGRATE_PFN_WRITE ? PTE_WRITE : 0;
-  space.memory.pages.mapped(frame);
-  space.cursor.set(page, makePte(frame, entryFlags(migration, frame, write)));
-  space.cursor.drop(old);
+  thawMappings(space.memory, from, to);
 }
 
-/** Present in RAM with the rights of the Vma; or device-private. */
-function entryFlags(migration: Migration, frame: Pfn, write: number): number {
-  if (migration.space.memory.pages.isDevice(frame)) return PTE_DEVICE_PRIVATE | write;
-  return presentFlags(migration.vma, write !== 0);
+/** The copies that kept the page from being written are gone: see `isGuarded`. */
+function unguard(space: AddressSpace, page: Vpn, from: Pfn): void {
+  const entry = space.pageTable.get(page);
+  if (
+    !isMigration(entry) ||
+    ptePfn(entry) !== from ||
+    !space.memory.pages.is(from, PG_DUPLICATED)
+  ) {
+    return;
+  }
+  const cursor = space.cursor.begin();
+  cursor.set(page, withFlags(entry, PTE_WRITE, 0));
+  cursor.flush();
 }

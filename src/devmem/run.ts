@@ -4,13 +4,8 @@
  */
 import type { Result } from "../base/index.ts";
 import type { Sleeps } from "../sync/index.ts";
-import {
-  MIGRATE_PFN_MIGRATE,
-  type Migration,
-  migrateFinalize,
-  migratePages,
-  migrateSetup,
-} from "./migrate.ts";
+import { migrateFinalize, migratePages, migrateSetup } from "./migrate.ts";
+import { MIGRATE_PFN_MIGRATE, type Migration } from "./migration.ts";
 
 export interface MigrationDriver {
   /**

@@ -4,7 +4,7 @@
  * include/linux/hmm.h.
  */
 import type { AddrRange, VirtAddr } from "../base/index.ts";
-import { PTE_ERROR, PTE_VALID, PTE_WRITE } from "../mm/index.ts";
+import { PTE_ERROR, PTE_HUGE, PTE_VALID, PTE_WRITE } from "../mm/index.ts";
 import type { IntervalNotifier, Seq } from "../notifier/index.ts";
 
 /** Output: the page may be read. */
@@ -13,6 +13,8 @@ export const HMM_PFN_VALID = PTE_VALID;
 export const HMM_PFN_WRITE = PTE_WRITE;
 /** Output: a request here would fail. */
 export const HMM_PFN_ERROR = PTE_ERROR;
+/** Output: one entry of the CPU's page table maps the 2 MiB around the page. */
+export const HMM_PFN_HUGE = PTE_HUGE;
 /** Request: fault the page in unless it is valid. Shares its bit with `HMM_PFN_VALID`. */
 export const HMM_PFN_REQ_FAULT = HMM_PFN_VALID;
 /** Request, together with REQ_FAULT: for writing. */
@@ -33,4 +35,10 @@ export interface HmmRange extends AddrRange {
   pfnFlagsMask: number;
   /** Device-private pages of this owner are reported; those of others come home if requested. */
   devPrivateOwner: object | undefined;
+  /**
+   * True: a page of the caller's own that may not be written is brought home when writing is
+   * requested, like anybody else's. Default false, as in Linux: it is reported as it is, valid
+   * and not writable, and the driver must notice.
+   */
+  readonly requireWrite?: boolean;
 }

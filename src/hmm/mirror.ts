@@ -121,6 +121,7 @@ export class MirrorRange implements AddrRange {
       defaultFlags: options.defaultFlags ?? 0,
       pfnFlagsMask: options.pfnFlagsMask ?? 0,
       devPrivateOwner: mirror.devPrivateOwner,
+      requireWrite: true,
     };
     const inserted = mirror.space.notifiers.insert(this.#hmm.notifier);
     assert(inserted === 0, "a range of a live space can be registered");

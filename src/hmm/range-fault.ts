@@ -28,12 +28,15 @@ import {
   isPresent,
   LEAF_PAGES,
   LEAF_VALID,
+  PTE_HUGE,
   PTE_NONE,
   PTE_PROTNONE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
   ptePfn,
+  VM_IO,
+  VM_PFNMAP,
   VM_READ,
   VM_WRITE,
   type Vma,
@@ -48,8 +51,8 @@ const RETRY = eventId("hmm:retry");
 /** Private to the walk and its loop: pages have to be faulted in first. */
 const PENDING = 1;
 
-/** All frame bits and the two that a device may see. */
-const OUTPUT_MASK = ~0xff | PTE_VALID | PTE_WRITE;
+/** All frame bits and what a device may know besides. */
+const OUTPUT_MASK = ~0xff | PTE_VALID | PTE_WRITE | PTE_HUGE;
 
 interface RangeWalk {
   /** The first page that is not final yet. */
@@ -112,7 +115,7 @@ function walkRange(space: AddressSpace, range: HmmRange, walk: RangeWalk): Resul
     const stop = isInside ? vma.end : (vma?.start ?? range.end);
     const partEnd = vpnOf(virtAddr(Math.min(stop, range.end)));
     const result =
-      isInside && vma.allows(VM_READ)
+      isInside && vma.allows(VM_READ) && (vma.flags & (VM_IO | VM_PFNMAP)) === 0
         ? walkVma(space, range, walk, { vma, end: partEnd })
         : fillError(range, walk, partEnd);
     if (result !== 0) return result;
@@ -175,7 +178,9 @@ function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: L
     const word = describe(space, range, pte);
     const request = requestOf(range, index);
     const isMissing = (request & HMM_PFN_REQ_FAULT) !== 0 && (word & PTE_VALID) === 0;
-    const isReadOnly = (request & HMM_PFN_REQ_WRITE) !== 0 && (word & PTE_WRITE) === 0;
+    const isAsItIs = isDevicePrivate(pte) && word !== 0 && range.requireWrite !== true;
+    const wantsWrite = (request & HMM_PFN_REQ_WRITE) !== 0 && !isAsItIs;
+    const isReadOnly = wantsWrite && (word & PTE_WRITE) === 0;
     if ((request & HMM_PFN_REQ_FAULT) !== 0 && (isMissing || isReadOnly)) {
       return wantFault(walk, vpn(page), isMigration(pte) ? vpn(page + 1) : part.end, request);
     }

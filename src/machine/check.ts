@@ -2,26 +2,52 @@
  * The heavy checker: walks everything and counts afresh. For tests and replays, after a step;
  * it throws on the first thing that does not add up. Linux: mm's VM_BUG_ONs and check_mm().
  */
-import { addrOf, assert, formatAddress, type Pfn, type Vpn, vpn } from "../base/index.ts";
+import {
+  addrOf,
+  assert,
+  formatAddress,
+  formatRange,
+  type Pfn,
+  type Vpn,
+  vpn,
+} from "../base/index.ts";
 import {
   type AddressSpace,
   asPte,
-  countsAsResident,
+  hasFrame,
   isDevicePrivate,
+  isExclusive,
   isMigration,
   LEAF_PAGES,
   LEAF_SHIFT,
+  leafStart,
   type Memory,
+  NR_MM_COUNTERS,
   type PageTable,
+  PTE_FLAG_BITS,
+  PTE_HUGE,
   PTE_PROTNONE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
   ptePfn,
+  rssKindOf,
+  SPECIAL_SWAP,
+  specialOf,
+  swapSlotOf,
   VM_READ,
   VM_WRITE,
+  type Vma,
 } from "../mm/index.ts";
-import { FIRST_ZONE_PFN, PG_DUPLICATED, PG_LOCKED, ZERO_PFN } from "../phys/index.ts";
+import {
+  FIRST_ZONE_PFN,
+  PG_CACHED,
+  PG_DUPLICATED,
+  PG_EXCLUSIVE,
+  PG_LOCKED,
+  PG_RESERVED,
+  ZERO_PFN,
+} from "../phys/index.ts";
 
 /** A device's table of one space. */
 export interface Shadow {
@@ -48,45 +74,78 @@ export interface CheckOptions {
 
 /** Throws an `AssertionError` that says what does not hold. */
 export function checkWorld(memory: Memory, options: CheckOptions): void {
-  const mapped = new Map<Pfn, number>();
-  let zeroMappings = 0;
-  for (const space of memory.spaces) zeroMappings += checkSpace(space, mapped, options);
+  const count = new Count();
+  for (const space of memory.spaces) checkSpace(space, count, options);
   for (const shadow of options.shadows) checkShadow(shadow, options);
   for (const cpu of options.cpus ?? []) checkCpu(cpu);
-  checkFrames(memory, mapped, options);
+  checkFrames(memory, count.mapped, options);
+  checkSwap(memory, count.swapped);
   const zeroRefs = memory.pages.refs[ZERO_PFN]!;
   const zeroHeld = memory.pages.pins[ZERO_PFN]!;
-  assert(zeroRefs === 1 + zeroMappings + zeroHeld, () => `zero page: ${zeroRefs} references`);
+  assert(zeroRefs === 1 + count.zeroMappings + zeroHeld, () => `zero page: ${zeroRefs} references`);
   if (options.isOver) {
     for (const zone of memory.pages.zones) {
-      assert(zone.usedCount === 0, () => `${zone.usedCount} frames of ${zone.name} leaked`);
+      const broken = memory.poisoned.filter((frame) => zone.contains(frame)).length;
+      assert(zone.usedCount === broken, () => `${zone.usedCount} frames of ${zone.name} leaked`);
     }
-    assert(memory.group.chargedPages === 0, "charges are left although all pages are free");
+    const { chargedPages } = memory.group;
+    assert(chargedPages <= memory.poisoned.length, "charges are left although all pages are free");
+    assert(memory.hugetlb.reservedCount === 0, "huge pages are promised to nobody");
   }
 }
 
-/** Fact within intent; rss recounted. Gives how often the zero page is mapped. */
-function checkSpace(space: AddressSpace, mapped: Map<Pfn, number>, options: CheckOptions): number {
-  let rss = 0;
-  let zeroMappings = 0;
+/** What the entries of all spaces say, counted afresh. */
+class Count {
+  // Pfn -> entries that map it
+  readonly mapped = new Map<Pfn, number>();
+  // swap slot -> entries that name it
+  readonly swapped = new Map<number, number>();
+  zeroMappings = 0;
+}
+
+const increment = <Key>(counts: Map<Key, number>, key: Key): void => {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+};
+
+/** Fact within intent; rss recounted. */
+function checkSpace(space: AddressSpace, count: Count, options: CheckOptions): void {
+  const rss = new Int32Array(NR_MM_COUNTERS);
+  checkVmas(space);
   forEachEntry(space.pageTable, (page, pte) => {
-    const frame = ptePfn(pte);
-    rss += countsAsResident(pte);
-    if (frame === ZERO_PFN) zeroMappings++;
-    else mapped.set(frame, (mapped.get(frame) ?? 0) + 1);
+    const kind = rssKindOf(space.memory, pte);
+    if (kind >= 0) rss[kind] = rss[kind]! + 1;
+    if (!hasFrame(pte)) {
+      if (specialOf(pte) === SPECIAL_SWAP) increment(count.swapped, swapSlotOf(pte));
+    } else if (ptePfn(pte) === ZERO_PFN) count.zeroMappings++;
+    else increment(count.mapped, ptePfn(pte));
     checkEntry(space, page, pte, options);
   });
-  assert(rss === space.rssPages, () => `rss of space ${space.id} is ${space.rssPages}, not ${rss}`);
+  assert(rss.join() === space.rss.join(), () => {
+    return `rss of space ${space.id} is ${space.rss.join(", ")}, not ${rss.join(", ")}`;
+  });
   if (options.isQuiet !== false) {
     assert(!space.mmapLock.isLocked, "mmapLock is held by nobody who runs");
     assert(space.notifiers.activeCount === 0, "an invalidation was never ended");
   }
-  return zeroMappings;
+}
+
+/** Sorted, apart, and each in the reverse maps that it says. */
+function checkVmas(space: AddressSpace): void {
+  let end = 0;
+  for (const vma of space.vmas.all) {
+    assert(
+      vma.start >= end && vma.end > vma.start,
+      () => `Vma ${formatRange(vma)} is out of order`,
+    );
+    end = vma.end;
+    for (const map of [...vma.anonChain, ...(vma.file === undefined ? [] : [vma.file.reverse])]) {
+      assert(map.vmas.includes(vma), () => `Vma ${formatRange(vma)} is missing in a reverse map`);
+    }
+  }
 }
 
 function checkEntry(space: AddressSpace, page: Vpn, pte: Pte, options: CheckOptions): void {
-  const { pages } = space.memory;
-  const frame = ptePfn(pte);
+  const { memory } = space;
   const vma = space.vmas.find(addrOf(page));
   const where = () => `space ${space.id} ${formatAddress(addrOf(page))}`;
   if (vma === undefined) {
@@ -94,17 +153,47 @@ function checkEntry(space: AddressSpace, page: Vpn, pte: Pte, options: CheckOpti
     assert(options.isQuiet === false, () => `${where()} is mapped outside every Vma`);
     return;
   }
+  checkHuge(space, page, pte);
+  if (!hasFrame(pte)) return;
+  const frame = ptePfn(pte);
   const isHere = (pte & (PTE_VALID | PTE_PROTNONE)) !== 0;
-  assert(isHere !== pages.isDevice(frame) || isMigration(pte), () => `${where()}: wrong memory`);
-  if (isDevicePrivate(pte)) assert(pages.isDevice(frame), () => `${where()}: not on a device`);
+  const isAway = isDevicePrivate(pte) || isMigration(pte);
+  assert(isAway || !memory.isPrivate(frame), () => `${where()}: wrong memory`);
+  if (isDevicePrivate(pte)) assert(memory.isPrivate(frame), () => `${where()}: not on a device`);
   if (pte & PTE_WRITE && isHere) {
-    assert(!pages.is(frame, PG_DUPLICATED), () => `${where()} is writable and has copies`);
+    assert(!memory.pages.is(frame, PG_DUPLICATED), () => `${where()} is writable and has copies`);
     assert(frame !== ZERO_PFN, () => `${where()} could write the zero page`);
+    const isShared = vma.isShared || memory.pages.is(frame, PG_EXCLUSIVE);
+    assert(isShared, () => `${where()} could write a page that others see`);
   }
+  checkReverse(space, page, pte, vma);
   if (options.isQuiet === false) return;
   assert(!isMigration(pte), () => `${where()} is migrating for ever`);
   if (pte & PTE_VALID) assert(vma.allows(VM_READ), () => `${where()} is readable, its Vma is not`);
   if (pte & PTE_WRITE) assert(vma.allows(VM_WRITE), () => `${where()} is writable, its Vma is not`);
+}
+
+/** All 512 words of a huge entry say the same, with frames in a row; nobody else says "huge". */
+function checkHuge(space: AddressSpace, page: Vpn, pte: Pte): void {
+  const { pageTable } = space;
+  const where = () => `space ${space.id} ${formatAddress(addrOf(page))}`;
+  assert(pageTable.isHuge(page) === ((pte & PTE_HUGE) !== 0), () => `${where()}: huge or not?`);
+  if ((pte & PTE_HUGE) === 0) return;
+  const head = pageTable.get(leafStart(page));
+  const step = ptePfn(head) === ZERO_PFN ? 0 : page - leafStart(page);
+  const expected = (head + (step << PTE_FLAG_BITS)) >>> 0;
+  assert(pte === expected, () => `${where()}: not in step with its huge entry`);
+}
+
+/** Whoever looks for the page by its frame finds this entry. */
+function checkReverse(space: AddressSpace, page: Vpn, pte: Pte, vma: Vma): void {
+  const { pages } = space.memory;
+  const frame = ptePfn(pte);
+  if (pages.is(frame, PG_RESERVED)) return;
+  const where = () => `space ${space.id} ${formatAddress(addrOf(page))}, frame ${frame}`;
+  const reverse = space.memory.reverseMap(pages.mapping[frame]!);
+  assert(reverse?.vmas.includes(vma) === true, () => `${where()}: not in its reverse map`);
+  assert(pages.index[frame] === vma.indexOf(addrOf(page)), () => `${where()}: wrong index`);
 }
 
 /**
@@ -120,7 +209,8 @@ function checkShadow(shadow: Shadow, options: CheckOptions): void {
     const where = () => `device entry of ${formatAddress(range.start)}`;
     assert(ptePfn(entry) === ptePfn(fact), () => `${where()} names another frame`);
     const isMoving = isMigration(fact) && options.isQuiet === false;
-    const isReachable = (fact & PTE_VALID) !== 0 || isDevicePrivate(fact) || isMoving;
+    const isHeld = isDevicePrivate(fact) || isExclusive(fact);
+    const isReachable = (fact & PTE_VALID) !== 0 || isHeld || isMoving;
     assert(isReachable, () => `${where()}: the page table has nothing there`);
     if (entry & PTE_WRITE) assert((fact & PTE_WRITE) !== 0, () => `${where()} may write too much`);
   });
@@ -161,7 +251,8 @@ function checkFrames(
     );
     if (!options.isOver) continue;
     for (let at = zone.start as number; at < zone.start + zone.count; at++) {
-      assert(pages.refs[at] === 0, () => `frame ${at} is free and has references`);
+      const isFree = pages.refs[at] === 0 || memory.poisoned.includes(at as Pfn);
+      assert(isFree, () => `frame ${at} is free and has references`);
     }
   }
   const paid = memory.group.chargedPages;
@@ -173,13 +264,33 @@ function checkFrame(memory: Memory, frame: Pfn, mappings: number, options: Check
   const refs = pages.refs[frame]!;
   assert(refs > 0, () => `frame ${frame} is used without a reference`);
   assert(pages.mapcount[frame] === mappings, () => `frame ${frame}: map count is wrong`);
+  const isExclusive = pages.is(frame, PG_EXCLUSIVE);
+  assert(
+    !isExclusive || mappings <= 1,
+    () => `frame ${frame} is exclusive and mapped ${mappings}x`,
+  );
   if (options.isQuiet === false) {
     assert(refs >= mappings + pages.pins[frame]!, () => `frame ${frame} has too few references`);
     return;
   }
-  const known = mappings + pages.pins[frame]! + (options.held?.get(frame) ?? 0);
+  const cached = pages.is(frame, PG_CACHED) ? 1 : 0;
+  const broken = memory.poisoned.includes(frame) ? 1 : 0;
+  const held = (options.held?.get(frame) ?? 0) + cached + broken;
+  const known = mappings + pages.pins[frame]! + held;
   assert(refs === known, () => `frame ${frame} has ${refs} references, ${known} are known`);
   assert(!pages.is(frame, PG_LOCKED), () => `frame ${frame} stays locked`);
+}
+
+/** A slot is used as often as entries name it. */
+function checkSwap(memory: Memory, swapped: ReadonlyMap<number, number>): void {
+  const { swap } = memory;
+  assert(
+    swapped.size === swap.usedCount,
+    () => `${swap.usedCount} swap slots, ${swapped.size} used`,
+  );
+  for (const [slot, uses] of swapped) {
+    assert(swap.usesOf(slot) === uses, () => `swap slot ${slot} has ${swap.usesOf(slot)} uses`);
+  }
 }
 
 function forEachEntry(table: PageTable, visit: (page: Vpn, pte: Pte) => void): void {

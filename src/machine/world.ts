@@ -3,7 +3,7 @@
  * builds its world here, and so do tests and replays, which want a small one with a soft CPU.
  */
 import { PAGE_SIZE } from "../base/index.ts";
-import { Memory } from "../mm/index.ts";
+import { type HugePagePolicy, Memory, type SwapArea } from "../mm/index.ts";
 import {
   type BulkMemory,
   FIRST_ZONE_PFN,
@@ -29,6 +29,14 @@ export interface WorldOptions {
   readonly window?: { readonly buffer: ArrayBufferLike; readonly bulk: BulkMemory };
   /** Most pages that all spaces together may have. Default: no limit but `frames`. */
   readonly limitPages?: number;
+  /** Frames with bytes behind those of RAM, for device memory that the CPU can touch. Default 0. */
+  readonly coherentFrames?: number;
+  /** Where faults may map huge pages; see `MemoryOptions`. */
+  readonly hugePages?: HugePagePolicy;
+  /** Huge pages set aside for mappings that ask for them. Default 0. */
+  readonly hugetlbPages?: number;
+  /** Where pages go when RAM is full. Default: nowhere. */
+  readonly swap?: SwapArea;
 }
 
 export interface World {
@@ -50,7 +58,7 @@ export function buildWorld(options: WorldOptions = {}): World {
   const pages = new Pages(scheduler, end);
   const bytes =
     options.window === undefined
-      ? new FrameBytes(new ArrayBuffer(end * PAGE_SIZE))
+      ? new FrameBytes(new ArrayBuffer((end + (options.coherentFrames ?? 0)) * PAGE_SIZE))
       : new FrameBytes(options.window.buffer, options.window.bulk);
   const isWindow = options.window !== undefined;
   const ram = new Zone({
@@ -62,6 +70,16 @@ export function buildWorld(options: WorldOptions = {}): World {
   });
   pages.addZone(ram);
   const group = new MemoryGroup("machine", options.limitPages);
-  const memory = new Memory({ scheduler, pages, bytes, ram, group });
+  const { hugePages, hugetlbPages, swap } = options;
+  const memory = new Memory({
+    scheduler,
+    pages,
+    bytes,
+    ram,
+    group,
+    ...(hugePages === undefined ? {} : { hugePages }),
+    ...(hugetlbPages === undefined ? {} : { hugetlbPages }),
+    ...(swap === undefined ? {} : { swap }),
+  });
   return { scheduler, tracer, pages, memory };
 }

@@ -2,7 +2,15 @@
  * One address space: intent (`vmas`), fact (`pageTable`), and who must be told (`mmus`,
  * `notifiers`). Files beside this one hold an operation each. Linux: struct mm_struct.
  */
-import { type Pfn, pfn, SPACE_BYTES, type VirtAddr, type Vpn, virtAddr } from "../base/index.ts";
+import {
+  addrOf,
+  type Pfn,
+  pfn,
+  SPACE_BYTES,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+} from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
 import { PG_ANON, PG_EXCLUSIVE, type Zone } from "../phys/index.ts";
 import { RefCount, RwSemaphore } from "../sync/index.ts";
@@ -10,7 +18,9 @@ import type { CpuMmu } from "./cpu-mmu.ts";
 import { Cursor } from "./cursor.ts";
 import type { Memory } from "./memory.ts";
 import { PageTable } from "./page-table.ts";
-import { VmaSet } from "./vma.ts";
+import type { AnonVma } from "./reverse-map.ts";
+import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, NR_MM_COUNTERS } from "./rss.ts";
+import { borrowAnon, type Vma, VmaSet } from "./vma.ts";
 
 /** Below this nothing is ever mapped, so a null pointer plus an offset faults. */
 export const MMAP_MIN_ADDR: VirtAddr = virtAddr(0x1_0000);
@@ -42,8 +52,8 @@ export class AddressSpace {
   readonly mmus: CpuMmu[] = [];
   /** Who may look at VMAs and the page table; at 0 the space is torn down. Linux: mm_users. */
   readonly users: RefCount;
-  /** Mapped pages, wherever they live; written by `cursor` only. */
-  rssPages = 0;
+  // MM_… -> mapped pages of that kind, wherever they live; written by `cursor` only
+  readonly rss = new Int32Array(NR_MM_COUNTERS);
 
   constructor(memory: Memory, options: AddressSpaceOptions = {}) {
     this.memory = memory;
@@ -80,11 +90,32 @@ export class AddressSpace {
     return frame;
   }
 
-  /** Says whose page `frame` is: anonymous, written by this space alone. */
-  ownAnonymous(frame: Pfn, page: Vpn): void {
+  /** Mapped pages of all kinds, swapped ones not among them. */
+  get rssPages(): number {
+    return this.rss[MM_FILEPAGES]! + this.rss[MM_ANONPAGES]! + this.rss[MM_SHMEMPAGES]!;
+  }
+
+  /** The reverse map of the anonymous pages of `vma`, made now if need be. */
+  anonVmaOf(vma: Vma): AnonVma {
+    if (vma.anonVma !== undefined) return vma.anonVma;
+    const anon = borrowAnon(this.vmas, vma) ?? this.memory.newAnonVma();
+    vma.anonVma = anon;
+    vma.joinAnon(anon);
+    return anon;
+  }
+
+  /** Says whose page `frame` is: anonymous, at `page` of `vma`, written by this space alone. */
+  ownAnonymous(frame: Pfn, vma: Vma, page: Vpn): void {
     const { pages } = this.memory;
     pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE);
-    pages.space[frame] = this.id;
-    pages.index[frame] = page;
+    pages.mapping[frame] = this.anonVmaOf(vma).id;
+    pages.index[frame] = vma.indexOf(addrOf(page));
+  }
+
+  /** A page that several spaces shared is `vma`'s alone again. Linux: folio_move_anon_rmap(). */
+  reclaimAnonymous(frame: Pfn, vma: Vma): void {
+    const { pages } = this.memory;
+    pages.setFlag(frame, PG_EXCLUSIVE);
+    pages.mapping[frame] = this.anonVmaOf(vma).id;
   }
 }

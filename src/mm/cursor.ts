@@ -6,10 +6,23 @@
  * A cursor is used within plain code: `begin`, any number of writes, `flush`. Nobody else runs
  * in between, so one cursor a space is enough.
  */
-import { assert, type Pfn, type Vpn, vpn as vpnNumber } from "../base/index.ts";
+import { assert, type Pfn, pfn, type Vpn, vpn as vpnNumber } from "../base/index.ts";
 import { ZERO_PFN } from "../phys/index.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { isPresent, PTE_NONE, PTE_VALID, PTE_WRITE, type Pte, ptePfn } from "./pte.ts";
+import { LEAF_PAGES, leafEnd, leafStart } from "./page-table.ts";
+import {
+  hasFrame,
+  isPresent,
+  PTE_NONE,
+  PTE_VALID,
+  PTE_WRITE,
+  type Pte,
+  ptePfn,
+  SPECIAL_SWAP,
+  specialOf,
+  swapSlotOf,
+} from "./pte.ts";
+import { rssKindOf } from "./rss.ts";
 
 export class Cursor {
   readonly #space: AddressSpace;
@@ -38,9 +51,10 @@ export class Cursor {
     assert(this.#isOpen, "an entry is written outside begin and flush");
     const table = this.#space.pageTable;
     const old = table.get(page);
-    this.#space.rssPages += countsAsResident(pte) - countsAsResident(old);
+    this.#account(old, -1);
+    this.#account(pte, 1);
     table.set(page, pte);
-    if (shrinks(old, pte)) this.#gather(page);
+    if (shrinks(old, pte)) this.#gather(page, vpnNumber(page + 1));
   }
 
   /** Maps `frame` (one more reference and mapping) at `page`, where nothing is. */
@@ -50,12 +64,13 @@ export class Cursor {
     this.set(page, pte);
   }
 
-  /** Empties `page`; its frame is given back after the flush. */
+  /** Empties `page`; what was there is given back after the flush. */
   unmap(page: Vpn): void {
     const old = this.get(page);
     assert(old !== PTE_NONE, () => `page ${page} is not mapped`);
     this.set(page, PTE_NONE);
-    this.drop(ptePfn(old));
+    if (hasFrame(old)) this.drop(ptePfn(old));
+    else if (specialOf(old) === SPECIAL_SWAP) this.#space.memory.swap.put(swapSlotOf(old));
   }
 
   /** `frame` is mapped here no more: one mapping less now, one reference less after the flush. */
@@ -64,13 +79,47 @@ export class Cursor {
     this.#dropped.push(frame);
   }
 
-  /** Empties every entry of [start, end). */
-  clearRange(start: Vpn, end: Vpn): void {
+  /** Empties [start, end), a huge entry only as a whole, but leaves what `keep` says. */
+  clearRange(start: Vpn, end: Vpn, keep?: (pte: Pte) => boolean): void {
     const table = this.#space.pageTable;
     for (let page = table.nextUsed(start, end); page < end; ) {
-      this.unmap(page);
+      if (table.isHuge(page)) {
+        assert(page === leafStart(page) && end >= leafEnd(page), "part of a huge entry is cleared");
+        if (keep?.(table.get(page)) !== true) this.unmapHuge(page);
+        page = table.nextUsed(leafEnd(page), end);
+        continue;
+      }
+      if (keep?.(table.get(page)) !== true) this.unmap(page);
       page = table.nextUsed(vpnNumber(page + 1), end);
     }
+  }
+
+  /** Maps a large page (512 frames from that of `head`, one reference and mapping each). */
+  mapHuge(page: Vpn, head: Pte): void {
+    const { pages } = this.#space.memory;
+    const first = ptePfn(head);
+    if (first === ZERO_PFN) for (let i = 0; i < LEAF_PAGES; i++) pages.mapped(first);
+    else for (let i = 0; i < LEAF_PAGES; i++) pages.mapped(pfn(first + i));
+    this.setHuge(page, head);
+  }
+
+  /** Other rights for the huge entry of `page`, or none: then references are the caller's. */
+  setHuge(page: Vpn, head: Pte): void {
+    assert(this.#isOpen, "an entry is written outside begin and flush");
+    assert(page === leafStart(page), "a huge entry begins at its leaf");
+    const table = this.#space.pageTable;
+    const old = table.get(page);
+    this.#account(old, -LEAF_PAGES);
+    this.#account(head, LEAF_PAGES);
+    table.setHuge(page, head);
+    if (shrinks(old, head)) this.#gather(page, leafEnd(page));
+  }
+
+  unmapHuge(page: Vpn): void {
+    const first = ptePfn(this.get(page));
+    this.setHuge(page, PTE_NONE);
+    const step = first === ZERO_PFN ? 0 : 1;
+    for (let i = 0; i < LEAF_PAGES; i++) this.drop(pfn(first + i * step));
   }
 
   /** The CPU's shadows forget what shrank; then the dropped frames go. */
@@ -88,15 +137,16 @@ export class Cursor {
     this.#isOpen = false;
   }
 
-  #gather(page: Vpn): void {
-    if (page < this.#start) this.#start = page;
-    if (page >= this.#end) this.#end = page + 1;
+  #account(pte: Pte, change: number): void {
+    const kind = rssKindOf(this.#space.memory, pte);
+    if (kind < 0) return;
+    this.#space.rss[kind] = this.#space.rss[kind]! + change;
   }
-}
 
-/** Device-private, migrating and exclusive pages count as the page that they stand for. */
-export function countsAsResident(pte: Pte): number {
-  return pte !== PTE_NONE && ptePfn(pte) !== ZERO_PFN ? 1 : 0;
+  #gather(start: Vpn, end: Vpn): void {
+    if (start < this.#start) this.#start = start;
+    if (end > this.#end) this.#end = end;
+  }
 }
 
 /** The CPU could do more with `old` than it can with `pte`, or would reach another frame. */

@@ -6,28 +6,24 @@
  * Outside an invalidation, shadow is within fact is within intent. Rights grow downward by
  * faults and shrink upward by invalidation; a frame is freed when no shadow can reach it.
  *
- * **Nouns.** *AddressSpace*, *Vma*, *PageTable* (read by all), *Cursor* (its only pen), *Fault*,
- * *Memory* (what the spaces of a machine share), and two interfaces for those above: *CpuMmu*,
- * *DevPagemap*. A file an operation: `map`, `unmap`, `protect`, `fault`, `pin`, `exit`.
+ * **Nouns.** *AddressSpace*, *Vma*, *PageTable*, *Cursor* (its only pen), *ReverseMap* (from a page
+ * to its Vmas), *Memory* (what spaces share). Rooms: `call/`, `fault/`, `file/`, `swap/`.
  *
- * **Invariants.**
- * - Every change of a present entry and every right that shrinks happens inside an invalidation
- *   that covers it. A right that grows needs none.
- * - Order in an operation: intent, devices' shadows, fact, CPU's shadows, frames.
- * - An entry of a page with `PG_DUPLICATED` is never writable.
+ * **Invariants.** A present entry changes, and a right shrinks, inside an invalidation that covers
+ * it. Order: intent, devices' shadows, fact, CPU's shadows, frames. Who may write a private page
+ * has it alone (`PG_EXCLUSIVE`); a page with `PG_DUPLICATED` is never writable.
  *
- * **Locks.** `mmapLock` for writing to change VMAs, for reading to look and to fault.
+ * **Locks.** `mmapLock` for writing to change Vmas, for reading to look and to fault.
  *
  * **Example.**
  * ```ts
- * const space = new AddressSpace(memory);
  * const at = yield* mmap(space, { bytes: 0x4000, flags: VM_READ | VM_WRITE });
+ * const child = yield* fork(space);                      // copy on write
  * yield* cpuFault(space, virtAddr(at), FAULT_WRITE);     // a frame appears
- * yield* munmap(space, virtAddr(at), 0x4000);
  * yield* mmput(space);                                   // the last user tears it down
  * ```
  *
- * **What it refuses (so far).** Files, fork, huge pages, swap.
+ * **What it refuses.** Where pages should live: policy is the drivers'.
  */
 export {
   AddressSpace,
@@ -36,48 +32,74 @@ export {
   MMAP_END,
   MMAP_MIN_ADDR,
 } from "./address-space.ts";
-export { madviseDontNeed } from "./advise.ts";
-export type { CpuMmu } from "./cpu-mmu.ts";
-export { type Cursor, countsAsResident } from "./cursor.ts";
-export { mmput, mmputAsync } from "./exit.ts";
 export {
-  canReuse,
+  Advice,
+  fork,
+  MapMode,
+  type MapSpecialOptions,
+  type MmapOptions,
+  type MremapOptions,
+  madvise,
+  madviseDontNeed,
+  mapSpecial,
+  mmap,
+  mmput,
+  mmputAsync,
+  mprotect,
+  mremap,
+  munmap,
+  poisonPage,
+  releaseSpecial,
+  SpecialKind,
+} from "./call/index.ts";
+export type { CpuMmu } from "./cpu-mmu.ts";
+export type { Cursor } from "./cursor.ts";
+export { presentFlags } from "./entry-flags.ts";
+export { makeDeviceExclusive, putExclusive } from "./exclusive.ts";
+export {
+  changeProtNuma,
   cpuFault,
   FAULT_REMOTE,
   FAULT_SIGBUS,
   FAULT_WRITE,
   type Fault,
   handleMmFault,
-  permits,
-  presentFlags,
-} from "./fault.ts";
-export { MapMode, type MmapOptions, mmap } from "./map.ts";
-export { Memory, type MemoryOptions } from "./memory.ts";
+  splitHuge,
+  splitLargePage,
+} from "./fault/index.ts";
+export { CachedFile, type CachedFileOptions, type FileBacking } from "./file/index.ts";
+export { type HugePagePolicy, Memory, type MemoryOptions } from "./memory.ts";
 export {
-  LEAF_DEVICE,
+  freezeEntry,
+  freezeMappings,
+  mappersOf,
+  thawEntry,
+  thawMappings,
+} from "./migration-entries.ts";
+export {
   LEAF_PAGES,
   LEAF_SHIFT,
-  LEAF_USED,
   LEAF_VALID,
-  LEAF_WRITABLE,
+  leafEnd,
+  leafStart,
   PageTable,
 } from "./page-table.ts";
 export type { DevPagemap } from "./pagemap.ts";
 export { isPinned, type PinnedPages, type PinOptions, pinPages, unpinPages } from "./pin.ts";
-export { mprotect } from "./protect.ts";
 export {
   asPte,
+  hasFrame,
   isDevicePrivate,
+  isExclusive,
   isMigration,
   isPresent,
   isWritable,
   makePte,
+  makeSpecial,
   PTE_DEVICE_PRIVATE,
   PTE_ERROR,
   PTE_EXCLUSIVE,
   PTE_FLAG_BITS,
-  PTE_FLAG_MASK,
-  PTE_FLAG_NAMES,
   PTE_HUGE,
   PTE_MIGRATION,
   PTE_NONE,
@@ -86,7 +108,42 @@ export {
   PTE_WRITE,
   type Pte,
   ptePfn,
+  SPECIAL_GUARD,
+  SPECIAL_POISON,
+  SPECIAL_SWAP,
+  specialOf,
+  swapSlotOf,
   withFlags,
 } from "./pte.ts";
-export { munmap, unmapRange } from "./unmap.ts";
-export { VM_ACCESS, VM_EXEC, VM_READ, VM_SHARED, VM_WRITE, Vma, VmaSet } from "./vma.ts";
+export type { ReverseMap } from "./reverse-map.ts";
+export {
+  MM_ANONPAGES,
+  MM_FILEPAGES,
+  MM_SHMEMPAGES,
+  MM_SWAPENTS,
+  NR_MM_COUNTERS,
+  rssKindOf,
+} from "./rss.ts";
+export { evictRange, reclaimPages } from "./swap/index.ts";
+export { MemorySwapStore, SwapArea, type SwapStore } from "./swap-area.ts";
+export {
+  VM_ACCESS,
+  VM_ACCOUNT,
+  VM_DONTCOPY,
+  VM_DONTEXPAND,
+  VM_EXEC,
+  VM_HUGEPAGE,
+  VM_HUGETLB,
+  VM_IO,
+  VM_MAYREAD,
+  VM_MAYWRITE,
+  VM_MIXEDMAP,
+  VM_NOHUGEPAGE,
+  VM_PFNMAP,
+  VM_READ,
+  VM_SHARED,
+  VM_SPECIAL,
+  VM_WRITE,
+  Vma,
+  VmaSet,
+} from "./vma.ts";

@@ -2,12 +2,19 @@
  * What all address spaces of a machine share: frames and their bytes, device page maps, the
  * scheduler, the trace. Nothing here is global: a machine makes one.
  */
-import { assert } from "../base/index.ts";
+import { assert, type Pfn } from "../base/index.ts";
 import type { FrameBytes, MemoryGroup, Pages, Zone } from "../phys/index.ts";
 import type { Scheduler } from "../sync/index.ts";
 import type { Tracer } from "../trace/index.ts";
 import type { AddressSpace } from "./address-space.ts";
+import type { CachedFile } from "./file/index.ts";
+import { HugetlbPool } from "./hugetlb-pool.ts";
 import type { DevPagemap } from "./pagemap.ts";
+import { AnonVma, ReverseMap } from "./reverse-map.ts";
+import { SwapArea } from "./swap-area.ts";
+
+/** Where a fault may map a huge page: wherever it fits, where madvise asked for it, nowhere. */
+export type HugePagePolicy = "always" | "madvise" | "never";
 
 export interface MemoryOptions {
   readonly scheduler: Scheduler;
@@ -16,6 +23,12 @@ export interface MemoryOptions {
   /** Where frames of RAM come from. */
   readonly ram: Zone;
   readonly group: MemoryGroup;
+  /** Default "madvise". Linux: /sys/kernel/mm/transparent_hugepage/enabled. */
+  readonly hugePages?: HugePagePolicy;
+  /** Huge pages that are set aside for VM_HUGETLB mappings. Default 0. Linux: nr_hugepages. */
+  readonly hugetlbPages?: number;
+  /** Where pages go when RAM is full. Default: nowhere, then -ENOMEM. */
+  readonly swap?: SwapArea;
 }
 
 export class Memory {
@@ -26,11 +39,21 @@ export class Memory {
   readonly ram: Zone;
   /** Who pays for the pages of all spaces. */
   readonly group: MemoryGroup;
+  readonly hugePages: HugePagePolicy;
+  readonly hugetlb: HugetlbPool;
+  readonly swap: SwapArea;
+  /** Broken frames: taken out of use, with the reference that keeps them so. */
+  readonly poisoned: Pfn[] = [];
+  /** Where reclaim looks next: an index into the frames of RAM. */
+  hand = 0;
   // PagemapId -> DevPagemap
   readonly #pagemaps: (DevPagemap | undefined)[] = [undefined];
   // SpaceId -> AddressSpace
   readonly #spaces = new Map<number, AddressSpace>();
   #nextSpace = 1;
+  // ReverseMapId -> the Vmas that may map a page
+  readonly #reverseMaps = new Map<number, ReverseMap>();
+  #nextReverseMap = 1;
 
   constructor(options: MemoryOptions) {
     this.scheduler = options.scheduler;
@@ -39,6 +62,30 @@ export class Memory {
     this.bytes = options.bytes;
     this.ram = options.ram;
     this.group = options.group;
+    this.hugePages = options.hugePages ?? "madvise";
+    this.swap = options.swap ?? new SwapArea(0);
+    this.hugetlb = new HugetlbPool(options.pages, options.ram, options.hugetlbPages ?? 0);
+  }
+
+  newAnonVma(root?: AnonVma): AnonVma {
+    const anon = new AnonVma(this.#nextReverseMap++, root);
+    this.#reverseMaps.set(anon.id, anon);
+    return anon;
+  }
+
+  newFileMap(file: CachedFile): ReverseMap {
+    const map = new ReverseMap(this.#nextReverseMap++, file);
+    this.#reverseMaps.set(map.id, map);
+    return map;
+  }
+
+  /** The reverse map that pages name by `id`; none for 0 or when it is gone. */
+  reverseMap(id: number): ReverseMap | undefined {
+    return this.#reverseMaps.get(id);
+  }
+
+  forgetReverseMap(map: ReverseMap): void {
+    this.#reverseMaps.delete(map.id);
   }
 
   get spaces(): Iterable<AddressSpace> {
@@ -81,6 +128,21 @@ export class Memory {
   removePagemap(pagemap: DevPagemap): void {
     this.pages.removeZone(pagemap.zone);
     this.#pagemaps[pagemap.id] = undefined;
+  }
+
+  /** `frame` is device memory that the CPU cannot touch. */
+  isPrivate(frame: Pfn): boolean {
+    const id = this.pages.pagemap[frame]!;
+    return id !== 0 && !this.pagemap(id).isCoherent;
+  }
+
+  /** A charged frame of RAM with one reference that is the caller's, for any use; 0 for none. */
+  allocFrame(): Pfn | 0 {
+    const frame = this.pages.alloc(this.ram);
+    if (frame === 0) return 0;
+    if (this.pages.charge(frame, this.group) >= 0) return frame;
+    this.pages.put(frame);
+    return 0;
   }
 
   pagemap(id: number): DevPagemap {

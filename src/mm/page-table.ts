@@ -1,9 +1,22 @@
 /**
  * The fact: two levels of ready-made arrays, 512 entries a leaf (2 MiB), with counters a leaf so
  * that a walk can skip or copy it whole. Readers read the arrays; `Cursor` is the only writer.
+ *
+ * A leaf is nothing yet, a table of entries, or one huge entry (all 512 words have `PTE_HUGE` and
+ * frames that follow each other). A table stays one when it is empty; only where it was never
+ * made, or has been freed with the last Vma, can a huge entry appear.
  */
 import { assert, SPACE_PAGES, type Vpn } from "../base/index.ts";
-import { asPte, isDevicePrivate, isWritable, PTE_NONE, PTE_VALID, type Pte } from "./pte.ts";
+import {
+  asPte,
+  isDevicePrivate,
+  isWritable,
+  PTE_FLAG_BITS,
+  PTE_HUGE,
+  PTE_NONE,
+  PTE_VALID,
+  type Pte,
+} from "./pte.ts";
 
 export const LEAF_SHIFT = 9;
 export const LEAF_PAGES = 1 << LEAF_SHIFT;
@@ -17,9 +30,21 @@ export const LEAF_WRITABLE = 2;
 export const LEAF_DEVICE = 3;
 const COUNTERS = 4;
 
+/** What a leaf is. */
+export const LEAF_KIND_NONE = 0;
+export const LEAF_KIND_TABLE = 1;
+export const LEAF_KIND_HUGE = 2;
+
+/** The first page of the leaf of `page`. */
+export const leafStart = (page: Vpn): Vpn => (page - (page & LEAF_MASK)) as Vpn;
+/** The first page behind the leaf of `page`. */
+export const leafEnd = (page: Vpn): Vpn => (leafStart(page) + LEAF_PAGES) as Vpn;
+
 export class PageTable {
   // page >>> LEAF_SHIFT -> index into leaves, or -1
   readonly directory = new Int16Array(DIRECTORY).fill(-1);
+  // page >>> LEAF_SHIFT -> LEAF_KIND_
+  readonly #kinds = new Uint8Array(DIRECTORY);
   readonly leaves: Uint32Array[] = [];
   // leaf index * COUNTERS + LEAF_ -> entries of that kind
   counters = new Int32Array(COUNTERS * 8);
@@ -35,6 +60,15 @@ export class PageTable {
     return leaf < 0 ? undefined : this.leaves[leaf];
   }
 
+  /** What the leaf of `page` is: `LEAF_KIND_…`. */
+  kindOf(page: Vpn): number {
+    return this.#kinds[page >>> LEAF_SHIFT]!;
+  }
+
+  isHuge(page: Vpn): boolean {
+    return this.kindOf(page) === LEAF_KIND_HUGE;
+  }
+
   /** A counter (`LEAF_…`) of the leaf that holds `page`; 0 when there is no leaf. */
   countOf(page: Vpn, counter: number): number {
     const leaf = this.directory[page >>> LEAF_SHIFT]!;
@@ -46,12 +80,12 @@ export class PageTable {
     let at = page as number;
     while (at < end) {
       const leaf = this.directory[at >>> LEAF_SHIFT]!;
-      const leafEnd = Math.min(end, ((at >>> LEAF_SHIFT) + 1) << LEAF_SHIFT);
+      const stop = Math.min(end, leafEnd(at as Vpn));
       if (leaf >= 0 && this.counters[leaf * COUNTERS + LEAF_USED]! > 0) {
         const entries = this.leaves[leaf]!;
-        for (; at < leafEnd; at++) if (entries[at & LEAF_MASK] !== 0) return at as Vpn;
+        for (; at < stop; at++) if (entries[at & LEAF_MASK] !== 0) return at as Vpn;
       }
-      at = leafEnd;
+      at = stop;
     }
     return end;
   }
@@ -67,17 +101,61 @@ export class PageTable {
 
   /** Writes an entry and keeps the counters. Only `Cursor` calls this. */
   set(page: Vpn, pte: Pte): void {
-    let leaf = this.directory[page >>> LEAF_SHIFT]!;
+    const at = page >>> LEAF_SHIFT;
+    let leaf = this.directory[at]!;
     if (leaf < 0) leaf = this.#addLeaf(page);
+    if (this.#kinds[at] === LEAF_KIND_NONE) this.#kinds[at] = LEAF_KIND_TABLE;
+    assert(this.#kinds[at] === LEAF_KIND_TABLE, () => `page ${page} is part of a huge entry`);
     const entries = this.leaves[leaf]!;
     const index = page & LEAF_MASK;
-    this.#count(leaf, asPte(entries[index]!), -1);
+    const old = entries[index]!;
     entries[index] = pte;
-    this.#count(leaf, pte, 1);
+    if (old !== 0) this.#count(leaf, asPte(old), -1);
+    if (pte !== 0) this.#count(leaf, pte, 1);
   }
 
-  #count(leaf: number, pte: Pte, change: 1 | -1): void {
-    if (pte === PTE_NONE) return;
+  /** Makes an empty table where nothing is: no huge entry can appear here any more. */
+  makeTable(page: Vpn): void {
+    if (this.kindOf(page) === LEAF_KIND_NONE) this.set(page, PTE_NONE);
+  }
+
+  /**
+   * The whole leaf of `page` becomes one huge entry (`head` is the entry of its first page), or
+   * nothing at all when `head` is none. Only `Cursor` calls this.
+   */
+  setHuge(page: Vpn, head: Pte): void {
+    const at = page >>> LEAF_SHIFT;
+    let leaf = this.directory[at]!;
+    if (leaf < 0) leaf = this.#addLeaf(page);
+    assert(this.#kinds[at] !== LEAF_KIND_TABLE, () => `a table is in the way at page ${page}`);
+    const entries = this.leaves[leaf]!;
+    if (entries[0] !== 0) this.#count(leaf, asPte(entries[0]!), -LEAF_PAGES);
+    this.#kinds[at] = head === PTE_NONE ? LEAF_KIND_NONE : LEAF_KIND_HUGE;
+    if (head === PTE_NONE) {
+      entries.fill(0);
+      return;
+    }
+    // The huge zero page is one frame 512 times.
+    const step = isOneFrame(head) ? 0 : 1 << PTE_FLAG_BITS;
+    for (let i = 0; i < LEAF_PAGES; i++) entries[i] = head + i * step;
+    this.#count(leaf, head, LEAF_PAGES);
+  }
+
+  /** The huge entry of `page` becomes a table of 512 entries that say the same. */
+  splitHuge(page: Vpn): void {
+    assert(this.isHuge(page), () => `page ${page} is not part of a huge entry`);
+    const entries = this.leafOf(page)!;
+    for (let i = 0; i < LEAF_PAGES; i++) entries[i] = entries[i]! & ~PTE_HUGE;
+    this.#kinds[page >>> LEAF_SHIFT] = LEAF_KIND_TABLE;
+  }
+
+  /** The table of `page`, which is empty, is gone. Linux: free_pgtables(). */
+  freeTable(page: Vpn): void {
+    assert(this.countOf(page, LEAF_USED) === 0, () => `the table of page ${page} is in use`);
+    this.#kinds[page >>> LEAF_SHIFT] = LEAF_KIND_NONE;
+  }
+
+  #count(leaf: number, pte: Pte, change: number): void {
     const counters = this.counters;
     const at = leaf * COUNTERS;
     counters[at + LEAF_USED] = counters[at + LEAF_USED]! + change;
@@ -99,3 +177,6 @@ export class PageTable {
     return leaf;
   }
 }
+
+/** Frame 1, the zero page, behind a huge entry: all 512 words name it. */
+const isOneFrame = (head: Pte): boolean => head >>> PTE_FLAG_BITS === 1;

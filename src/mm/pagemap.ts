@@ -6,7 +6,7 @@
 import type { Result } from "../base/index.ts";
 import type { Zone } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
-import type { Fault } from "./fault.ts";
+import type { Fault } from "./fault/index.ts";
 
 export interface DevPagemap {
   /** 1 to 255; what `Pages.pagemap` says of its frames. */
@@ -14,6 +14,8 @@ export interface DevPagemap {
   /** Whose memory it is; compared for identity only. */
   readonly owner: object;
   readonly zone: Zone;
+  /** The CPU can touch its frames: they are mapped like RAM. Linux: MEMORY_DEVICE_COHERENT. */
+  readonly isCoherent: boolean;
   /**
    * Moves the page of `fault` to RAM. The caller holds mmapLock, the page's lock and a
    * reference. 0: done, or somebody else was faster; the access is tried again. Negative: it

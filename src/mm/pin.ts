@@ -18,7 +18,7 @@ import {
 import { ZERO_PFN } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault.ts";
+import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault/index.ts";
 import { PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
 import { VM_WRITE } from "./vma.ts";
 

@@ -9,9 +9,11 @@
  * +-------------------------------+---+---+---+---+---+---+---+---+
  *  V valid: the CPU may read           D device-private: lives on a device, not present
  *  W writable (with D or M: was)       M migration: on its way, not present; wait
- *  E error: only ever in output        X device-exclusive: not present
+ *  E no frame at all (see below)       X device-exclusive: not present
  *  N no access: present, locked out    H huge: part of a 2 MiB mapping
  * ```
+ * E in a page table: the page was swapped out, is broken, or is a guard; the upper bits say which
+ * and, for a swapped page, its slot. E in what `hmm` hands out: a request here would fail.
  * 0 means that nothing is there; no entry is 0 by accident because frame 0 does not exist.
  * "Present" is V or N. D, M and X exclude V. Device tables use the same V, W and frame.
  */
@@ -51,6 +53,33 @@ export function makePte(frame: Pfn, flags: number): Pte {
   assert((flags & ~PTE_FLAG_MASK) === 0, "entry flags are 8 bits");
   return (((frame << PTE_FLAG_BITS) | flags) >>> 0) as Pte;
 }
+
+/** What an entry with E stands for: bits 29 up. The slot is the 21 bits below. */
+export const SPECIAL_SWAP = 1;
+export const SPECIAL_POISON = 2;
+export const SPECIAL_GUARD = 3;
+const SPECIAL_SHIFT = 29;
+const SLOT_MASK = 2 ** 21 - 1;
+/** Pages that a swap area may hold at most. */
+export const SWAP_SLOTS_MAX = SLOT_MASK + 1;
+
+/** An entry without a frame. `flags`: PTE_WRITE on a swapped page means "nobody shares it". */
+export function makeSpecial(kind: number, slot = 0, flags = 0): Pte {
+  assert(slot >= 0 && slot <= SLOT_MASK, () => `slot ${slot} fits no entry`);
+  return (((kind << SPECIAL_SHIFT) | (slot << PTE_FLAG_BITS) | PTE_ERROR | flags) >>> 0) as Pte;
+}
+
+/** `SPECIAL_…`, or 0 for an entry with a frame or with nothing. */
+export const specialOf = (pte: Pte): number =>
+  (pte & PTE_ERROR) !== 0 ? pte >>> SPECIAL_SHIFT : 0;
+
+/** The slot of a swapped page. */
+export const swapSlotOf = (pte: Pte): number => (pte >>> PTE_FLAG_BITS) & SLOT_MASK;
+
+/** There is a frame behind the entry, wherever it lives. */
+export const hasFrame = (pte: Pte): boolean => pte !== 0 && (pte & PTE_ERROR) === 0;
+
+export const isExclusive = (pte: Pte): boolean => (pte & PTE_EXCLUSIVE) !== 0;
 
 /** A word that came from a page table. */
 export const asPte = (word: number): Pte => word as Pte;

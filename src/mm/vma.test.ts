@@ -76,7 +76,7 @@ describe("a set of Vmas", () => {
   it("finds the lowest hole that is big enough", () => {
     const set = setOf(vma(10, 20), vma(24, 30));
     const hole = (bytes: number, low = 0, high = 40) =>
-      set.findHole(bytes, virtAddr(low), virtAddr(high));
+      set.findHole(bytes, virtAddr(low), virtAddr(high), 1);
     expect([hole(10), hole(4, 10), hole(5, 10), hole(11)]).toEqual([0, 20, 30, undefined]);
     expect(hole(3, 15)).toBe(20);
   });

@@ -1,30 +1,179 @@
 /**
- * Intent: what the program asked for. A `Vma` is a run of pages with one set of rights; a
- * `VmaSet` keeps a space's, sorted, never overlapping, neighbours of one kind merged.
+ * Intent: what the program asked for. A `Vma` is a run of pages of one kind with one set of
+ * rights; a `VmaSet` keeps a space's, sorted, never overlapping, neighbours of one kind merged.
  * Guarded by mmapLock. Linux: struct vm_area_struct, mm/vma.c.
  */
-import { type AddrRange, assert, type VirtAddr } from "../base/index.ts";
+import { type AddrRange, assert, PAGE_SIZE, type VirtAddr } from "../base/index.ts";
+import type { AddressSpace } from "./address-space.ts";
+import type { CachedFile } from "./file/index.ts";
+import type { HugetlbReservation } from "./hugetlb-pool.ts";
+import type { AnonVma, ReverseMap } from "./reverse-map.ts";
 
 export const VM_READ = 1 << 0;
 export const VM_WRITE = 1 << 1;
 export const VM_EXEC = 1 << 2;
 export const VM_SHARED = 1 << 3;
+/** What mprotect may grant at most: the rights, four bits up. */
+export const VM_MAYREAD = 1 << 4;
+export const VM_MAYWRITE = 1 << 5;
+export const VM_MAYEXEC = 1 << 6;
+/** Huge pages are wanted here, or unwanted. */
+export const VM_HUGEPAGE = 1 << 8;
+export const VM_NOHUGEPAGE = 1 << 9;
+/** Made of pages of the pool of huge pages only. */
+export const VM_HUGETLB = 1 << 10;
+/** Frames without page metadata, put there by a driver: nobody else may look behind them. */
+export const VM_PFNMAP = 1 << 11;
+/** Pages of a driver's own, some with metadata. */
+export const VM_MIXEDMAP = 1 << 12;
+/** Device registers. */
+export const VM_IO = 1 << 13;
+/** May not grow. */
+export const VM_DONTEXPAND = 1 << 14;
+/** Counted as memory that the program may yet need; keeps neighbours apart. */
+export const VM_ACCOUNT = 1 << 15;
+/** Stays with the parent at fork. */
+export const VM_DONTCOPY = 1 << 16;
 /** The rights; what mprotect changes. */
 export const VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC;
+/** Where no page may migrate and no huge page appears. Linux: VM_SPECIAL. */
+export const VM_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;
+
+export interface VmaOptions {
+  readonly space?: AddressSpace;
+  /** What is mapped; absent: anonymous memory. */
+  readonly file?: CachedFile | undefined;
+  /** Bytes into the file; for anonymous memory the address at which it began. */
+  readonly offset?: number;
+  /** Huge pages that were promised to it. */
+  readonly reservation?: HugetlbReservation | undefined;
+}
 
 export class Vma implements AddrRange {
   start: VirtAddr;
   end: VirtAddr;
   flags: number;
+  offset: number;
+  readonly file: CachedFile | undefined;
+  /** Huge pages that were promised when it was made, shared with those that it is cut into. */
+  reservation: HugetlbReservation | undefined;
+  readonly #space: AddressSpace | undefined;
+  /** Where the anonymous pages of this Vma belong; none before the first. */
+  anonVma: AnonVma | undefined;
+  /** All anonymous reverse maps that list this Vma: its own and its ancestors'. */
+  readonly anonChain: AnonVma[] = [];
+  #isLinked = false;
 
-  constructor(range: AddrRange, flags: number) {
+  constructor(range: AddrRange, flags: number, options: VmaOptions = {}) {
     this.start = range.start;
     this.end = range.end;
     this.flags = flags;
+    this.offset = options.offset ?? range.start;
+    this.file = options.file;
+    this.reservation = options.reservation;
+    this.#space = options.space;
+  }
+
+  get space(): AddressSpace {
+    assert(this.#space !== undefined, "a Vma of no space");
+    return this.#space;
+  }
+
+  /** Nothing but memory behind it. Shared anonymous memory has a file without a name. */
+  get isAnonymous(): boolean {
+    return this.file === undefined && (this.flags & VM_SPECIAL) === 0;
+  }
+
+  get isShared(): boolean {
+    return (this.flags & VM_SHARED) !== 0;
+  }
+
+  /** A private mapping that may become writable: pages are copied when written. */
+  get isCow(): boolean {
+    return (this.flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+  }
+
+  get isHugetlb(): boolean {
+    return (this.flags & VM_HUGETLB) !== 0;
   }
 
   allows(flags: number): boolean {
     return (this.flags & flags) === flags;
+  }
+
+  /** The page offset of `address` in the file or in the anonymous reverse map. */
+  indexOf(address: number): number {
+    return (this.offset + (address - this.start)) / PAGE_SIZE;
+  }
+
+  /** Where page `index` lies, or undefined when outside. */
+  addressOf(index: number): VirtAddr | undefined {
+    const address = this.start + index * PAGE_SIZE - this.offset;
+    return address >= this.start && address < this.end ? (address as VirtAddr) : undefined;
+  }
+
+  /** Another one of the same kind, in the same reverse maps. */
+  cloneAt(range: AddrRange, offset: number): Vma {
+    const { file, reservation } = this;
+    const options = { file, offset, reservation };
+    const clone = new Vma(
+      range,
+      this.flags,
+      this.#space === undefined ? options : { ...options, space: this.#space },
+    );
+    clone.anonVma = this.anonVma;
+    for (const anon of this.anonChain) clone.joinAnon(anon);
+    clone.link();
+    return clone;
+  }
+
+  /** Lists it with its file, which it holds. */
+  link(): void {
+    assert(!this.#isLinked, "a Vma is linked twice");
+    this.#isLinked = true;
+    if (this.file === undefined) return;
+    this.file.get();
+    this.file.reverse.link(this);
+  }
+
+  /** Out of every reverse map: nobody finds pages here any more. */
+  unlink(): void {
+    if (!this.#isLinked) return;
+    this.#isLinked = false;
+    this.file?.reverse.unlink(this);
+    this.file?.put();
+    for (const anon of this.anonChain) {
+      anon.unlink(this);
+      if (anon.vmas.length === 0) this.#space?.memory.forgetReverseMap(anon);
+    }
+    this.anonChain.length = 0;
+    this.anonVma = undefined;
+    this.reservation?.release(this.offset, this.offset + (this.end - this.start));
+  }
+
+  /** A huge page at `address` was promised: now it is used. False: it takes a free one. */
+  takeReserved(address: number): boolean {
+    return this.reservation?.take(this.offset + (address - this.start)) ?? false;
+  }
+
+  joinAnon(anon: AnonVma): void {
+    this.anonChain.push(anon);
+    anon.link(this);
+  }
+
+  /** Other bounds: it moves behind those that begin where it begins now. */
+  resize(start: VirtAddr, end: VirtAddr): void {
+    for (const map of this.#maps()) map.unlink(this);
+    this.offset += start - this.start;
+    this.start = start;
+    this.end = end;
+    for (const map of this.#maps()) map.link(this);
+  }
+
+  #maps(): ReverseMap[] {
+    return this.file === undefined || !this.#isLinked
+      ? this.anonChain
+      : [this.file.reverse, ...this.anonChain];
   }
 }
 
@@ -44,6 +193,12 @@ export class VmaSet {
   /** The first Vma that ends after `address`. Linux: find_vma(). */
   findNext(address: VirtAddr): Vma | undefined {
     return this.#vmas[this.#firstEndingAfter(address)];
+  }
+
+  /** The neighbours of `vma`, touching or not. */
+  neighbours(vma: Vma): readonly [before: Vma | undefined, after: Vma | undefined] {
+    const at = this.#vmas.indexOf(vma);
+    return [this.#vmas[at - 1], this.#vmas[at + 1]];
   }
 
   /** Those that overlap [start, end), in order. */
@@ -68,8 +223,8 @@ export class VmaSet {
   split(address: VirtAddr): void {
     const vma = this.find(address);
     if (vma === undefined || vma.start === address) return;
-    const upper = new Vma({ start: address, end: vma.end }, vma.flags);
-    vma.end = address;
+    const upper = vma.cloneAt({ start: address, end: vma.end }, vma.offset + address - vma.start);
+    vma.resize(vma.start, address);
     this.insert(upper);
   }
 
@@ -88,33 +243,40 @@ export class VmaSet {
     for (const vma of vmas) if (this.#vmas.includes(vma)) this.merge(vma);
   }
 
-  /** Joins `vma` with neighbours that touch it and are of one kind. */
+  /** Joins `vma` with neighbours that touch it and are of one kind; the lower one first. */
   merge(vma: Vma): Vma {
-    let at = this.#vmas.indexOf(vma);
-    assert(at >= 0, "a Vma that is not in the set cannot be merged");
-    const next = this.#vmas[at + 1];
-    if (next !== undefined && canMerge(vma, next)) {
-      vma.end = next.end;
-      this.#vmas.splice(at + 1, 1);
-    }
-    const previous = this.#vmas[at - 1];
-    if (previous !== undefined && canMerge(previous, vma)) {
-      previous.end = vma.end;
-      this.#vmas.splice(at, 1);
-      at--;
-    }
-    return this.#vmas[at]!;
+    const [previous] = this.neighbours(vma);
+    const merged = this.#join(previous, vma, previous) ?? vma;
+    const [, next] = this.neighbours(merged);
+    return this.#join(merged, next, next) ?? merged;
   }
 
-  /** The lowest hole of `bytes` within [low, high), or undefined. */
-  findHole(bytes: number, low: VirtAddr, high: VirtAddr): VirtAddr | undefined {
-    let at = low;
+  /** The two as one, or undefined when they are not of one kind. `old` was there before. */
+  #join(lower: Vma | undefined, upper: Vma | undefined, old: Vma | undefined): Vma | undefined {
+    if (lower === undefined || upper === undefined) return undefined;
+    if (!canMerge(lower, upper, old!)) return undefined;
+    const { end } = upper;
+    if (lower.anonVma === undefined && upper.anonVma !== undefined) {
+      lower.anonVma = upper.anonVma;
+      for (const anon of upper.anonChain) lower.joinAnon(anon);
+    }
+    this.#vmas.splice(this.#vmas.indexOf(upper), 1);
+    upper.reservation = undefined;
+    upper.unlink();
+    lower.resize(lower.start, end);
+    return lower;
+  }
+
+  /** The lowest hole of `bytes` within [low, high) at a multiple of `align`, or undefined. */
+  findHole(bytes: number, low: VirtAddr, high: VirtAddr, align = PAGE_SIZE): VirtAddr | undefined {
+    const up = (address: number): number => Math.ceil(address / align) * align;
+    let at = up(low);
     for (const vma of this.#vmas) {
       if (vma.end <= at) continue;
       if (vma.start >= at + bytes) break;
-      at = vma.end;
+      at = up(vma.end);
     }
-    return at + bytes <= high ? at : undefined;
+    return at + bytes <= high ? (at as VirtAddr) : undefined;
   }
 
   /** Binary search: the index of the first Vma whose end lies above `address`. */
@@ -130,5 +292,41 @@ export class VmaSet {
   }
 }
 
-const canMerge = (lower: Vma, upper: Vma): boolean =>
-  lower.end === upper.start && lower.flags === upper.flags;
+const canMerge = (lower: Vma, upper: Vma, old: Vma): boolean =>
+  lower.end === upper.start &&
+  lower.flags === upper.flags &&
+  lower.file === upper.file &&
+  lower.reservation === upper.reservation &&
+  lower.offset + (lower.end - lower.start) === upper.offset &&
+  canShareAnon(lower, upper, old);
+
+/**
+ * Pages of both would have to be found in one reverse map. A Vma that came by fork does not take
+ * in one without pages: its pages are spread over its ancestors'. Linux: is_mergeable_anon_vma().
+ */
+function canShareAnon(lower: Vma, upper: Vma, old: Vma): boolean {
+  if (lower.anonVma === upper.anonVma) return true;
+  if (lower.anonVma !== undefined && upper.anonVma !== undefined) return false;
+  return old.anonChain.length === 1;
+}
+
+/**
+ * The reverse map of a neighbour that differs in rights only: the two may merge one day.
+ * Linux: find_mergeable_anon_vma().
+ */
+export function borrowAnon(vmas: VmaSet, vma: Vma): AnonVma | undefined {
+  const [previous, next] = vmas.neighbours(vma);
+  if (next !== undefined && next.anonChain.length === 1 && fitTogether(vma, next)) {
+    if (next.anonVma !== undefined) return next.anonVma;
+  }
+  if (previous !== undefined && previous.anonChain.length === 1 && fitTogether(previous, vma)) {
+    return previous.anonVma;
+  }
+  return undefined;
+}
+
+const fitTogether = (lower: Vma, upper: Vma): boolean =>
+  lower.end === upper.start &&
+  lower.file === upper.file &&
+  ((lower.flags ^ upper.flags) & ~VM_ACCESS) === 0 &&
+  lower.offset + (lower.end - lower.start) === upper.offset;

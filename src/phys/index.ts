@@ -28,13 +28,19 @@ export { MemoryGroup } from "./accounting.ts";
 export { type BulkMemory, FrameBytes } from "./frame-bytes.ts";
 export {
   FIRST_ZONE_PFN,
+  LARGE_FRAMES,
   PAGE_FLAG_NAMES,
   Pages,
   PG_ANON,
+  PG_CACHED,
   PG_DIRTY,
   PG_DUPLICATED,
   PG_EXCLUSIVE,
+  PG_HUGETLB,
+  PG_LARGE,
   PG_LOCKED,
+  PG_POISONED,
+  PG_REFERENCED,
   PG_RESERVED,
   ZERO_PFN,
 } from "./pages.ts";

@@ -38,10 +38,10 @@ describe("a frame", () => {
     const { pages, alloc } = build(1);
     const first = alloc();
     pages.setFlag(first, PG_DIRTY);
-    pages.space[first] = 3;
+    pages.mapping[first] = 3;
     pages.put(first);
     const second = alloc();
-    expect([second, pages.flags[second], pages.space[second]]).toEqual([first, 0, 0]);
+    expect([second, pages.flags[second], pages.mapping[second]]).toEqual([first, 0, 0]);
   });
 
   it("holds a reference for each mapping and cannot be freed while it is mapped", () => {

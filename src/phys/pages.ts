@@ -19,7 +19,7 @@ import type { Zone } from "./zone.ts";
 
 /** The page is locked: its place and identity stay. */
 export const PG_LOCKED = 1 << 0;
-/** Anonymous memory: `space` and `index` are valid while it is mapped. */
+/** Anonymous memory: `mapping` names an anonymous reverse map, not a file. */
 export const PG_ANON = 1 << 1;
 /** Exactly one space maps it and may write without copying. Linux: PageAnonExclusive. */
 export const PG_EXCLUSIVE = 1 << 2;
@@ -32,6 +32,22 @@ export const PG_RESERVED = 1 << 4;
  * wants to write raises an invalidation first, which drops the copies.
  */
 export const PG_DUPLICATED = 1 << 5;
+/**
+ * Part of a large page: 512 frames, aligned, that were allocated as one and are locked as one.
+ * Linux: a folio of order 9.
+ */
+export const PG_LARGE = 1 << 6;
+/** From the pool of huge pages: never split. Linux: hugetlb. */
+export const PG_HUGETLB = 1 << 7;
+/** In a file's page cache, which holds one reference. */
+export const PG_CACHED = 1 << 8;
+/** Its memory is broken: never handed out again. Linux: PG_hwpoison. */
+export const PG_POISONED = 1 << 9;
+/** Looked at since the last round of reclaim. */
+export const PG_REFERENCED = 1 << 10;
+
+/** Frames of a large page. */
+export const LARGE_FRAMES = 512;
 
 /** The names of the flags, bit 0 first: for whoever draws them. */
 export const PAGE_FLAG_NAMES = [
@@ -41,6 +57,11 @@ export const PAGE_FLAG_NAMES = [
   "dirty",
   "reserved",
   "duplicated",
+  "large",
+  "hugetlb",
+  "cached",
+  "poisoned",
+  "referenced",
 ] as const;
 
 /** The frame behind every read of memory that nobody has written. Below all zones. */
@@ -59,12 +80,12 @@ export class Pages {
   // Pfn -> those of its pins whose holder may write
   writePins: Int32Array;
   // Pfn -> PG_ flags
-  flags: Uint8Array;
+  flags: Uint16Array;
   // Pfn -> PagemapId | 0 for RAM
   pagemap: Uint8Array;
-  // Pfn -> SpaceId of the (first) space that maps it | 0
-  space: Int32Array;
-  // Pfn -> Vpn at which it is mapped
+  // Pfn -> who can tell which Vmas map it (an anonymous reverse map or a file) | 0
+  mapping: Int32Array;
+  // Pfn -> its page offset there
   index: Int32Array;
 
   // Pfn -> index into #groups | 0 when nobody pays
@@ -82,9 +103,9 @@ export class Pages {
     this.mapcount = new Int32Array(frames);
     this.pins = new Int32Array(frames);
     this.writePins = new Int32Array(frames);
-    this.flags = new Uint8Array(frames);
+    this.flags = new Uint16Array(frames);
     this.pagemap = new Uint8Array(frames);
-    this.space = new Int32Array(frames);
+    this.mapping = new Int32Array(frames);
     this.index = new Int32Array(frames);
     this.charged = new Uint8Array(frames);
     this.refs[ZERO_PFN] = 1;
@@ -135,6 +156,36 @@ export class Pages {
     if (!zone.takeAt(frame)) return 0;
     this.#born(frame);
     return frame;
+  }
+
+  /**
+   * A large page: 512 frames in a row, each with one reference, or 0 when no such run is free.
+   * Gives the first.
+   */
+  allocLarge(zone: Zone, flags = 0): Pfn | 0 {
+    const head = zone.takeRun(LARGE_FRAMES);
+    if (head === 0) return 0;
+    for (let i = 0; i < LARGE_FRAMES; i++) {
+      this.#born(pfnOf(head + i));
+      this.flags[head + i] = PG_LARGE | flags;
+    }
+    return head;
+  }
+
+  /** The frame whose lock bit locks `frame`: the first of a large page, or itself. */
+  headOf(frame: Pfn): Pfn {
+    return this.is(frame, PG_LARGE) ? pfnOf(frame - (frame % LARGE_FRAMES)) : frame;
+  }
+
+  /** The frames of the large page of `frame` are pages of their own from now on. */
+  splitLarge(frame: Pfn): void {
+    const head = this.headOf(frame);
+    assert(!this.is(head, PG_HUGETLB), () => `frame ${frame} is of the pool of huge pages`);
+    const locked = this.is(head, PG_LOCKED);
+    for (let at = head as number; at < head + LARGE_FRAMES; at++) {
+      if ((this.flags[at]! & PG_LARGE) !== 0) this.clearFlag(pfnOf(at), PG_LARGE);
+    }
+    assert(!locked || head === frame, "a large page is split by who locked its first frame");
   }
 
   get(frame: Pfn): void {
@@ -193,19 +244,25 @@ export class Pages {
     this.flags[frame] = this.flags[frame]! & ~flag;
   }
 
+  isLocked(frame: Pfn): boolean {
+    return this.is(this.headOf(frame), PG_LOCKED);
+  }
+
   isDevice(frame: Pfn): boolean {
     return this.pagemap[frame] !== 0;
   }
 
-  tryLock(frame: Pfn): boolean {
-    assert(this.refs[frame]! > 0, () => `frame ${frame} is free: nothing to lock`);
+  tryLock(page: Pfn): boolean {
+    assert(this.refs[page]! > 0, () => `frame ${page} is free: nothing to lock`);
+    const frame = this.headOf(page);
     if (this.is(frame, PG_LOCKED)) return false;
     this.setFlag(frame, PG_LOCKED);
     noteAcquired(this.#scheduler.current, "page");
     return true;
   }
 
-  unlock(frame: Pfn): void {
+  unlock(page: Pfn): void {
+    const frame = this.headOf(page);
     assert(this.is(frame, PG_LOCKED), () => `frame ${frame} is not locked`);
     this.clearFlag(frame, PG_LOCKED);
     noteReleased(this.#scheduler.current, "page");
@@ -218,7 +275,8 @@ export class Pages {
   }
 
   /** Sleeps until `frame` is not locked. The caller must not need it to be the same page then. */
-  *waitUnlocked(frame: Pfn): Sleeps<void> {
+  *waitUnlocked(page: Pfn): Sleeps<void> {
+    const frame = this.headOf(page);
     yield* this.#unlocked.until(() => !this.is(frame, PG_LOCKED));
   }
 
@@ -242,7 +300,7 @@ export class Pages {
     this.refs[frame] = 1;
     this.mapcount[frame] = 0;
     this.flags[frame] = 0;
-    this.space[frame] = 0;
+    this.mapping[frame] = 0;
     this.index[frame] = 0;
   }
 
@@ -251,6 +309,7 @@ export class Pages {
     assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
     assert(!this.is(frame, PG_LOCKED | PG_RESERVED), () => `frame ${frame} may not be freed`);
     this.flags[frame] = 0;
+    this.mapping[frame] = 0;
     this.#groups[this.charged[frame]!]?.uncharge(1);
     this.charged[frame] = 0;
     this.zoneOf(frame).giveBack(frame);
@@ -258,7 +317,10 @@ export class Pages {
 
   #grow(frames: number): void {
     const capacity = Math.min(1 << 24, Math.max(frames, this.capacity * 2));
-    const copy = <Column extends Int32Array | Uint8Array>(from: Column, to: Column): Column => {
+    const copy = <Column extends Int32Array | Uint16Array | Uint8Array>(
+      from: Column,
+      to: Column,
+    ): Column => {
       to.set(from);
       return to;
     };
@@ -266,9 +328,9 @@ export class Pages {
     this.mapcount = copy(this.mapcount, new Int32Array(capacity));
     this.pins = copy(this.pins, new Int32Array(capacity));
     this.writePins = copy(this.writePins, new Int32Array(capacity));
-    this.flags = copy(this.flags, new Uint8Array(capacity));
+    this.flags = copy(this.flags, new Uint16Array(capacity));
     this.pagemap = copy(this.pagemap, new Uint8Array(capacity));
-    this.space = copy(this.space, new Int32Array(capacity));
+    this.mapping = copy(this.mapping, new Int32Array(capacity));
     this.index = copy(this.index, new Int32Array(capacity));
     this.charged = copy(this.charged, new Uint8Array(capacity));
   }

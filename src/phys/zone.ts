@@ -97,6 +97,31 @@ export class Zone {
     return true;
   }
 
+  /**
+   * `count` frames in a row, the first a multiple of `count` (a power of two, at least 32), taken
+   * from the top down; the first of them, or 0.
+   */
+  takeRun(count: number): Pfn | 0 {
+    const end = this.start + this.count;
+    for (let at = end - (end % count) - count; at >= this.start; at -= count) {
+      if (!this.#isRunFree(at - this.start, count)) continue;
+      for (let i = 0; i < count; i++) setBit(this.#used, at - this.start + i);
+      this.#usedCount += count;
+      return pfn(at);
+    }
+    return 0;
+  }
+
+  #isRunFree(first: number, count: number): boolean {
+    for (let index = first; index < first + count; index++) {
+      if ((index & 31) === 0 && first + count - index >= 32) {
+        if (this.#used[index >>> 5] !== 0) return false;
+        index += 31;
+      } else if (testBit(this.#used, index)) return false;
+    }
+    return true;
+  }
+
   giveBack(frame: Pfn): void {
     assert(this.isUsed(frame), () => `frame ${frame} of zone ${this.name} is free already`);
     this.#onFree?.(frame);

@@ -56,7 +56,7 @@ function keepLock({ world }: Built): void {
 }
 
 const WRONGS: readonly (readonly [RegExp, (built: Built) => void])[] = [
-  [/rss of space 1 is 3, not 2/, ({ world }) => world.space.rssPages++],
+  [/rss of space 1 is 0, 3, 0, 0, not 0, 2, 0, 0/, ({ world }) => world.space.rss[1]!++],
   [/mapped outside every Vma/, ({ world }) => world.space.vmas.detach(BASE, rangeAt(0, 1).end)],
   [/is writable, its Vma is not/, ({ world }) => setRights(world, VM_READ)],
   [/is readable, its Vma is not/, ({ world }) => setRights(world, 0)],

@@ -17,18 +17,26 @@ import { SoftCpu } from "../../cpu/index.ts";
 import { Dmirror, type DmirrorDevice, type DmirrorResult } from "../../driver/index.ts";
 import {
   AddressSpace,
+  Advice,
+  CachedFile,
+  fork,
   isPresent,
   MapMode,
   type Memory,
+  type MmapOptions,
+  madvise,
   mmap,
   mmput,
   mprotect,
+  mremap,
   munmap,
+  PTE_HUGE,
   type Pte,
   ptePfn,
   VM_READ,
   VM_WRITE,
 } from "../../mm/index.ts";
+import { PG_ANON, ZERO_PFN } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 
 /** What an operation answered, in the words of the traces. */
@@ -50,9 +58,11 @@ export class Actor {
   readonly space: AddressSpace;
   readonly cpu: SoftCpu;
   readonly mirrors: readonly Dmirror[];
+  readonly #devices: readonly DmirrorDevice[];
 
-  constructor(memory: Memory, devices: readonly DmirrorDevice[]) {
-    this.space = new AddressSpace(memory);
+  private constructor(space: AddressSpace, devices: readonly DmirrorDevice[]) {
+    this.space = space;
+    this.#devices = devices;
     this.cpu = new SoftCpu(this.space);
     this.mirrors = devices.map((device) => {
       const mirror = Dmirror.open(device, this.space);
@@ -61,15 +71,27 @@ export class Actor {
     });
   }
 
+  static open(memory: Memory, devices: readonly DmirrorDevice[]): Actor {
+    return new Actor(new AddressSpace(memory), devices);
+  }
+
+  /** A child with the same memory, which opens the devices for itself. */
+  *fork(): Sleeps<Actor> {
+    const space = yield* fork(this.space);
+    if (typeof space === "number") throw new Error(`cannot fork: ${errnoName(space)}`);
+    return new Actor(space, this.#devices);
+  }
+
   /** Runs one operation; undefined when this version does not know it. */
   *run(op: string, args: Args): Sleeps<Answer | undefined> {
     const operation = OPERATIONS[op];
     return operation === undefined ? undefined : yield* operation(this, args);
   }
 
+  /** The memory goes first, then what was open. */
   *exit(): Sleeps<void> {
-    for (const mirror of this.mirrors) yield* mirror.close();
     yield* mmput(this.space);
+    for (const mirror of this.mirrors) yield* mirror.close();
     this.cpu.dispose();
   }
 }
@@ -78,15 +100,7 @@ type Operation = (actor: Actor, args: Args) => Sleeps<Answer | undefined>;
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   *mmap(actor, args) {
-    const kind = args[3];
-    if (kind !== "ap") return undefined;
-    const result = yield* mmap(actor.space, {
-      start: addressOf(args, 0),
-      bytes: Number(args[1]) * PAGE_SIZE,
-      flags: RIGHTS[String(args[2])]!,
-      mode: MapMode.noReplace,
-    });
-    return answer(result);
+    return yield* mapKind(actor, args);
   },
   *munmap(actor, args) {
     return answer(yield* munmap(actor.space, addressOf(args, 0, 1), bytesOf(args[2])));
@@ -94,6 +108,19 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   *mprotect(actor, args) {
     const rights = RIGHTS[String(args[3])]!;
     return answer(yield* mprotect(actor.space, addressOf(args, 0, 1), bytesOf(args[2]), rights));
+  },
+  *mremap(actor, args) {
+    const result = yield* mremap(actor.space, {
+      start: addressOf(args, 0, 1),
+      bytes: bytesOf(args[2]),
+      newStart: addressOf(args, 3),
+      newBytes: bytesOf(args[4]),
+    });
+    return answer(result);
+  },
+  *madvise(actor, args) {
+    const advice = String(args[3]) as Advice;
+    return answer(yield* madvise(actor.space, addressOf(args, 0, 1), bytesOf(args[2]), advice));
   },
   *store(actor, args) {
     const value = BigInt(`0x${args[2]}`);
@@ -153,17 +180,91 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     );
     return deviceAnswer(done, { v: values });
   },
+  *exclusive(actor, args) {
+    const values: string[] = [];
+    const done = yield* mirrorOf(actor, args).exclusive(
+      addressOf(args, 1, 2),
+      Number(args[3]),
+      (_page, bytes) => values.push(firstWord(bytes)),
+    );
+    return deviceAnswer(done, { v: values });
+  },
+  *check_exclusive(actor, args) {
+    const done = yield* mirrorOf(actor, args).checkExclusive(
+      addressOf(args, 1, 2),
+      Number(args[3]),
+    );
+    return deviceAnswer(done, {});
+  },
   *to_sys(actor, args) {
     const done = yield* mirrorOf(actor, args).migrateToRam(addressOf(args, 1, 2), Number(args[3]));
     return deviceAnswer(done, {});
   },
 };
 
-/** `P` mapped once, `p` by several, `S` there but not present, `-` nothing. */
+/** What each kind of mapping is made of. */
+const KINDS: Readonly<Record<string, Partial<MmapOptions>>> = {
+  ap: {},
+  thp: {},
+  as: { isShared: true },
+  fp: {},
+  fs: { isShared: true },
+  ht: { isHugetlb: true },
+};
+
+function* mapKind(actor: Actor, args: Args): Sleeps<Answer | undefined> {
+  const kind = String(args[3]);
+  const options = KINDS[kind];
+  if (options === undefined) return undefined;
+  const start = addressOf(args, 0);
+  const bytes = bytesOf(args[1]);
+  const file = kind === "fp" || kind === "fs" ? freshFile(actor, args) : undefined;
+  const result = yield* mmap(actor.space, {
+    start,
+    bytes,
+    flags: RIGHTS[String(args[2])]!,
+    mode: MapMode.noReplace,
+    ...options,
+    ...(file === undefined ? {} : { file }),
+  });
+  file?.put();
+  if (kind === "thp" && result >= 0) {
+    return answer(yield* madvise(actor.space, start, bytes, Advice.hugePage));
+  }
+  return answer(result);
+}
+
+/** A file in memory in which every page says whose it is. */
+function freshFile(actor: Actor, args: Args): CachedFile {
+  const [slot, pages] = [Number(args[0]), Number(args[1])];
+  const file = new CachedFile(actor.space.memory, {
+    name: `slot ${slot}`,
+    bytes: pages * PAGE_SIZE,
+  });
+  const word = new Uint8Array(8);
+  for (let page = 0; page < pages; page++) {
+    const value = 0xf0000000n + BigInt(slot) * 0x10000n + BigInt(page);
+    new DataView(word.buffer).setBigUint64(0, value, true);
+    file.write(page * PAGE_SIZE, word);
+  }
+  return file;
+}
+
+/**
+ * `P` anonymous and mapped once, `p` by several, `F` and `f` the same of files; `S` there but not
+ * present, `-` nothing. The zero page is nobody's: it counts as mapped by several; the huge one
+ * is no anonymous page either.
+ */
 function pagemapLetter(actor: Actor, pte: Pte): string {
   if (pte === 0) return "-";
   if (!isPresent(pte)) return "S";
-  return actor.space.memory.pages.mapcount[ptePfn(pte)] === 1 ? "P" : "p";
+  const { pages } = actor.space.memory;
+  const frame = ptePfn(pte);
+  const isZero = frame === ZERO_PFN && (pte & PTE_HUGE) === 0;
+  const isFile = !isZero && !pages.is(frame, PG_ANON);
+  const isAlone = pages.mapcount[frame] === 1;
+  if (isFile) return isAlone ? "F" : "f";
+  return isAlone ? "P" : "p";
 }
 
 const mirrorOf = (actor: Actor, args: Args): Dmirror => actor.mirrors[Number(args[0])]!;

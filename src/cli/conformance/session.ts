@@ -22,12 +22,15 @@ export class Session {
   readonly #actors = new Map<string, Actor>();
 
   constructor(options: SessionOptions = {}) {
-    this.world = buildWorld({ frames: options.frames ?? 65_536 });
+    this.world = buildWorld({
+      frames: options.frames ?? 131_072,
+      hugetlbPages: 64,
+    });
     const frames = options.deviceFrames ?? 16_384;
     this.devices = ["dmirror0", "dmirror1"].map(
       (name) => new DmirrorDevice(this.world.memory, { name, frames }),
     );
-    this.#actors.set("P", new Actor(this.world.memory, this.devices));
+    this.#actors.set("P", Actor.open(this.world.memory, this.devices));
   }
 
   /** The actors that live now. */
@@ -40,6 +43,11 @@ export class Session {
     const actor = this.#actors.get(name);
     if (actor === undefined) return undefined;
     const { scheduler } = this.world;
+    if (op === "fork") {
+      if (this.#actors.has("C")) return undefined;
+      this.#actors.set("C", scheduler.runTask(`${name} fork`, actor.fork()));
+      return { r: "OK" };
+    }
     if (op === "exit") {
       scheduler.runTask(`${name} exit`, actor.exit());
       this.#actors.delete(name);

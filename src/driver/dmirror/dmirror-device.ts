@@ -5,35 +5,93 @@
 import { assert, PAGE_SIZE, type Pfn, type Result, vpn } from "../../base/index.ts";
 import {
   DevicePagemap,
+  evictPagemap,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   type MigrationDriver,
   newMigration,
   runMigration,
 } from "../../devmem/index.ts";
-import type { Fault, Memory } from "../../mm/index.ts";
+import type { AddressSpace, Fault, Memory } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
+import type { DmirrorTable } from "./dmirror-table.ts";
+
+export interface DmirrorDeviceOptions {
+  readonly name: string;
+  readonly frames: number;
+  /**
+   * The CPU can touch its memory: the machine's frames must have bytes for it behind those of
+   * RAM. Default false.
+   */
+  readonly isCoherent?: boolean;
+}
 
 export class DmirrorDevice {
   readonly memory: Memory;
   readonly pagemap: DevicePagemap;
   /** Device frame index * PAGE_SIZE -> bytes. */
   readonly bytes: Uint8Array;
+  // the device's shadow of each space that it mirrors
+  readonly #tables = new Map<AddressSpace, DmirrorTable>();
   // Pfn -> who brings its page home: the mirror that brought it here
   readonly #wayHome = new Map<Pfn, MigrationDriver>();
 
-  constructor(memory: Memory, options: { readonly name: string; readonly frames: number }) {
+  constructor(memory: Memory, options: DmirrorDeviceOptions) {
+    const { name, frames, isCoherent = false } = options;
     this.memory = memory;
-    this.bytes = new Uint8Array(options.frames * PAGE_SIZE);
+    this.bytes = new Uint8Array(isCoherent ? 0 : frames * PAGE_SIZE);
     this.pagemap = new DevicePagemap(memory, {
-      name: options.name,
+      name,
       owner: this,
-      frames: options.frames,
+      frames,
+      isCoherent,
       migrateToRam: (fault) => this.#migrateToRam(fault),
       pageFree: (frame) => this.#wayHome.delete(frame),
     });
   }
 
+  /** A mirror of `space` opens: this is its table. */
+  addTable(space: AddressSpace, table: DmirrorTable): void {
+    this.#tables.set(space, table);
+  }
+
+  removeTable(space: AddressSpace): void {
+    this.#tables.delete(space);
+  }
+
+  tableOf(space: AddressSpace): DmirrorTable | undefined {
+    return this.#tables.get(space);
+  }
+
+  get isCoherent(): boolean {
+    return this.pagemap.isCoherent;
+  }
+
+  /** Which pages are this device's, for a migration. */
+  get select(): number {
+    return this.isCoherent ? MIGRATE_VMA_SELECT_DEVICE_COHERENT : MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+  }
+
+  /**
+   * Every page of the device comes home, whoever maps it: how many. Pages that somebody holds
+   * stay. Linux: dmirror_device_evict_chunk().
+   */
+  evictAll(): Sleeps<Result> {
+    return evictPagemap(this.memory, this.pagemap, (from, to) => this.#copyHome(from, to));
+  }
+
+  *#copyHome(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result> {
+    from.forEach((frame, i) => {
+      if (to[i] !== 0) this.memory.bytes.write(to[i]!, this.bytesOf(frame), 0);
+    });
+    return 0;
+  }
+
   bytesOf(frame: Pfn): Uint8Array {
+    if (this.isCoherent) {
+      const at = frame * PAGE_SIZE;
+      return this.memory.bytes.u8.subarray(at, at + PAGE_SIZE);
+    }
     const at = this.pagemap.indexOf(frame) * PAGE_SIZE;
     return this.bytes.subarray(at, at + PAGE_SIZE);
   }

@@ -16,7 +16,6 @@ import {
 import {
   isMigrating,
   MIGRATE_PFN_WRITE,
-  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
   type Migration,
   type MigrationDriver,
@@ -34,6 +33,7 @@ import {
   VM_READ,
   VM_WRITE,
 } from "../../mm/index.ts";
+import { PG_CACHED } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { chunkEnd } from "./chunks.ts";
 import type { DmirrorDevice } from "./dmirror-device.ts";
@@ -66,17 +66,7 @@ export class DmirrorMigrations {
 
   /** Pages of `range` that came home, or the first error. */
   toRam(range: AddrRange): Sleeps<Result> {
-    return this.#migrate(range, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, this.#toRam);
-  }
-
-  /** Every private page of this device in the space comes back to RAM, Vma by Vma. */
-  *bringHome(): Sleeps<void> {
-    const parts: AddrRange[] = [];
-    {
-      using _mmap = yield* this.#space.mmapLock.acquireRead();
-      for (const { start, end } of this.#space.vmas.all) parts.push({ start, end });
-    }
-    for (const part of parts) yield* this.toRam(part);
+    return this.#migrate(range, this.#device.select, this.#toRam);
   }
 
   /** Chunk by chunk, each within one readable Vma. */
@@ -105,15 +95,17 @@ export class DmirrorMigrations {
 
   *#copyToDevice(migration: Migration): Sleeps<Result> {
     using _update = yield* this.#table.lock.acquire();
-    const { bytes } = this.#space.memory;
+    const { bytes, pages } = this.#space.memory;
     for (let slot = 0; slot < migration.src.length; slot++) {
       const word = migration.src[slot]!;
       if (!isMigrating(word)) continue;
-      const page = vpn(migration.start + slot);
-      this.#table.drop(page, vpn(page + 1));
+      const from = migrateFrame(word);
+      // A file's page stays in RAM, and what the device knows of it stays right.
+      if (from !== 0 && pages.is(from, PG_CACHED)) continue;
       const to = this.#device.alloc(this.#toRam);
       if (to === 0) continue;
-      const from = migrateFrame(word);
+      const page = vpn(migration.start + slot);
+      this.#table.drop(page, vpn(page + 1));
       if (from === 0) this.#device.bytesOf(to).fill(0);
       else bytes.read(from, this.#device.bytesOf(to), 0);
       const mayWrite = from === 0 ? migration.vma.allows(VM_WRITE) : word & MIGRATE_PFN_WRITE;
@@ -137,6 +129,7 @@ export class DmirrorMigrations {
    * because that CPU would come back for ever.
    */
   *#copyToRam(migration: Migration): Sleeps<Result> {
+    yield* this.#forgetIn(migration);
     using _update = yield* this.#table.lock.acquire();
     const { pages, bytes } = this.#space.memory;
     for (let slot = 0; slot < migration.src.length; slot++) {
@@ -144,7 +137,7 @@ export class DmirrorMigrations {
       const from = migrateFrame(word);
       if (from === 0 || !isMigrating(word)) continue;
       const page = vpn(migration.start + slot);
-      const to = this.#space.takeFrame(page);
+      const to = migration.space.takeFrame(page);
       if (to === 0) {
         if (from === migration.faultFrame) return -ENOMEM;
         continue;
@@ -155,5 +148,20 @@ export class DmirrorMigrations {
       migration.dst[slot] = migratePfn(to) | (word & MIGRATE_PFN_WRITE);
     }
     return 0;
+  }
+
+  /**
+   * The space whose CPU wants the page need not be the one that brought it here: its own mirror
+   * passes over this device's events and must be told. (Linux's test device forgets this: a
+   * child's table keeps the entry of a page that the parent brought and the child took home.)
+   */
+  *#forgetIn(migration: Migration): Sleeps<void> {
+    const table = this.#device.tableOf(migration.space);
+    if (table === undefined || table === this.#table) return;
+    using _update = yield* table.lock.acquire();
+    for (let slot = 0; slot < migration.src.length; slot++) {
+      const page = vpn(migration.start + slot);
+      if (isMigrating(migration.src[slot]!)) table.drop(page, vpn(page + 1));
+    }
   }
 }

@@ -11,7 +11,9 @@ import {
   EFAULT,
   EINVAL,
   ENOENT,
+  EPERM,
   PAGE_SIZE,
+  type Pfn,
   type Result,
   SPACE_BYTES,
   SPACE_PAGES,
@@ -23,6 +25,7 @@ import {
 } from "../../base/index.ts";
 import {
   HMM_PFN_ERROR,
+  HMM_PFN_HUGE,
   HMM_PFN_REQ_FAULT,
   HMM_PFN_REQ_WRITE,
   HMM_PFN_VALID,
@@ -44,6 +47,7 @@ import { PG_DIRTY, ZERO_PFN } from "../../phys/index.ts";
 import type { Mutex, Sleeps } from "../../sync/index.ts";
 import { chunks, rangeOf } from "./chunks.ts";
 import type { DmirrorDevice } from "./dmirror-device.ts";
+import { DmirrorExclusive } from "./dmirror-exclusive.ts";
 import { DmirrorMigrations } from "./dmirror-migrate.ts";
 import { DmirrorTable } from "./dmirror-table.ts";
 
@@ -58,6 +62,10 @@ export const DMIRROR_PROT_WRITE = 0x02;
 export const DMIRROR_PROT_ZERO = 0x10;
 export const DMIRROR_PROT_DEV_PRIVATE_LOCAL = 0x20;
 export const DMIRROR_PROT_DEV_PRIVATE_REMOTE = 0x30;
+export const DMIRROR_PROT_DEV_COHERENT_LOCAL = 0x40;
+export const DMIRROR_PROT_DEV_COHERENT_REMOTE = 0x50;
+/** Added: mapped by one entry of 2 MiB. */
+export const DMIRROR_PROT_PMD = 0x04;
 
 /** The result of an operation: 0 or a negated errno, and what it got done. */
 export interface DmirrorResult {
@@ -74,6 +82,7 @@ export class Dmirror {
   readonly space: AddressSpace;
   readonly #table: DmirrorTable;
   readonly #migrations: DmirrorMigrations;
+  readonly #exclusives: DmirrorExclusive;
   readonly #notifier: IntervalNotifier;
 
   private constructor(device: DmirrorDevice, space: AddressSpace) {
@@ -81,6 +90,7 @@ export class Dmirror {
     this.space = space;
     this.#table = new DmirrorTable(space.memory.scheduler, device);
     this.#migrations = new DmirrorMigrations(device, space, this.#table);
+    this.#exclusives = new DmirrorExclusive(space, this.#table);
     this.#notifier = new IntervalNotifier(
       { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
       { invalidate: (invalidation) => this.#table.invalidate(invalidation) },
@@ -101,13 +111,19 @@ export class Dmirror {
   static open(device: DmirrorDevice, space: AddressSpace): Dmirror | Result {
     const mirror = new Dmirror(device, space);
     const result = space.notifiers.insert(mirror.#notifier);
-    return result < 0 ? result : mirror;
+    if (result < 0) return result;
+    device.addTable(space, mirror.#table);
+    return mirror;
   }
 
-  /** Closes it: the mirror's private pages are home, and it reaches nothing any more. */
+  /**
+   * Closes it: it reaches nothing any more. All pages of the device come home, also those of
+   * other spaces, as Linux's test device does. Linux: dmirror_fops_release().
+   */
   *close(): Sleeps<void> {
-    if (this.space.users.count > 0) yield* this.#migrations.bringHome();
     yield* this.space.notifiers.remove(this.#notifier);
+    this.device.removeTable(this.space);
+    yield* this.device.evictAll();
     using _update = yield* this.lock.acquire();
     this.#table.drop(vpn(0), vpn(SPACE_PAGES));
   }
@@ -174,6 +190,33 @@ export class Dmirror {
     return result < 0 ? failed(result) : { result: 0, pages: result, faults: 0 };
   }
 
+  /**
+   * Takes `count` pages for the device alone, then reads all of them through its table. -EBUSY
+   * when a page of a chunk of 64 cannot be had: then none of that chunk is entered, although
+   * those that could are locked out until somebody touches them. Linux: dmirror_exclusive().
+   */
+  *exclusive(
+    start: VirtAddr,
+    count: number,
+    take: (page: Vpn, bytes: Uint8Array) => void,
+  ): Sleeps<DmirrorResult> {
+    const range = rangeOf(start, count);
+    if (range === undefined) return failed(-EINVAL);
+    const result = yield* this.#exclusives.take(range);
+    if (result < 0) return failed(result);
+    using _update = yield* this.lock.acquire();
+    const pages = this.#copyOut(vpnOf(range.start), vpnOf(range.end), take, false);
+    return { result: pages === count ? 0 : -ENOENT, pages, faults: 0 };
+  }
+
+  /** -EPERM when the device still has a page of the range for itself, else 0. */
+  *checkExclusive(start: VirtAddr, count: number): Sleeps<DmirrorResult> {
+    const range = rangeOf(start, count);
+    if (range === undefined) return failed(-EINVAL);
+    using _update = yield* this.lock.acquire();
+    return failed(this.#exclusives.holdsAny(range) ? -EPERM : 0);
+  }
+
   *#access(
     start: VirtAddr,
     count: number,
@@ -215,7 +258,7 @@ export class Dmirror {
       if ((entry & need) !== need) break;
       const frame = ptePfn(entry);
       const at = frame * PAGE_SIZE;
-      const isPrivate = pages.isDevice(frame);
+      const isPrivate = this.space.memory.isPrivate(frame);
       const data = isPrivate ? this.device.bytesOf(frame) : bytes.u8.subarray(at, at + PAGE_SIZE);
       if (write) pages.setFlag(frame, PG_DIRTY);
       each(page, data);
@@ -245,8 +288,7 @@ export class Dmirror {
       if (result < 0) return result;
       using _update = yield* this.lock.acquire();
       if (range.notifier.readRetry(range.notifierSeq)) continue;
-      this.#program(range);
-      return 0;
+      return this.#program(range);
     }
     return -EBUSY;
   }
@@ -257,15 +299,21 @@ export class Dmirror {
     return yield* hmmRangeFault(this.space, range);
   }
 
-  /** Enters what HMM said; the caller holds the lock and has checked the sequence. */
-  #program(range: HmmRange): void {
+  /**
+   * Enters what HMM said; the caller holds the lock and has checked the sequence. -EFAULT at a
+   * page of the device's own that may not be written: HMM leaves it as it is.
+   */
+  #program(range: HmmRange): Result {
     this.lock.assertHeld();
     const first = vpnOf(range.start);
+    const write = (range.defaultFlags & HMM_PFN_REQ_WRITE) !== 0;
     for (let index = 0; index < vpnOf(range.end) - first; index++) {
       const word = range.pfns[index]!;
       assert((word & HMM_PFN_VALID) !== 0, "a requested page is valid after success");
-      this.#table.set(vpn(first + index), asPte(word));
+      if (write && (word & HMM_PFN_WRITE) === 0) return -EFAULT;
+      this.#table.set(vpn(first + index), asPte(word & ~HMM_PFN_HUGE));
     }
+    return 0;
   }
 
   *#snapshotChunk(chunk: AddrRange, out: Uint8Array, offset: number): Sleeps<Result> {
@@ -293,12 +341,21 @@ export class Dmirror {
   #protectionOf(word: number): number {
     if (word & HMM_PFN_ERROR) return DMIRROR_PROT_ERROR;
     if ((word & HMM_PFN_VALID) === 0) return DMIRROR_PROT_NONE;
-    const frame = ptePfn(asPte(word));
     const access = word & HMM_PFN_WRITE ? DMIRROR_PROT_WRITE : DMIRROR_PROT_READ;
-    if (frame === ZERO_PFN) return DMIRROR_PROT_ZERO | access;
-    if (!this.space.memory.pages.isDevice(frame)) return DMIRROR_PROT_NONE | access;
+    const size = word & HMM_PFN_HUGE ? DMIRROR_PROT_PMD : 0;
+    return this.#placeOf(ptePfn(asPte(word)), size !== 0) | access | size;
+  }
+
+  #placeOf(frame: Pfn, isHuge: boolean): number {
+    const { memory } = this.space;
+    // The huge zero page is another page than the zero page.
+    if (frame === ZERO_PFN) return isHuge ? DMIRROR_PROT_NONE : DMIRROR_PROT_ZERO;
+    if (!memory.pages.isDevice(frame)) return DMIRROR_PROT_NONE;
     const isLocal = this.device.pagemap.zone.contains(frame);
-    return (isLocal ? DMIRROR_PROT_DEV_PRIVATE_LOCAL : DMIRROR_PROT_DEV_PRIVATE_REMOTE) | access;
+    if (memory.isPrivate(frame)) {
+      return isLocal ? DMIRROR_PROT_DEV_PRIVATE_LOCAL : DMIRROR_PROT_DEV_PRIVATE_REMOTE;
+    }
+    return isLocal ? DMIRROR_PROT_DEV_COHERENT_LOCAL : DMIRROR_PROT_DEV_COHERENT_REMOTE;
   }
 
   #newRange(chunk: AddrRange, notifier: IntervalNotifier, defaultFlags: number): HmmRange {

@@ -18,14 +18,17 @@
  * **What it refuses.** Being fast.
  */
 export {
+  DMIRROR_PROT_DEV_COHERENT_LOCAL,
+  DMIRROR_PROT_DEV_COHERENT_REMOTE,
   DMIRROR_PROT_DEV_PRIVATE_LOCAL,
   DMIRROR_PROT_DEV_PRIVATE_REMOTE,
   DMIRROR_PROT_ERROR,
   DMIRROR_PROT_NONE,
+  DMIRROR_PROT_PMD,
   DMIRROR_PROT_READ,
   DMIRROR_PROT_WRITE,
   DMIRROR_PROT_ZERO,
   Dmirror,
   type DmirrorResult,
 } from "./dmirror.ts";
-export { DmirrorDevice } from "./dmirror-device.ts";
+export { DmirrorDevice, type DmirrorDeviceOptions } from "./dmirror-device.ts";

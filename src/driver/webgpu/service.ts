@@ -261,6 +261,7 @@ export class FaultService {
       defaultFlags: 0,
       pfnFlagsMask: HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
       devPrivateOwner: this.#device,
+      requireWrite: true,
     };
   }
 

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { EINVAL, ENOMEM, type Pfn, type Result, vpn, vpnOf } from "../../../src/base/index.ts";
+import {
+  EFAULT,
+  EINVAL,
+  ENOMEM,
+  type Pfn,
+  type Result,
+  vpn,
+  vpnOf,
+} from "../../../src/base/index.ts";
 import {
   isMigrating,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
@@ -19,8 +27,12 @@ import {
   PTE_DEVICE_PRIVATE,
   PTE_WRITE,
   ptePfn,
+  VM_DONTEXPAND,
+  VM_HUGETLB,
+  VM_IO,
+  VM_MIXEDMAP,
+  VM_PFNMAP,
   VM_READ,
-  VM_SHARED,
 } from "../../../src/mm/index.ts";
 import { PG_ANON, PG_DIRTY, PG_EXCLUSIVE, PG_LOCKED } from "../../../src/phys/index.ts";
 import { type Sleeps, TaskState, YIELD } from "../../../src/sync/index.ts";
@@ -126,7 +138,7 @@ describe("a migration to the device", () => {
     world.map(0, 1, VM_READ);
     world.load(0);
     expect([world.toDevice(0, 1), world.pte(0) & 0xff]).toEqual([0, PTE_DEVICE_PRIVATE]);
-    expect([world.deviceStore(0, 1), world.load(0)]).toEqual([-1, 0]);
+    expect([world.deviceStore(0, 1), world.load(0)]).toEqual([-EFAULT, 0]);
   });
 
   it("stops when the device is full and leaves the rest where it is", () => {
@@ -223,7 +235,7 @@ describe("a page that somebody holds", () => {
 });
 
 describe("a migration", () => {
-  it("of nothing, of shared memory or outside its Vma does nothing", () => {
+  it("of nothing, of a driver's memory or outside its Vma does nothing", () => {
     const world = build();
     const select = MIGRATE_VMA_SELECT_SYSTEM;
     const good = migrationOf(world, 0, 1, select);
@@ -231,10 +243,11 @@ describe("a migration", () => {
     expect(setUp({ ...good, end: good.start })).toBe(-EINVAL);
     expect(setUp({ ...good, end: vpn(FIRST + 4) })).toBe(-EINVAL);
     expect(setUp({ ...good, start: vpn(FIRST - 1) })).toBe(-EINVAL);
-    world.vma(0).flags |= VM_SHARED;
-    const shared = { ...good };
-    expect([setUp(shared), shared.count, isMigration(world.pte(0))]).toEqual([0, 0, false]);
-    world.vma(0).flags &= ~VM_SHARED;
+    for (const flag of [VM_PFNMAP, VM_MIXEDMAP, VM_IO, VM_DONTEXPAND, VM_HUGETLB]) {
+      world.vma(0).flags |= flag;
+      expect([setUp({ ...good }), isMigration(world.pte(0))]).toEqual([-EINVAL, false]);
+      world.vma(0).flags &= ~flag;
+    }
     expect(() => world.run(migrateSetup(good))).toThrow(/needs mmapLock/);
   });
 

@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { EFAULT, EIO, ENOMEM, vpnOf } from "../../../src/base/index.ts";
+import { EFAULT, EIO, ENOMEM, type Pfn, vpnOf } from "../../../src/base/index.ts";
 import { DevicePagemap } from "../../../src/devmem/index.ts";
 import {
+  type AddressSpace,
   cpuFault,
   FAULT_WRITE,
+  fork,
   isWritable,
   makePte,
   mmap,
+  mmput,
   mprotect,
   PTE_DEVICE_PRIVATE,
   PTE_PROTNONE,
@@ -129,10 +132,7 @@ describe("a write to a page that is write-protected", () => {
     world.map(0, 1);
     world.store(0, 5);
     const before = ptePfn(world.pte(0));
-    world.memory.pages.clearFlag(before, PG_EXCLUSIVE);
-    const cursor = world.space.cursor.begin();
-    cursor.set(vpnOf(BASE), makePte(before, PTE_VALID));
-    cursor.flush();
+    const child = world.run(fork(world.space)) as AddressSpace;
     expect(world.deviceLoad(0)).toBe(5);
     const log = world.watch();
     world.memory.bytes.storeWord(before, 9, 99);
@@ -140,7 +140,9 @@ describe("a write to a page that is write-protected", () => {
     expect(log).toEqual(["start 1 0..1", "end 1 0..1"]);
     const after = ptePfn(world.pte(0));
     expect([after === before, world.memory.bytes.loadWord(after, 9)]).toEqual([false, 99]);
-    expect([world.memory.pages.refs[before], world.deviceLoad(0)]).toEqual([0, 6]);
+    expect([world.memory.pages.refs[before], world.deviceLoad(0)]).toEqual([1, 6]);
+    world.run(mmput(child));
+    expect(world.memory.pages.refs[before]).toBe(0);
   });
 
   it("takes a duplicated page back from the devices first", () => {
@@ -203,8 +205,9 @@ describe("a fault on a page that lives on a device", () => {
     });
     world.map(0, 1);
     const { pages, group } = world.memory;
-    const frame = pages.alloc(pagemap.zone) as never;
+    const frame = pages.alloc(pagemap.zone) as Pfn;
     pages.charge(frame, group);
+    world.space.ownAnonymous(frame, world.vma(0), vpnOf(BASE));
     const cursor = world.space.cursor.begin();
     cursor.map(vpnOf(BASE), makePte(frame, PTE_DEVICE_PRIVATE));
     cursor.flush();

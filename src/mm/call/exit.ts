@@ -3,10 +3,10 @@
  * unmapped, then the space is forgotten. A task of its own does that, so that whoever gave the
  * last use back may be killed while it waits. Linux: kernel/fork.c mmput(), mm/mmap.c exit_mmap().
  */
-import { assert, virtAddr } from "../base/index.ts";
-import { assertMayWait, Completion, type Sleeps } from "../sync/index.ts";
-import { eventId } from "../trace/index.ts";
-import { type AddressSpace, MMAP_END } from "./address-space.ts";
+import { assert, virtAddr } from "../../base/index.ts";
+import { assertMayWait, Completion, type Sleeps } from "../../sync/index.ts";
+import { eventId } from "../../trace/index.ts";
+import { type AddressSpace, MMAP_END } from "../address-space.ts";
 import { unmapRange } from "./unmap.ts";
 
 const EXIT = eventId("mm:exit");
@@ -31,10 +31,14 @@ function* tearDown(space: AddressSpace, over?: Completion<void>): Sleeps<void> {
   yield* space.notifiers.release();
   {
     using _mmap = yield* space.mmapLock.acquireWrite();
-    yield* unmapRange(space, { start: virtAddr(0), end: MMAP_END });
+    const unmapped = yield* unmapRange(space, { start: virtAddr(0), end: MMAP_END });
+    assert(unmapped === 0, "all of a space can be unmapped");
   }
   assert(space.pageTable.usedCount === 0, "entries are left after exit");
-  assert(space.rssPages === 0, () => `rss is ${space.rssPages} pages after exit`);
+  assert(
+    space.rss.every((count) => count === 0),
+    () => `rss is ${space.rss.join(", ")} after exit`,
+  );
   space.memory.forget(space);
   space.memory.tracer.emit(EXIT, space.id, 0, 0);
   over?.complete();

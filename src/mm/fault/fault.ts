@@ -1,0 +1,130 @@
+/**
+ * From intent to fact: an access found the page table wanting. A plain step does all that needs
+ * no sleep (a first touch, an upgrade); the generator around it does the rest: copy on write,
+ * pages that live on a device, pages on their way. Each fault does one thing; 0 means "try the
+ * access again". Linux: mm/memory.c handle_mm_fault().
+ */
+import {
+  assert,
+  EFAULT,
+  ENOMEM,
+  type Result,
+  type VirtAddr,
+  type Vpn,
+  vpnOf,
+} from "../../base/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import { eventId } from "../../trace/index.ts";
+import type { AddressSpace } from "../address-space.ts";
+import {
+  isDevicePrivate,
+  isExclusive,
+  isMigration,
+  isPresent,
+  PTE_HUGE,
+  PTE_NONE,
+  PTE_PROTNONE,
+  PTE_WRITE,
+  type Pte,
+  ptePfn,
+  SPECIAL_GUARD,
+  SPECIAL_SWAP,
+  specialOf,
+} from "../pte.ts";
+import { reclaimPages } from "../swap/reclaim.ts";
+import type { Vma } from "../vma.ts";
+import { canReuse, faultAnonymous, faultWriteProtected, isLoneOwner, reuse } from "./anonymous.ts";
+import { faultDevicePrivate, faultExclusive, waitForMigration } from "./device.ts";
+import { faultFile } from "./file.ts";
+import { FAULT_SIGBUS, FAULT_WRITE, permits } from "./flags.ts";
+import { faultHuge, faultHugeWrite, mayMapHuge, tryHugeWrite } from "./huge.ts";
+import { copyHugetlb, faultHugetlb, tryHugetlbWrite } from "./hugetlb.ts";
+import { faultLockedOut } from "./locked-out.ts";
+import { faultSwapped } from "./swapped.ts";
+
+const FAULT = eventId("mm:fault");
+
+/** Private to a step and its loop: this needs somebody who may sleep. */
+const PENDING = 1;
+
+/** Pages that one round of reclaim frees for a fault. */
+const RECLAIM_PAGES = 32;
+
+/**
+ * A CPU access at `address` failed: finds the Vma and makes the access possible. -EFAULT when
+ * the program has no such right (SIGSEGV), `FAULT_SIGBUS`, -ENOMEM. Linux: do_user_addr_fault().
+ */
+export function* cpuFault(space: AddressSpace, address: VirtAddr, flags: number): Sleeps<Result> {
+  using _mmap = yield* space.mmapLock.acquireRead();
+  const vma = space.vmas.find(address);
+  if (vma === undefined || !permits(vma, flags)) return -EFAULT;
+  return yield* handleMmFault(space, vma, vpnOf(address), flags);
+}
+
+/** Makes one access to `page` of `vma` possible, or moves one step towards it. */
+export function* handleMmFault(
+  space: AddressSpace,
+  vma: Vma,
+  page: Vpn,
+  flags: number,
+): Sleeps<Result> {
+  space.mmapLock.assertHeld();
+  for (;;) {
+    const tried = tryFault(space, vma, page, flags);
+    const result = tried === PENDING ? yield* faultSleeping(space, vma, page, flags) : tried;
+    if (result !== -ENOMEM || space.memory.swap.slotCount === 0) return result;
+    // No frame: make room by sending pages away, as long as there is somewhere to send them.
+    if ((yield* reclaimPages(space.memory, RECLAIM_PAGES)) === 0) return result;
+  }
+}
+
+/**
+ * The part of a fault that never sleeps: 0, a negated errno, or `PENDING`. Takes the fault of a
+ * page that was never touched, that is writable already, or that is ours alone.
+ */
+function tryFault(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
+  if (!permits(vma, flags)) return -EFAULT;
+  const pte = space.pageTable.get(page);
+  space.memory.tracer.emit(FAULT, space.id, page, flags);
+  if (pte === PTE_NONE) return faultMissing(space, vma, page, flags);
+  if (!isPresent(pte)) return PENDING;
+  if (pte & PTE_PROTNONE) return faultLockedOut(space, vma, page);
+  if ((flags & FAULT_WRITE) === 0 || (pte & PTE_WRITE) !== 0) return 0;
+  if (pte & PTE_HUGE) return tryWriteHuge(space, vma, page) ? 0 : PENDING;
+  if (vma.isShared) return reuse(space, page, pte);
+  const frame = ptePfn(pte);
+  if (canReuse(space, frame)) return reuse(space, page, pte);
+  if (!isLoneOwner(space, frame)) return PENDING;
+  space.reclaimAnonymous(frame, vma);
+  return canReuse(space, frame) ? reuse(space, page, pte) : PENDING;
+}
+
+function faultMissing(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
+  const write = (flags & FAULT_WRITE) !== 0;
+  if (vma.isHugetlb) return faultHugetlb(space, vma, page, write);
+  if (mayMapHuge(space, vma, page) && faultHuge(space, vma, page, write)) return 0;
+  if (vma.isAnonymous) return faultAnonymous(space, vma, page, write);
+  return vma.file === undefined ? FAULT_SIGBUS : faultFile(space, vma, page, write);
+}
+
+const tryWriteHuge = (space: AddressSpace, vma: Vma, page: Vpn): boolean =>
+  vma.isHugetlb ? tryHugetlbWrite(space, vma, page) : tryHugeWrite(space, vma, page);
+
+function* faultSleeping(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Sleeps<Result> {
+  const pte = space.pageTable.get(page);
+  if (isPresent(pte)) return yield* faultCopy(space, vma, page, pte);
+  if (isMigration(pte)) return yield* waitForMigration(space, pte);
+  if (isDevicePrivate(pte)) return yield* faultDevicePrivate(space, vma, page, flags);
+  if (isExclusive(pte)) return yield* faultExclusive(space, vma, page);
+  const kind = specialOf(pte);
+  assert(kind !== 0, () => `no way to fault entry ${pte.toString(16)} in`);
+  if (kind === SPECIAL_SWAP) return faultSwapped(space, vma, page);
+  return specialOf(pte) === SPECIAL_GUARD ? -EFAULT : FAULT_SIGBUS;
+}
+
+function* faultCopy(space: AddressSpace, vma: Vma, page: Vpn, pte: Pte): Sleeps<Result> {
+  if ((pte & PTE_HUGE) === 0) return yield* faultWriteProtected(space, vma, page, pte);
+  return vma.isHugetlb
+    ? yield* copyHugetlb(space, vma, page)
+    : yield* faultHugeWrite(space, vma, page);
+}

@@ -1,0 +1,143 @@
+/**
+ * Transparent huge pages: one entry for 2 MiB where the program asked for it, taken apart when a
+ * part of it needs other treatment. Linux: mm/huge_memory.c.
+ */
+import { addrOf, type Pfn, pfn, type Result, type Vpn, vpn, vpnOf } from "../../base/index.ts";
+import { LARGE_FRAMES, PG_ANON, PG_DIRTY, ZERO_PFN } from "../../phys/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import { eventId } from "../../trace/index.ts";
+import type { AddressSpace } from "../address-space.ts";
+import { presentFlags } from "../entry-flags.ts";
+import { LEAF_KIND_NONE, leafEnd, leafStart } from "../page-table.ts";
+import { makePte, PTE_HUGE, PTE_VALID, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
+import { VM_HUGEPAGE, VM_NOHUGEPAGE, type Vma } from "../vma.ts";
+import { canReuse, clearFrame, faultWriteProtected } from "./anonymous.ts";
+import { clearLeafEvent } from "./event.ts";
+
+const HUGE_FAULT = eventId("mm:huge-fault");
+const HUGE_SPLIT = eventId("mm:huge-split");
+
+/** Nothing is in the 2 MiB around `page`, not even a table, and a huge page is welcome there. */
+export function mayMapHuge(space: AddressSpace, vma: Vma, page: Vpn): boolean {
+  const { hugePages } = space.memory;
+  if (hugePages === "never" || space.isIdentity) return false;
+  if (hugePages === "madvise" && (vma.flags & VM_HUGEPAGE) === 0) return false;
+  if (vma.flags & VM_NOHUGEPAGE || !vma.isAnonymous) return false;
+  if (space.pageTable.kindOf(page) !== LEAF_KIND_NONE) return false;
+  return vpnOf(vma.start) <= leafStart(page) && leafEnd(page) <= vpnOf(vma.end);
+}
+
+/** Maps the huge zero page to read, a cleared large page to write. False: no such run is free. */
+export function faultHuge(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): boolean {
+  const { pages } = space.memory;
+  const first = leafStart(page);
+  space.anonVmaOf(vma);
+  if (!write) {
+    const cursor = space.cursor.begin();
+    cursor.mapHuge(first, makePte(ZERO_PFN, PTE_VALID | PTE_HUGE));
+    cursor.flush();
+    return true;
+  }
+  const head = allocLarge(space);
+  if (head === 0) return false;
+  for (let i = 0; i < LARGE_FRAMES; i++) {
+    clearFrame(space, pfn(head + i));
+    space.ownAnonymous(pfn(head + i), vma, vpn(first + i));
+    pages.setFlag(pfn(head + i), PG_DIRTY);
+  }
+  const cursor = space.cursor.begin();
+  cursor.mapHuge(first, makePte(head, presentFlags(vma, true) | PTE_HUGE));
+  cursor.flush();
+  putLarge(space, head);
+  space.memory.tracer.emit(HUGE_FAULT, space.id, first, head);
+  return true;
+}
+
+/** A charged large page with one reference each, or 0. */
+function allocLarge(space: AddressSpace): Pfn | 0 {
+  const { pages, group } = space.memory;
+  const head = pages.allocLarge(space.ram);
+  if (head === 0) return 0;
+  for (let i = 0; i < LARGE_FRAMES; i++) {
+    if (pages.charge(pfn(head + i), group) >= 0) continue;
+    putLarge(space, head);
+    return 0;
+  }
+  return head;
+}
+
+export function putLarge(space: AddressSpace, head: Pfn): void {
+  for (let i = 0; i < LARGE_FRAMES; i++) space.memory.pages.put(pfn(head + i));
+}
+
+/** A write to a huge page that is ours alone needs no copy: false when it is not. */
+export function tryHugeWrite(space: AddressSpace, vma: Vma, page: Vpn): boolean {
+  const first = leafStart(page);
+  const entry = space.pageTable.get(first);
+  const head = ptePfn(entry);
+  if (head === ZERO_PFN) return false;
+  if (!canReuse(space, head)) {
+    if (!isLoneOwnerOfLarge(space, head)) return false;
+    for (let i = 0; i < LARGE_FRAMES; i++) space.reclaimAnonymous(pfn(head + i), vma);
+  }
+  const cursor = space.cursor.begin();
+  cursor.setHuge(first, withFlags(entry, PTE_WRITE, 0));
+  cursor.flush();
+  return true;
+}
+
+export function isLoneOwnerOfLarge(space: AddressSpace, head: Pfn): boolean {
+  const { pages } = space.memory;
+  if (pages.isLocked(head) || !pages.is(head, PG_ANON)) return false;
+  for (let i = 0; i < LARGE_FRAMES; i++) if (pages.refs[head + i] !== 1) return false;
+  return true;
+}
+
+/** A write to the huge zero page, or to one that is shared: only the small page is copied. */
+export function* faultHugeWrite(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<Result> {
+  yield* splitHuge(space, page);
+  const pte = space.pageTable.get(page);
+  const isStill = (pte & (PTE_VALID | PTE_WRITE | PTE_HUGE)) === PTE_VALID;
+  return isStill ? yield* faultWriteProtected(space, vma, page, pte) : 0;
+}
+
+/**
+ * The huge entry around `page`, if there is one, becomes a table that says the same. Everybody is
+ * told all the same: who keeps huge entries of its own must take them apart, too. Linux:
+ * __split_huge_pmd().
+ */
+export function* splitHuge(space: AddressSpace, page: Vpn): Sleeps<void> {
+  if (!space.pageTable.isHuge(page)) return;
+  const event = clearLeafEvent(page);
+  yield* space.notifiers.start(event);
+  splitHugeEntry(space, page);
+  space.notifiers.end(event);
+}
+
+/** The plain part; the caller's event covers the 2 MiB. */
+export function splitHugeEntry(space: AddressSpace, page: Vpn): void {
+  if (!space.pageTable.isHuge(page)) return;
+  space.pageTable.splitHuge(page);
+  space.memory.tracer.emit(HUGE_SPLIT, space.id, leafStart(page), 0);
+}
+
+/** Before part of what is mapped goes: a huge entry may not reach across `page`. */
+export function* splitHugeAt(space: AddressSpace, page: Vpn): Sleeps<void> {
+  if (page !== leafStart(page)) yield* splitHuge(space, page);
+}
+
+/**
+ * Before the Vma around `page` is cut there. Linux does not look whether the 2 MiB are one huge
+ * entry: it tells everybody if there is anything at all. Linux: vma_adjust_trans_huge().
+ */
+export function* splitHugeForCut(space: AddressSpace, page: Vpn): Sleeps<void> {
+  const first = leafStart(page);
+  if (page === first || space.pageTable.kindOf(page) === LEAF_KIND_NONE) return;
+  const vma = space.vmas.find(addrOf(page));
+  if (vma === undefined || vma.start === addrOf(page)) return;
+  if (vpnOf(vma.start) > first || leafEnd(page) > vpnOf(vma.end)) return;
+  const event = clearLeafEvent(page);
+  yield* space.notifiers.start(event);
+  splitHugeEntry(space, page);
+  space.notifiers.end(event);
+}

@@ -1,0 +1,76 @@
+/**
+ * Mappings made of pages of the pool: the same faults as anywhere, 2 MiB at a time, and never
+ * taken apart. Linux: mm/hugetlb.c hugetlb_fault().
+ */
+import { addrOf, pfn, type Result, type Vpn, vpn } from "../../base/index.ts";
+import { LARGE_FRAMES, PG_DIRTY } from "../../phys/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import type { AddressSpace } from "../address-space.ts";
+import { presentFlags } from "../entry-flags.ts";
+import { leafStart } from "../page-table.ts";
+import { makePte, PTE_HUGE, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
+import type { Vma } from "../vma.ts";
+import { clearFrame } from "./anonymous.ts";
+import { clearLeafEvent } from "./event.ts";
+import { FAULT_SIGBUS } from "./flags.ts";
+import { isLoneOwnerOfLarge } from "./huge.ts";
+
+/** The first touch: a cleared page, read-only after a read so that the first write is seen. */
+export function faultHugetlb(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): Result {
+  const { pages, hugetlb } = space.memory;
+  const first = leafStart(page);
+  const head = hugetlb.take(vma.takeReserved(addrOf(first)));
+  if (head === 0) return FAULT_SIGBUS;
+  for (let i = 0; i < LARGE_FRAMES; i++) {
+    clearFrame(space, pfn(head + i));
+    space.ownAnonymous(pfn(head + i), vma, vpn(first + i));
+    if (write) pages.setFlag(pfn(head + i), PG_DIRTY);
+  }
+  const cursor = space.cursor.begin();
+  cursor.mapHuge(first, makePte(head, presentFlags(vma, write) | PTE_HUGE));
+  cursor.flush();
+  hugetlb.give(head);
+  return 0;
+}
+
+/** A write to a page that nobody else maps (any more). */
+export function tryHugetlbWrite(space: AddressSpace, vma: Vma, page: Vpn): boolean {
+  const first = leafStart(page);
+  const entry = space.pageTable.get(first);
+  const head = ptePfn(entry);
+  if (!isLoneOwnerOfLarge(space, head)) return false;
+  for (let i = 0; i < LARGE_FRAMES; i++) space.reclaimAnonymous(pfn(head + i), vma);
+  const cursor = space.cursor.begin();
+  cursor.setHuge(first, withFlags(entry, PTE_WRITE, 0));
+  cursor.flush();
+  return true;
+}
+
+/** A write to a page that is shared after fork: a copy from the pool, or SIGBUS. */
+export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<Result> {
+  const { bytes, hugetlb, pages } = space.memory;
+  const first = leafStart(page);
+  const entry = space.pageTable.get(first);
+  const old = ptePfn(entry);
+  const head = hugetlb.take(vma.takeReserved(addrOf(first)));
+  if (head === 0) return FAULT_SIGBUS;
+  for (let i = 0; i < LARGE_FRAMES; i++) bytes.copy(pfn(old + i), pfn(head + i));
+  const event = clearLeafEvent(page);
+  try {
+    yield* space.notifiers.start(event);
+    if (space.pageTable.get(first) === entry) {
+      for (let i = 0; i < LARGE_FRAMES; i++) {
+        space.ownAnonymous(pfn(head + i), vma, vpn(first + i));
+        pages.setFlag(pfn(head + i), PG_DIRTY);
+      }
+      const cursor = space.cursor.begin();
+      cursor.unmapHuge(first);
+      cursor.mapHuge(first, makePte(head, presentFlags(vma, true) | PTE_HUGE));
+      cursor.flush();
+    }
+    space.notifiers.end(event);
+    return 0;
+  } finally {
+    hugetlb.give(head);
+  }
+}

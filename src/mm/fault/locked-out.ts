@@ -1,0 +1,81 @@
+/**
+ * Entries that are present but lock the CPU out although the program may look: what NUMA
+ * balancing leaves behind to learn who touches a page. To HMM they are not present. Linux:
+ * mm/memory.c do_numa_page(), mm/mprotect.c change_prot_numa().
+ */
+
+import type { AddrRange } from "../../base/index.ts";
+import { assert, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import { Invalidation, MMU_NOTIFY_PROTECTION_VMA } from "../../notifier/index.ts";
+import { PG_RESERVED } from "../../phys/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import type { AddressSpace } from "../address-space.ts";
+import { presentFlags } from "../entry-flags.ts";
+import { LEAF_PAGES, leafEnd, leafStart } from "../page-table.ts";
+import { PTE_HUGE, PTE_PROTNONE, PTE_VALID, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
+import { VM_READ, VM_SPECIAL, VM_WRITE, type Vma } from "../vma.ts";
+import { canReuse } from "./anonymous.ts";
+
+/** Present but locked out although the Vma allows access: let it in again. */
+export function faultLockedOut(space: AddressSpace, vma: Vma, page: Vpn): Result {
+  const cursor = space.cursor.begin();
+  const pte = cursor.get(page);
+  const flags = presentFlags(vma, mayWriteAgain(space, vma, page));
+  const changed = withFlags(pte, flags, PTE_PROTNONE);
+  if (pte & PTE_HUGE) {
+    const head = space.pageTable.get(leafStart(page));
+    cursor.setHuge(leafStart(page), withFlags(head, flags, PTE_PROTNONE));
+  } else cursor.set(page, changed);
+  cursor.flush();
+  return 0;
+}
+
+/** The entry of `page` may get its write bit back without a fault. */
+export function mayWriteAgain(space: AddressSpace, vma: Vma, page: Vpn): boolean {
+  if (!vma.allows(VM_WRITE)) return false;
+  if (vma.isShared) return vma.file?.isShmem !== false;
+  return canReuse(space, ptePfn(space.pageTable.get(page)));
+}
+
+/**
+ * Locks the CPU out of the pages of `range` that it can reach now, so that the next touch tells
+ * who it was: how many pages. The caller holds mmapLock. Linux: change_prot_numa().
+ */
+export function* changeProtNuma(space: AddressSpace, range: AddrRange): Sleeps<Result> {
+  space.mmapLock.assertHeld();
+  let changed = 0;
+  for (const vma of space.vmas.overlapping(range.start, range.end)) {
+    if (!vma.allows(VM_READ) || vma.flags & VM_SPECIAL) continue;
+    const start = virtAddr(Math.max(range.start, vma.start));
+    const end = virtAddr(Math.min(range.end, vma.end));
+    const event = new Invalidation({ start, end, event: MMU_NOTIFY_PROTECTION_VMA });
+    const started = yield* space.notifiers.start(event);
+    assert(started === 0, "a blockable invalidation cannot be refused");
+    changed += lockOut(space, vpnOf(start), vpnOf(end));
+    space.notifiers.end(event);
+  }
+  return changed;
+}
+
+function lockOut(space: AddressSpace, start: Vpn, end: Vpn): number {
+  const { pages } = space.memory;
+  const table = space.pageTable;
+  const cursor = space.cursor.begin();
+  let changed = 0;
+  for (let page = table.nextUsed(start, end); page < end; ) {
+    const pte = table.get(page);
+    const frame = ptePfn(pte);
+    const isTarget = (pte & PTE_VALID) !== 0 && !pages.is(frame, PG_RESERVED);
+    const isWholeHuge = table.isHuge(page) && page === leafStart(page) && leafEnd(page) <= end;
+    if (isTarget && isWholeHuge) {
+      cursor.setHuge(page, withFlags(pte, PTE_PROTNONE, PTE_VALID | PTE_WRITE));
+      changed += LEAF_PAGES;
+    } else if (isTarget && !table.isHuge(page) && pages.mapcount[frame] === 1) {
+      cursor.set(page, withFlags(pte, PTE_PROTNONE, PTE_VALID | PTE_WRITE));
+      changed++;
+    }
+    page = table.nextUsed(table.isHuge(page) ? leafEnd(page) : vpn(page + 1), end);
+  }
+  cursor.flush();
+  return changed;
+}

@@ -1,0 +1,101 @@
+/**
+ * A large page becomes 512 pages of their own, in every space that maps it. Pages of it that hold
+ * only zeros are given up for the zero page on the way. Linux: split_huge_page(),
+ * try_to_map_unused_to_zeropage().
+ */
+import { PAGE_SIZE, type Pfn, pfn, virtAddr, vpnOf } from "../../base/index.ts";
+import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
+import { LARGE_FRAMES, PG_LARGE, ZERO_PFN } from "../../phys/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import { presentFlags } from "../entry-flags.ts";
+import type { Memory } from "../memory.ts";
+import { freezeEntry, type Mapper, mappersOf, thawMappings } from "../migration-entries.ts";
+import { isMigration, makePte, ptePfn } from "../pte.ts";
+import type { Vma } from "../vma.ts";
+import { splitHugeEntry } from "./huge.ts";
+
+/** Splits the large page of `frame`: false when somebody holds it or moves it. */
+export function* splitLargePage(memory: Memory, frame: Pfn): Sleeps<boolean> {
+  const { pages } = memory;
+  const head = pages.headOf(frame);
+  if (!isFree(memory, head, 0) || !pages.tryLock(head)) return false;
+  const members = membersOf(memory, head);
+  // Held while its entries are away, so that nothing of it is freed in between.
+  for (const each of members) pages.get(each);
+  let isSplit = false;
+  try {
+    for (const vma of vmasOf(memory, head)) yield* freezeIn(memory, vma, head);
+    if (isFree(memory, head, 1)) {
+      for (const each of members) if (isZero(memory, each)) mapZeroInstead(memory, each);
+      isSplit = true;
+    }
+  } finally {
+    for (const each of members) thawMappings(memory, each, each);
+    if (isSplit) pages.splitLarge(head);
+    pages.unlock(head);
+    for (const each of members) pages.put(each);
+  }
+  return isSplit;
+}
+
+/** Those of its frames that are still part of it: a mapping may have given some back. */
+const membersOf = ({ pages }: Memory, head: Pfn): Pfn[] => {
+  const members: Pfn[] = [];
+  for (let at = head as number; at < head + LARGE_FRAMES; at++) {
+    if (pages.refs[at]! > 0 && pages.is(pfn(at), PG_LARGE)) members.push(pfn(at));
+  }
+  return members;
+};
+
+/** Nobody holds any of it but its mappings and `held` references of ours. */
+function isFree(memory: Memory, head: Pfn, held: number): boolean {
+  const { pages } = memory;
+  return membersOf(memory, head).every(
+    (frame) => pages.pins[frame] === 0 && pages.refs[frame] === pages.mapcount[frame]! + held,
+  );
+}
+
+const vmasOf = (memory: Memory, head: Pfn): readonly Vma[] => {
+  const offset = memory.pages.index[head]! * PAGE_SIZE;
+  const reverse = memory.reverseMap(memory.pages.mapping[head]!);
+  return reverse?.overlapping(offset, offset + LARGE_FRAMES * PAGE_SIZE) ?? [];
+};
+
+function* freezeIn(memory: Memory, vma: Vma, head: Pfn): Sleeps<void> {
+  const { space } = vma;
+  const offset = memory.pages.index[head]! * PAGE_SIZE;
+  const start = virtAddr(Math.max(vma.start, vma.start + offset - vma.offset));
+  const end = virtAddr(
+    Math.min(vma.end, vma.start + offset - vma.offset + LARGE_FRAMES * PAGE_SIZE),
+  );
+  const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
+  yield* space.notifiers.start(event);
+  splitHugeEntry(space, vpnOf(start));
+  for (let address = start as number; address < end; address += PAGE_SIZE) {
+    const index = vma.indexOf(address) - memory.pages.index[head]!;
+    freezeEntry(vma, vpnOf(virtAddr(address)), pfn(head + index));
+  }
+  space.notifiers.end(event);
+}
+
+function isZero(memory: Memory, frame: Pfn): boolean {
+  const at = frame * (PAGE_SIZE / 4);
+  const words = memory.bytes.u32.subarray(at, at + PAGE_SIZE / 4);
+  return words.every((word) => word === 0);
+}
+
+/** Every entry of `frame` names the zero page: what it holds is all there is to know. */
+function mapZeroInstead(memory: Memory, frame: Pfn): void {
+  for (const mapper of mappersOf(memory, frame)) replaceByZero(mapper, frame);
+}
+
+function replaceByZero({ vma, address }: Mapper, frame: Pfn): void {
+  const page = vpnOf(address);
+  const { cursor, pageTable } = vma.space;
+  const pte = pageTable.get(page);
+  if (!isMigration(pte) || ptePfn(pte) !== frame) return;
+  cursor.begin();
+  cursor.unmap(page);
+  cursor.map(page, makePte(ZERO_PFN, presentFlags(vma, false)));
+  cursor.flush();
+}

@@ -1,0 +1,114 @@
+/**
+ * Holding a page still: every entry that maps it becomes a migration entry (whoever touches it
+ * waits for the page's lock), in all spaces; later each names the page's new place, or the old
+ * one again. The caller holds the page's lock and a reference. Linux: try_to_migrate(),
+ * remove_migration_ptes().
+ */
+import { PAGE_SIZE, type Pfn, type VirtAddr, type Vpn, virtAddr, vpnOf } from "../base/index.ts";
+import { Invalidation, MMU_NOTIFY_CLEAR } from "../notifier/index.ts";
+import { PG_DUPLICATED } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import { flagsAt } from "./entry-flags.ts";
+import type { Memory } from "./memory.ts";
+import {
+  hasFrame,
+  isMigration,
+  makePte,
+  PTE_MIGRATION,
+  PTE_NONE,
+  PTE_WRITE,
+  type Pte,
+  ptePfn,
+} from "./pte.ts";
+import type { Vma } from "./vma.ts";
+
+/** A place where a page may be mapped. */
+export interface Mapper {
+  readonly vma: Vma;
+  readonly address: VirtAddr;
+}
+
+/** Where `frame` may be mapped, in the order of its reverse map. */
+export function mappersOf(memory: Memory, frame: Pfn): Mapper[] {
+  const { pages } = memory;
+  const index = pages.index[frame]!;
+  const reverse = memory.reverseMap(pages.mapping[frame]!);
+  if (reverse === undefined) return [];
+  const offset = index * PAGE_SIZE;
+  return reverse
+    .overlapping(offset, offset + PAGE_SIZE)
+    .map((vma) => ({ vma, address: vma.addressOf(index)! }));
+}
+
+/** Entries of `frame` that are not migration entries yet. */
+function stillMapped(memory: Memory, frame: Pfn): number {
+  let frozen = 0;
+  for (const { vma, address } of mappersOf(memory, frame)) {
+    const pte = vma.space.pageTable.get(vpnOf(address));
+    if (isMigration(pte) && ptePfn(pte) === frame) frozen++;
+  }
+  return memory.pages.mapcount[frame]! - frozen;
+}
+
+/**
+ * Turns every entry of `frame` into a migration entry, each inside an event of its own; spaces
+ * that lost the page long ago hear of it as well, as long as any mapping is left. False when one
+ * could not be found.
+ */
+export function* freezeMappings(memory: Memory, frame: Pfn): Sleeps<boolean> {
+  for (const { vma, address } of mappersOf(memory, frame)) {
+    if (stillMapped(memory, frame) === 0) return true;
+    const event = new Invalidation({
+      start: address,
+      end: virtAddr(address + PAGE_SIZE),
+      event: MMU_NOTIFY_CLEAR,
+    });
+    yield* vma.space.notifiers.start(event);
+    freezeEntry(vma, vpnOf(address), frame);
+    vma.space.notifiers.end(event);
+  }
+  return stillMapped(memory, frame) === 0;
+}
+
+/** Makes the entry of `page` a migration entry if it maps `frame`; plain, within an event. */
+export function freezeEntry(vma: Vma, page: Vpn, frame: Pfn): void {
+  const { space } = vma;
+  const pte = space.pageTable.get(page);
+  if (!hasFrame(pte) || ptePfn(pte) !== frame || isMigration(pte)) return;
+  const cursor = space.cursor.begin();
+  cursor.set(page, makePte(frame, PTE_MIGRATION | (pte & PTE_WRITE)));
+  cursor.flush();
+}
+
+/**
+ * Every migration entry of `from` names `to` now (which may be `from`), or becomes what `instead`
+ * says. Plain: nobody maps a migration entry, so nobody need be told.
+ */
+export function thawMappings(memory: Memory, from: Pfn, to: Pfn, instead?: Pte): void {
+  for (const { vma, address } of mappersOf(memory, from)) {
+    const page = vpnOf(address);
+    const pte = vma.space.pageTable.get(page);
+    if (isMigration(pte) && ptePfn(pte) === from) thawEntry(vma, page, to, instead);
+  }
+}
+
+/** The migration entry of `page` becomes an entry of `to`, or `instead`. */
+export function thawEntry(vma: Vma, page: Vpn, to: Pfn, instead?: Pte): void {
+  const { space } = vma;
+  const { pages } = space.memory;
+  const cursor = space.cursor.begin();
+  const entry = cursor.get(page);
+  const from = ptePfn(entry);
+  if (instead !== undefined) {
+    cursor.unmap(page);
+    if (instead !== PTE_NONE) cursor.set(page, instead);
+  } else if (from === to) {
+    const write = pages.is(to, PG_DUPLICATED) ? 0 : entry & PTE_WRITE;
+    cursor.set(page, makePte(to, flagsAt(vma, to, write)));
+  } else {
+    pages.mapped(to);
+    cursor.set(page, makePte(to, flagsAt(vma, to, entry & PTE_WRITE)));
+    cursor.drop(from);
+  }
+  cursor.flush();
+}

@@ -1,0 +1,60 @@
+/**
+ * From a page to the Vmas that may map it. Anonymous pages name an `AnonVma`, cached pages of a
+ * file the file's own `ReverseMap`; both list Vmas by the offset at which they begin, those with
+ * the same offset in the order in which they came or last changed. Linux: mm/rmap.c,
+ * mm/interval_tree.c.
+ */
+import { assert } from "../base/index.ts";
+import type { CachedFile } from "./file/index.ts";
+import type { Vma } from "./vma.ts";
+
+export class ReverseMap {
+  readonly id: number;
+  /** Whose pages these are; absent for anonymous memory. */
+  readonly file: CachedFile | undefined;
+  // sorted by offset
+  readonly #vmas: Vma[] = [];
+
+  constructor(id: number, file?: CachedFile) {
+    this.id = id;
+    this.file = file;
+  }
+
+  get vmas(): readonly Vma[] {
+    return this.#vmas;
+  }
+
+  /** Adds `vma` behind those that begin at the same offset. */
+  link(vma: Vma): void {
+    let at = this.#vmas.length;
+    while (at > 0 && this.#vmas[at - 1]!.offset > vma.offset) at--;
+    this.#vmas.splice(at, 0, vma);
+  }
+
+  unlink(vma: Vma): void {
+    const at = this.#vmas.indexOf(vma);
+    assert(at >= 0, "a Vma leaves a reverse map that it is not in");
+    this.#vmas.splice(at, 1);
+  }
+
+  /** Those that cover part of the byte offsets [start, end), in order; a copy. */
+  overlapping(start: number, end: number): Vma[] {
+    return this.#vmas.filter(
+      (vma) => vma.offset < end && vma.offset + (vma.end - vma.start) > start,
+    );
+  }
+}
+
+/**
+ * Of anonymous pages. A child's Vma is in all reverse maps of its parent's, because it shares
+ * the parent's pages, and has one of its own for the pages that it copies. Linux: struct anon_vma.
+ */
+export class AnonVma extends ReverseMap {
+  /** The oldest ancestor: where a page belongs that several processes may write. */
+  readonly root: AnonVma;
+
+  constructor(id: number, root?: AnonVma) {
+    super(id);
+    this.root = root ?? this;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Making room in RAM: clean pages of files are forgotten, anonymous pages go to the swap area.
+ * A hand goes round over the frames; pages that are locked, pinned, referenced by somebody, part
+ * of a large page, or a driver's are passed over. Linux: mm/vmscan.c shrink_folio_list().
+ */
+import { PAGE_SIZE, type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
+import {
+  PG_ANON,
+  PG_CACHED,
+  PG_LARGE,
+  PG_POISONED,
+  PG_REFERENCED,
+  PG_RESERVED,
+} from "../../phys/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
+import { eventId } from "../../trace/index.ts";
+import type { AddressSpace } from "../address-space.ts";
+import type { Memory } from "../memory.ts";
+import { freezeMappings, thawMappings } from "../migration-entries.ts";
+import { makeSpecial, PTE_NONE, PTE_VALID, ptePfn, SPECIAL_SWAP } from "../pte.ts";
+
+const SWAP_OUT = eventId("mm:swap-out");
+
+const NEVER = PG_LARGE | PG_RESERVED | PG_POISONED;
+
+/** Frees up to `wanted` frames of RAM: how many. Holds no lock but those of the pages it moves. */
+export function* reclaimPages(memory: Memory, wanted: number): Sleeps<number> {
+  const { ram } = memory;
+  let freed = 0;
+  // Twice round: the first time a page that was just brought in keeps its place.
+  for (let looked = 0; looked < 2 * ram.count && freed < wanted; looked++) {
+    memory.hand = memory.hand + 1 === ram.count ? 0 : memory.hand + 1;
+    const frame = pfn(ram.start + memory.hand);
+    if (!mayGo(memory, frame)) continue;
+    if (memory.pages.is(frame, PG_REFERENCED)) {
+      memory.pages.clearFlag(frame, PG_REFERENCED);
+      continue;
+    }
+    if (yield* evict(memory, frame)) freed++;
+  }
+  return freed;
+}
+
+/** Sends the pages of [start, end) away that can go: how many. Linux: MADV_PAGEOUT. */
+export function* evictRange(space: AddressSpace, start: Vpn, end: Vpn): Sleeps<number> {
+  const { memory } = space;
+  let freed = 0;
+  for (let page = start; page < end; page = vpn(page + 1)) {
+    const pte = space.pageTable.get(page);
+    if ((pte & PTE_VALID) === 0 || !mayGo(memory, ptePfn(pte))) continue;
+    if (memory.pages.mapcount[ptePfn(pte)] !== 1) continue;
+    if (yield* evict(memory, ptePfn(pte))) freed++;
+  }
+  return freed;
+}
+
+function mayGo(memory: Memory, frame: Pfn): boolean {
+  const { pages } = memory;
+  if (pages.refs[frame] === 0 || pages.isDevice(frame) || pages.is(frame, NEVER)) return false;
+  if (!pages.is(frame, PG_ANON) && !pages.is(frame, PG_CACHED)) return false;
+  if (pages.is(frame, PG_ANON) && memory.swap.slotCount === memory.swap.usedCount) return false;
+  return pages.pins[frame] === 0 && !pages.isLocked(frame);
+}
+
+/** Takes the page from everybody; true when its frame is free. */
+function* evict(memory: Memory, frame: Pfn): Sleeps<boolean> {
+  const { pages } = memory;
+  if (!pages.tryLock(frame)) return false;
+  pages.get(frame);
+  let isGone = false;
+  try {
+    const isStill = yield* freezeMappings(memory, frame);
+    const held = pages.mapcount[frame]! + 1 + (pages.is(frame, PG_CACHED) ? 1 : 0);
+    if (isStill && pages.refs[frame] === held && pages.pins[frame] === 0) {
+      isGone = pages.is(frame, PG_ANON) ? swapOut(memory, frame) : forgetCached(memory, frame);
+    }
+  } finally {
+    if (!isGone) thawMappings(memory, frame, frame);
+    pages.unlock(frame);
+    pages.put(frame);
+  }
+  if (isGone && pages.is(frame, PG_CACHED)) dropFromCache(memory, frame);
+  return isGone && pages.refs[frame] === 0;
+}
+
+function swapOut(memory: Memory, frame: Pfn): boolean {
+  const uses = memory.pages.mapcount[frame]!;
+  const at = frame * PAGE_SIZE;
+  const slot = memory.swap.store(memory.bytes.u8.subarray(at, at + PAGE_SIZE));
+  if (slot < 0) return false;
+  for (let i = 1; i < uses; i++) memory.swap.get(slot);
+  thawMappings(memory, frame, frame, makeSpecial(SPECIAL_SWAP, slot));
+  memory.tracer.emit(SWAP_OUT, frame, slot, uses);
+  return true;
+}
+
+/** A page of a file needs no entry: whoever touches it again finds it in the file. */
+function forgetCached(memory: Memory, frame: Pfn): boolean {
+  const file = memory.reverseMap(memory.pages.mapping[frame]!)?.file;
+  if (file === undefined || file.isShmem || file.isDirty(frame)) return false;
+  thawMappings(memory, frame, frame, PTE_NONE);
+  return true;
+}
+
+function dropFromCache(memory: Memory, frame: Pfn): void {
+  const { pages } = memory;
+  memory.reverseMap(pages.mapping[frame]!)?.file?.drop(pages.index[frame]!);
+}
