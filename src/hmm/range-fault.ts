@@ -22,19 +22,16 @@ import {
   asPte,
   FAULT_REMOTE,
   FAULT_WRITE,
-  handleMmFault,
+  finishFault,
   isDevicePrivate,
   isMigration,
-  isPresent,
   LEAF_PAGES,
-  LEAF_VALID,
   PTE_HUGE,
-  PTE_NONE,
-  PTE_PROTNONE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
   ptePfn,
+  tryFault,
   VM_IO,
   VM_PFNMAP,
   VM_READ,
@@ -71,25 +68,41 @@ interface RangeWalk {
  * error the words up to the page that failed are output, the rest is as it was.
  */
 export function* hmmRangeFault(space: AddressSpace, range: HmmRange): Sleeps<Result> {
+  const walk = newWalk();
+  const looked = look(space, range, walk);
+  return looked === PENDING ? yield* faultAndLook(space, range, walk) : looked;
+}
+
+const newWalk = (): RangeWalk => ({
+  next: vpn(-1),
+  faultStart: vpn(0),
+  faultEnd: vpn(0),
+  faultFlags: 0,
+  vma: undefined,
+});
+
+function look(space: AddressSpace, range: HmmRange, walk: RangeWalk): Result {
   space.mmapLock.assertHeld();
   if (!isPageRange(range.start, range.end)) return -EINVAL;
-  const walk: RangeWalk = {
-    next: vpnOf(range.start),
-    faultStart: vpn(0),
-    faultEnd: vpn(0),
-    faultFlags: 0,
-    vma: undefined,
-  };
+  walk.next = vpnOf(range.start);
   assert(range.pfns.length >= vpnOf(range.end) - walk.next, "range.pfns is too short");
+  return lookOn(space, range, walk);
+}
+
+function lookOn(space: AddressSpace, range: HmmRange, walk: RangeWalk): Result {
+  if (range.notifier.readRetry(range.notifierSeq)) {
+    space.memory.tracer.emit(RETRY, space.id, walk.next, vpnOf(range.end) - walk.next);
+    return -EBUSY;
+  }
+  return walkRange(space, range, walk);
+}
+
+function* faultAndLook(space: AddressSpace, range: HmmRange, walk: RangeWalk): Sleeps<Result> {
   for (;;) {
-    if (range.notifier.readRetry(range.notifierSeq)) {
-      space.memory.tracer.emit(RETRY, space.id, walk.next, vpnOf(range.end) - walk.next);
-      return -EBUSY;
-    }
-    const looked = walkRange(space, range, walk);
-    if (looked !== PENDING) return looked;
     const faulted = yield* faultIn(space, walk);
     if (faulted < 0) return faulted;
+    const looked = lookOn(space, range, walk);
+    if (looked !== PENDING) return looked;
   }
 }
 
@@ -98,7 +111,9 @@ function* faultIn(space: AddressSpace, walk: RangeWalk): Sleeps<Result> {
   const pages = walk.faultEnd - walk.faultStart;
   space.memory.tracer.emit(FAULT, space.id, walk.faultStart, pages);
   for (let page = walk.faultStart; page < walk.faultEnd; page = vpn(page + 1)) {
-    const result = yield* handleMmFault(space, vma, page, walk.faultFlags);
+    const { faultFlags } = walk;
+    const tried = tryFault(space, vma, page, faultFlags);
+    const result = tried === 0 ? 0 : yield* finishFault(space, vma, page, faultFlags, tried);
     if (result === -ENOMEM) return result;
     if (result < 0) return -EFAULT;
   }
@@ -145,7 +160,7 @@ function walkVma(
     const leafEnd = (Math.floor(walk.next / LEAF_PAGES) + 1) * LEAF_PAGES;
     const end = vpn(Math.min(part.end, leafEnd));
     const leaf = space.pageTable.leafOf(walk.next);
-    if (leaf !== undefined && copyWhole(space, range, walk, { leaf, end })) continue;
+    if (copyWhole(space, range, walk, { leaf, end })) continue;
     const result = walkLeaf(space, range, walk, { leaf, end });
     if (result !== 0) return result;
   }
@@ -158,36 +173,48 @@ interface LeafPart {
   readonly end: Vpn;
 }
 
+/** What a leaf that was never made looks like. */
+const EMPTY_LEAF = new Uint32Array(LEAF_PAGES);
+
 /**
- * A snapshot (no requests) of a leaf with readable pages only is a copy of its words.
+ * A whole leaf whose entries are readable or nothing, and none of which lacks what is requested
+ * of all, is a copy of its words.
  */
 function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): boolean {
-  if (range.pfnFlagsMask !== 0 || range.defaultFlags !== 0) return false;
-  if (part.end - walk.next !== LEAF_PAGES) return false;
-  if (space.pageTable.countOf(walk.next, LEAF_VALID) !== LEAF_PAGES) return false;
-  range.pfns.set(part.leaf!, walk.next - vpnOf(range.start));
+  if (range.pfnFlagsMask !== 0 || part.end - walk.next !== LEAF_PAGES) return false;
+  if (!space.pageTable.isPlain(walk.next, range.defaultFlags)) return false;
+  range.pfns.set(part.leaf ?? EMPTY_LEAF, walk.next - vpnOf(range.start));
   walk.next = part.end;
   return true;
 }
 
 function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): Result {
-  const first = vpnOf(range.start);
-  for (let page = walk.next as number; page < part.end; page++) {
-    const index = page - first;
-    const pte = part.leaf === undefined ? PTE_NONE : asPte(part.leaf[page & (LEAF_PAGES - 1)]!);
-    const word = describe(space, range, pte);
-    const request = requestOf(range, index);
-    const isMissing = (request & HMM_PFN_REQ_FAULT) !== 0 && (word & PTE_VALID) === 0;
-    const isAsItIs = isDevicePrivate(pte) && word !== 0 && range.requireWrite !== true;
-    const wantsWrite = (request & HMM_PFN_REQ_WRITE) !== 0 && !isAsItIs;
-    const isReadOnly = wantsWrite && (word & PTE_WRITE) === 0;
-    if ((request & HMM_PFN_REQ_FAULT) !== 0 && (isMissing || isReadOnly)) {
-      return wantFault(walk, vpn(page), isMigration(pte) ? vpn(page + 1) : part.end, request);
+  const { pfns, pfnFlagsMask: mask, defaultFlags: defaults } = range;
+  const leaf = part.leaf ?? EMPTY_LEAF;
+  const start = walk.next as number;
+  const count = part.end - start;
+  const from = start & (LEAF_PAGES - 1);
+  const to = start - vpnOf(range.start);
+  for (let i = 0; i < count; i++) {
+    const pte = asPte(leaf[from + i]!);
+    const isPlain = pte === 0 || (pte & PTE_VALID) !== 0;
+    const word = isPlain ? pte & OUTPUT_MASK : describe(space, range, pte);
+    const request = (pfns[to + i]! & mask) | defaults;
+    if (request & HMM_PFN_REQ_FAULT && lacks(range, pte, word, request)) {
+      const page = vpn(start + i);
+      return wantFault(walk, page, isMigration(pte) ? vpn(page + 1) : part.end, request);
     }
-    range.pfns[index] = word;
-    walk.next = vpn(page + 1);
+    pfns[to + i] = word;
   }
+  walk.next = part.end;
   return 0;
+}
+
+/** Less than was requested; a page of the caller's own may be taken as it is. */
+function lacks(range: HmmRange, pte: Pte, word: number, request: number): boolean {
+  if ((word & PTE_VALID) === 0) return true;
+  if ((request & HMM_PFN_REQ_WRITE) === 0 || (word & PTE_WRITE) !== 0) return false;
+  return !isDevicePrivate(pte) || range.requireWrite === true;
 }
 
 /** The rest of this leaf is faulted in with the rights that its first missing page asks for. */
@@ -206,13 +233,10 @@ function wantFault(walk: RangeWalk, start: Vpn, end: Vpn, request: number): Resu
 const requestOf = (range: HmmRange, index: number): number =>
   (range.pfns[index]! & range.pfnFlagsMask) | range.defaultFlags;
 
-/** What the device may know of `pte`: present pages, and private pages of its own. */
+/** What the device may know of an entry that is there but not valid: private pages of its own. */
 function describe(space: AddressSpace, range: HmmRange, pte: Pte): number {
-  if (pte & PTE_VALID) return (pte & OUTPUT_MASK) >>> 0;
-  if (pte === PTE_NONE || (isPresent(pte) && pte & PTE_PROTNONE)) return 0;
   if (!isDevicePrivate(pte)) return 0;
   const { pages } = space.memory;
   const pagemap = space.memory.pagemap(pages.pagemap[ptePfn(pte)]!);
-  if (pagemap.owner !== range.devPrivateOwner) return 0;
-  return ((pte & OUTPUT_MASK) | PTE_VALID) >>> 0;
+  return pagemap.owner === range.devPrivateOwner ? (pte & OUTPUT_MASK) | PTE_VALID : 0;
 }

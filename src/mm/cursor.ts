@@ -6,7 +6,7 @@
  * A cursor is used within plain code: `begin`, any number of writes, `flush`. Nobody else runs
  * in between, so one cursor a space is enough.
  */
-import { assert, type Pfn, pfn, type Vpn, vpn as vpnNumber } from "../base/index.ts";
+import { assert, type Pfn, pfn, SPACE_PAGES, type Vpn, vpn as vpnNumber } from "../base/index.ts";
 import { ZERO_PFN } from "../phys/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { LEAF_PAGES, leafEnd, leafStart } from "./page-table.ts";
@@ -24,11 +24,14 @@ import {
 } from "./pte.ts";
 import { rssKindOf } from "./rss.ts";
 
+/** Above all pages; an integer, so that the field stays one. */
+const NOWHERE = SPACE_PAGES + 1;
+
 export class Cursor {
   readonly #space: AddressSpace;
   // frames to put after the flush
   readonly #dropped: Pfn[] = [];
-  #start = Number.POSITIVE_INFINITY;
+  #start = NOWHERE;
   #end = 0;
   #isOpen = false;
 
@@ -51,8 +54,10 @@ export class Cursor {
     assert(this.#isOpen, "an entry is written outside begin and flush");
     const table = this.#space.pageTable;
     const old = table.get(page);
-    this.#account(old, -1);
-    this.#account(pte, 1);
+    if (!isSameFrame(old, pte)) {
+      this.#account(old, -1);
+      this.#account(pte, 1);
+    }
     table.set(page, pte);
     if (shrinks(old, pte)) this.#gather(page, vpnNumber(page + 1));
   }
@@ -130,9 +135,8 @@ export class Cursor {
       const end = vpnNumber(this.#end);
       for (const mmu of this.#space.mmus) mmu.revoke(start, end);
     }
-    for (const frame of this.#dropped) this.#space.memory.pages.put(frame);
-    this.#dropped.length = 0;
-    this.#start = Number.POSITIVE_INFINITY;
+    while (this.#dropped.length > 0) this.#space.memory.pages.put(this.#dropped.pop()!);
+    this.#start = NOWHERE;
     this.#end = 0;
     this.#isOpen = false;
   }
@@ -148,6 +152,10 @@ export class Cursor {
     if (end > this.#end) this.#end = end;
   }
 }
+
+/** Only what may be done with the page changes, so it counts as it did. */
+const isSameFrame = (old: Pte, pte: Pte): boolean =>
+  hasFrame(old) && hasFrame(pte) && ptePfn(old) === ptePfn(pte);
 
 /** The CPU could do more with `old` than it can with `pte`, or would reach another frame. */
 function shrinks(old: Pte, pte: Pte): boolean {

@@ -1,13 +1,12 @@
 /**
  * # mm: intent and fact
- *
  * An address space: what the program asked for (`Vma`s, the *intent*), what is really there (the
  * `PageTable`, the *fact*), and who holds copies of that (the *shadows*: CPU backends, devices).
- * Outside an invalidation, shadow is within fact is within intent. Rights grow downward by
- * faults and shrink upward by invalidation; a frame is freed when no shadow can reach it.
+ * Outside an invalidation, shadow is within fact is within intent. A frame is freed when no shadow
+ * can reach it.
  *
  * **Nouns.** *AddressSpace*, *Vma*, *PageTable*, *Cursor* (its only pen), *ReverseMap* (from a page
- * to its Vmas), *Memory* (what spaces share). Rooms: `call/`, `fault/`, `file/`, `swap/`.
+ * to its Vmas), *Memory* (what spaces share).
  *
  * **Invariants.** A present entry changes, and a right shrinks, inside an invalidation that covers
  * it. Order: intent, devices' shadows, fact, CPU's shadows, frames. Who may write a private page
@@ -17,7 +16,7 @@
  *
  * **Example.**
  * ```ts
- * const at = yield* mmap(space, { bytes: 0x4000, flags: VM_READ | VM_WRITE });
+ * const at = yield* mmap(space, { bytes, flags: VM_READ });
  * const child = yield* fork(space);                      // copy on write
  * yield* cpuFault(space, virtAddr(at), FAULT_WRITE);     // a frame appears
  * yield* mmput(space);                                   // the last user tears it down
@@ -27,7 +26,6 @@
  */
 export {
   AddressSpace,
-  type AddressSpaceOptions,
   MMAP_BASE,
   MMAP_END,
   MMAP_MIN_ADDR,
@@ -36,9 +34,7 @@ export {
   Advice,
   fork,
   MapMode,
-  type MapSpecialOptions,
   type MmapOptions,
-  type MremapOptions,
   madvise,
   madviseDontNeed,
   mapSpecial,
@@ -63,9 +59,11 @@ export {
   FAULT_SIGBUS,
   FAULT_WRITE,
   type Fault,
+  finishFault,
   handleMmFault,
   splitHuge,
   splitLargePage,
+  tryFault,
 } from "./fault/index.ts";
 export { CachedFile, type CachedFileOptions, type FileBacking } from "./file/index.ts";
 export { type HugePagePolicy, Memory, type MemoryOptions } from "./memory.ts";
@@ -79,13 +77,17 @@ export {
 export {
   LEAF_PAGES,
   LEAF_SHIFT,
-  LEAF_VALID,
   leafEnd,
   leafStart,
   PageTable,
 } from "./page-table.ts";
 export type { DevPagemap } from "./pagemap.ts";
-export { isPinned, type PinnedPages, type PinOptions, pinPages, unpinPages } from "./pin.ts";
+export {
+  isPinned,
+  type PinnedPages,
+  pinPages,
+  unpinPages,
+} from "./pin.ts";
 export {
   asPte,
   hasFrame,
@@ -145,5 +147,4 @@ export {
   VM_SPECIAL,
   VM_WRITE,
   Vma,
-  VmaSet,
 } from "./vma.ts";

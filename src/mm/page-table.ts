@@ -15,6 +15,7 @@ import {
   PTE_HUGE,
   PTE_NONE,
   PTE_VALID,
+  PTE_WRITE,
   type Pte,
 } from "./pte.ts";
 
@@ -73,6 +74,17 @@ export class PageTable {
   countOf(page: Vpn, counter: number): number {
     const leaf = this.directory[page >>> LEAF_SHIFT]!;
     return leaf < 0 ? 0 : this.counters[leaf * COUNTERS + counter]!;
+  }
+
+  /**
+   * The words of the leaf of `page` can be handed out as they are: what is there is valid, and
+   * all of it is there and writable if `need` (PTE_VALID, PTE_WRITE) says so.
+   */
+  isPlain(page: Vpn, need: number): boolean {
+    const valid = this.countOf(page, LEAF_VALID);
+    if (valid !== this.countOf(page, LEAF_USED)) return false;
+    if (need & PTE_VALID && valid !== LEAF_PAGES) return false;
+    return (need & PTE_WRITE) === 0 || this.countOf(page, LEAF_WRITABLE) === LEAF_PAGES;
   }
 
   /** The first page at or after `page`, below `end`, with an entry; `end` when there is none. */

@@ -100,7 +100,7 @@ export class NotifierSubscriptions {
     noteAcquired(task, "srcu");
     let result: Result = -EAGAIN;
     try {
-      result = yield* this.#callAll(invalidation);
+      result = this.#hasCallbacks(invalidation) ? yield* this.#callAll(invalidation) : 0;
     } finally {
       noteReleased(task, "srcu");
       this.#srcu.readUnlock(epoch);
@@ -233,6 +233,14 @@ export class NotifierSubscriptions {
     this.#trace(START, invalidation);
   }
 
+  #hasCallbacks(invalidation: Invalidation): boolean {
+    if (this.#list.length > 0) return true;
+    for (let i = 0; i < invalidation.colliding.length; i++) {
+      if (invalidation.colliding[i]!.ops !== undefined) return true;
+    }
+    return false;
+  }
+
   *#callAll(invalidation: Invalidation): Sleeps<Result> {
     for (let i = 0; i < invalidation.colliding.length; i++) {
       const notifier = invalidation.colliding[i]!;
@@ -270,11 +278,13 @@ export class NotifierSubscriptions {
   #close(invalidation: Invalidation): void {
     assert(invalidation.isActive, "an invalidation is ended that is not open");
     invalidation.isActive = false;
-    this.#active.splice(this.#active.indexOf(invalidation), 1);
-    for (const notifier of invalidation.colliding) notifier.active--;
-    invalidation.colliding.length = 0;
+    const at = this.#active.indexOf(invalidation);
+    const last = this.#active.pop()!;
+    if (at < this.#active.length) this.#active[at] = last;
+    const { colliding } = invalidation;
+    while (colliding.length > 0) colliding.pop()!.active--;
     noteReleased(this.#scheduler.current, "invalidation");
-    this.#quiet.wakeAll();
+    if (this.#quiet.length > 0) this.#quiet.wakeAll();
   }
 
   #trace(event: number, invalidation: Invalidation): void {

@@ -6,7 +6,7 @@
  * frame that is mapped has one reference for each mapping, and what holds it besides (a fault,
  * a migration, a pin) has one each.
  */
-import { assert, type Pfn, pfn as pfnOf, type Result } from "../base/index.ts";
+import { assert, type Pfn, pfn as pfnOf, type Result, unreachable } from "../base/index.ts";
 import {
   noteAcquired,
   noteReleased,
@@ -139,9 +139,8 @@ export class Pages {
   }
 
   zoneOf(frame: Pfn): Zone {
-    const zone = this.#zones.find((each) => each.contains(frame));
-    assert(zone !== undefined, () => `frame ${frame} belongs to no zone`);
-    return zone;
+    for (const zone of this.#zones) if (zone.contains(frame)) return zone;
+    return unreachable(`frame ${frame} belongs to no zone`);
   }
 
   /** Any free frame of `zone` with one reference, or 0 when it is full. Not cleared. */

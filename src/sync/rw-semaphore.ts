@@ -99,7 +99,7 @@ export class RwSemaphore {
   /** A killed waiter leaves the line, or gives back what it was handed but never saw. */
   #abandon(waiter: Waiter): void {
     if (waiter.granted) {
-      this.#release(waiter.task, waiter.writes);
+      this.release(waiter.task, waiter.writes);
       return;
     }
     this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
@@ -123,24 +123,19 @@ export class RwSemaphore {
   }
 
   #guard(task: Task, writes: boolean): LockGuard {
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!held) return;
-        held = false;
-        this.#release(task, writes);
-      },
-    };
+    return new Guard(this, task, writes);
   }
 
-  #release(task: Task, writes: boolean): void {
+  /** Only a guard calls this, once. */
+  release(task: Task, writes: boolean): void {
     if (writes) {
       assert(this.#writer === task, () => `${this.name} is not held by "${task.name}"`);
       this.#writer = undefined;
     } else {
       const at = this.#readers.indexOf(task);
       assert(at >= 0, () => `${this.name} is not held by "${task.name}"`);
-      this.#readers.splice(at, 1);
+      const last = this.#readers.pop()!;
+      if (at < this.#readers.length) this.#readers[at] = last;
     }
     noteReleased(task, this.lockClass);
     this.#handOver();
@@ -155,5 +150,23 @@ export class RwSemaphore {
       this.#enter(first.task, first.writes);
       this.#scheduler.wake(first.task);
     }
+  }
+}
+
+class Guard implements LockGuard {
+  #lock: RwSemaphore | undefined;
+  readonly #task: Task;
+  readonly #writes: boolean;
+
+  constructor(lock: RwSemaphore, task: Task, writes: boolean) {
+    this.#lock = lock;
+    this.#task = task;
+    this.#writes = writes;
+  }
+
+  [Symbol.dispose](): void {
+    const lock = this.#lock;
+    this.#lock = undefined;
+    lock?.release(this.#task, this.#writes);
   }
 }

@@ -61,6 +61,6 @@ export class Srcu {
     while (this.#callbacks.length > 0 && this.#callbacks[0]!.epoch < this.#oldest) {
       this.#callbacks.shift()!.run();
     }
-    this.#queue.wakeAll();
+    if (this.#queue.length > 0) this.#queue.wakeAll();
   }
 }

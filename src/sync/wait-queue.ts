@@ -68,6 +68,7 @@ export class WaitQueue {
   }
 
   wakeAll(): void {
+    if (this.#waiters.length === 0) return;
     for (const waiter of this.#waiters.splice(0)) this.#wake(waiter);
   }
 

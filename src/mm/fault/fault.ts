@@ -69,12 +69,23 @@ export function* handleMmFault(
   flags: number,
 ): Sleeps<Result> {
   space.mmapLock.assertHeld();
+  return yield* finishFault(space, vma, page, flags, tryFault(space, vma, page, flags));
+}
+
+/** The rest of a fault of which `tryFault` said `tried`; most say 0 and need no more. */
+export function* finishFault(
+  space: AddressSpace,
+  vma: Vma,
+  page: Vpn,
+  flags: number,
+  tried: Result,
+): Sleeps<Result> {
   for (;;) {
-    const tried = tryFault(space, vma, page, flags);
     const result = tried === PENDING ? yield* faultSleeping(space, vma, page, flags) : tried;
     if (result !== -ENOMEM || space.memory.swap.slotCount === 0) return result;
     // No frame: make room by sending pages away, as long as there is somewhere to send them.
     if ((yield* reclaimPages(space.memory, RECLAIM_PAGES)) === 0) return result;
+    tried = tryFault(space, vma, page, flags);
   }
 }
 
@@ -82,7 +93,7 @@ export function* handleMmFault(
  * The part of a fault that never sleeps: 0, a negated errno, or `PENDING`. Takes the fault of a
  * page that was never touched, that is writable already, or that is ours alone.
  */
-function tryFault(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
+export function tryFault(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
   if (!permits(vma, flags)) return -EFAULT;
   const pte = space.pageTable.get(page);
   space.memory.tracer.emit(FAULT, space.id, page, flags);
