@@ -22,7 +22,7 @@ import {
   asPte,
   FAULT_REMOTE,
   FAULT_WRITE,
-  finishFault,
+  handleMmFault,
   isDevicePrivate,
   isMigration,
   LEAF_PAGES,
@@ -112,8 +112,8 @@ function* faultIn(space: AddressSpace, walk: RangeWalk): Sleeps<Result> {
   space.memory.tracer.emit(FAULT, space.id, walk.faultStart, pages);
   for (let page = walk.faultStart; page < walk.faultEnd; page = vpn(page + 1)) {
     const { faultFlags } = walk;
-    const tried = tryFault(space, vma, page, faultFlags);
-    const result = tried === 0 ? 0 : yield* finishFault(space, vma, page, faultFlags, tried);
+    if (tryFault(space, vma, page, faultFlags) === 0) continue;
+    const result = yield* handleMmFault(space, vma, page, faultFlags);
     if (result === -ENOMEM) return result;
     if (result < 0) return -EFAULT;
   }

@@ -59,7 +59,6 @@ export {
   FAULT_SIGBUS,
   FAULT_WRITE,
   type Fault,
-  finishFault,
   handleMmFault,
   splitHuge,
   splitLargePage,

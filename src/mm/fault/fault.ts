@@ -69,34 +69,34 @@ export function* handleMmFault(
   flags: number,
 ): Sleeps<Result> {
   space.mmapLock.assertHeld();
-  return yield* finishFault(space, vma, page, flags, tryFault(space, vma, page, flags));
-}
-
-/** The rest of a fault of which `tryFault` said `tried`; most say 0 and need no more. */
-export function* finishFault(
-  space: AddressSpace,
-  vma: Vma,
-  page: Vpn,
-  flags: number,
-  tried: Result,
-): Sleeps<Result> {
   for (;;) {
+    const tried = tryFault(space, vma, page, flags);
+    if (tried === 0) return 0;
+    space.memory.tracer.emit(FAULT, space.id, page, flags);
     const result = tried === PENDING ? yield* faultSleeping(space, vma, page, flags) : tried;
     if (result !== -ENOMEM || space.memory.swap.slotCount === 0) return result;
     // No frame: make room by sending pages away, as long as there is somewhere to send them.
     if ((yield* reclaimPages(space.memory, RECLAIM_PAGES)) === 0) return result;
-    tried = tryFault(space, vma, page, flags);
   }
 }
 
 /**
- * The part of a fault that never sleeps: 0, a negated errno, or `PENDING`. Takes the fault of a
- * page that was never touched, that is writable already, or that is ours alone.
+ * The part of a fault that never sleeps, for who faults many pages in: 0 when that was all; else
+ * nothing has happened yet, and `handleMmFault` says how it ends.
  */
 export function tryFault(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
+  const result = attempt(space, vma, page, flags);
+  if (result === 0) space.memory.tracer.emit(FAULT, space.id, page, flags);
+  return result;
+}
+
+/**
+ * 0, a negated errno, or `PENDING`. Takes the fault of a page that was never touched, that is
+ * writable already, or that is ours alone.
+ */
+function attempt(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
   if (!permits(vma, flags)) return -EFAULT;
   const pte = space.pageTable.get(page);
-  space.memory.tracer.emit(FAULT, space.id, page, flags);
   if (pte === PTE_NONE) return faultMissing(space, vma, page, flags);
   if (!isPresent(pte)) return PENDING;
   if (pte & PTE_PROTNONE) return faultLockedOut(space, vma, page);

@@ -14,7 +14,7 @@
  * **What it refuses.** To touch a page that the Vma does not allow: -EFAULT.
  */
 export { canReuse } from "./anonymous.ts";
-export { cpuFault, finishFault, handleMmFault, tryFault } from "./fault.ts";
+export { cpuFault, handleMmFault, tryFault } from "./fault.ts";
 export { FAULT_REMOTE, FAULT_SIGBUS, FAULT_WRITE, type Fault, permits } from "./flags.ts";
 export { splitHuge, splitHugeEntry } from "./huge.ts";
 export { changeProtNuma } from "./locked-out.ts";
