@@ -34,6 +34,7 @@ export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type CheckOptions, checkWorld, type Shadow } from "./check.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
 export { Heap, type HeapUsage } from "./heap.ts";
+export { HostFile, type HostFileOptions, HostSwapStore, openHostFile } from "./host/index.ts";
 export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";
 export {
   type DevicePreference,
