@@ -3,13 +3,20 @@ import { EFAULT, type Result, vpn, vpnOf } from "../../src/base/index.ts";
 import { protectForCopies } from "../../src/devmem/index.ts";
 import { Mirror } from "../../src/hmm/index.ts";
 import {
+  Advice,
+  CachedFile,
+  changeProtNuma,
+  fork,
   MapMode,
+  madvise,
   madviseDontNeed,
   mmap,
   mmput,
   mprotect,
+  mremap,
   munmap,
   pinPages,
+  poisonPage,
   unpinPages,
   VM_READ,
 } from "../../src/mm/index.ts";
@@ -71,6 +78,40 @@ function* mirrorLoop(world: TestWorld): Sleeps<Result> {
   return yield* range.fault({ write: true });
 }
 
+function* forkAndExit(world: TestWorld): Sleeps<void> {
+  const child = yield* fork(world.space);
+  if (typeof child !== "number") yield* mmput(child);
+}
+
+function* changeNuma(world: TestWorld): Sleeps<Result> {
+  using _mmap = yield* world.space.mmapLock.acquireRead();
+  return yield* changeProtNuma(world.space, rangeAt(0, 6));
+}
+
+/** A file of 4 pages, mapped shared at page 10, all of it touched by the victim itself. */
+function* mapFile(world: TestWorld): Sleeps<CachedFile> {
+  const file = new CachedFile(world.memory, { name: "victim's", bytes: bytesOf(4) });
+  try {
+    const options = { start: pageAt(10), bytes: bytesOf(4), flags: RW, file, isShared: true };
+    yield* mmap(world.space, { ...options, mode: MapMode.noReplace });
+    yield* world.cpu.store(pageAt(11), 5);
+    yield* world.mirror.read(pageAt(10), 4, () => {});
+  } finally {
+    file.put();
+  }
+  return file;
+}
+
+function* cutFile(world: TestWorld): Sleeps<void> {
+  const file = yield* mapFile(world);
+  yield* file.truncate(bytesOf(1));
+}
+
+function* punchHole(world: TestWorld): Sleeps<void> {
+  yield* mapFile(world);
+  yield* madvise(world.space, pageAt(10), bytesOf(3), Advice.remove);
+}
+
 const VICTIMS: Readonly<Record<string, (world: TestWorld) => Sleeps<unknown>>> = {
   "stores to the zero page": (world) => world.cpu.store(pageAt(2), 1),
   "stores to an untouched page": (world) => world.cpu.store(pageAt(4), 1),
@@ -88,6 +129,26 @@ const VICTIMS: Readonly<Record<string, (world: TestWorld) => Sleeps<unknown>>> =
   pins: pinAndUnpin,
   "protects for copies": protectCopies,
   "uses a mirror": mirrorLoop,
+  "mremap elsewhere": (world) =>
+    mremap(world.space, {
+      start: pageAt(0),
+      bytes: bytesOf(5),
+      newBytes: bytesOf(6),
+      newStart: pageAt(20),
+    }),
+  "mremap to less": (world) =>
+    mremap(world.space, { start: pageAt(0), bytes: bytesOf(6), newBytes: bytesOf(2) }),
+  forks: forkAndExit,
+  "takes pages for the device alone": (world) => world.mirror.exclusive(pageAt(0), 6, () => {}),
+  "evicts the device": (world) => world.device.evictAll(),
+  "locks out for NUMA balancing": changeNuma,
+  "installs guards": (world) => madvise(world.space, pageAt(0), bytesOf(5), Advice.guardInstall),
+  "sends pages to swap": (world) => madvise(world.space, pageAt(0), bytesOf(6), Advice.pageOut),
+  "populates for writing": (world) =>
+    madvise(world.space, pageAt(0), bytesOf(6), Advice.populateWrite),
+  "cuts a file": cutFile,
+  "punches a hole": punchHole,
+  "poisons a page": (world) => poisonPage(world.space, pageAt(0)),
 };
 
 describe("a task that is killed, at whatever step, while it", () => {
