@@ -85,6 +85,8 @@ function* evict(memory: Memory, frame: Pfn): Sleeps<boolean> {
 
 function swapOut(memory: Memory, frame: Pfn): boolean {
   const uses = memory.pages.mapcount[frame]!;
+  // Unmapped meanwhile: nobody will ask for it again.
+  if (uses === 0) return true;
   const at = frame * PAGE_SIZE;
   const slot = memory.swap.store(memory.bytes.u8.subarray(at, at + PAGE_SIZE));
   if (slot < 0) return false;
