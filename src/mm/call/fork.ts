@@ -26,6 +26,7 @@ import {
   hasFrame,
   isExclusive,
   makePte,
+  PTE_HUGE,
   PTE_WRITE,
   type Pte,
   ptePfn,
@@ -108,7 +109,13 @@ function copyPlain(parent: AddressSpace, child: AddressSpace, pair: Pair): Resul
     if (table.kindOf(page) === LEAF_KIND_TABLE) child.pageTable.makeTable(page);
   }
   for (let page = table.nextUsed(start, end); page < end; ) {
-    if (table.isHuge(page) && copyHuge(parent, child, pair.from, page)) {
+    if (pair.from.isHugetlb && isHeld(parent, page)) {
+      const result = copyHeldHuge(parent, child, pair.to, page);
+      if (result < 0) return result;
+      page = table.nextUsed(leafEnd(page), end);
+      continue;
+    }
+    if (table.isHuge(page) && copyHuge(parent, child, page)) {
       page = table.nextUsed(leafEnd(page), end);
       continue;
     }
@@ -121,14 +128,12 @@ function copyPlain(parent: AddressSpace, child: AddressSpace, pair: Pair): Resul
 }
 
 /** False when part of it is held by somebody: then it is taken apart and copied page by page. */
-function copyHuge(parent: AddressSpace, child: AddressSpace, vma: Vma, page: Vpn): boolean {
+function copyHuge(parent: AddressSpace, child: AddressSpace, page: Vpn): boolean {
   const { pages } = parent.memory;
   const head = parent.pageTable.get(page);
   const first = ptePfn(head);
   if (first !== ZERO_PFN) {
-    if (!vma.isHugetlb) {
-      for (let i = 0; i < LARGE_FRAMES; i++) if (pages.pins[first + i]! > 0) return false;
-    }
+    if (isHeld(parent, page)) return false;
     for (let i = 0; i < LARGE_FRAMES; i++) pages.clearFlag(pfn(first + i), PG_EXCLUSIVE);
   }
   const shared = withFlags(head, 0, PTE_WRITE);
@@ -139,6 +144,31 @@ function copyHuge(parent: AddressSpace, child: AddressSpace, vma: Vma, page: Vpn
   theirs.mapHuge(page, shared);
   theirs.flush();
   return true;
+}
+
+/** Somebody has a pin on part of the huge page at `page`. */
+function isHeld(parent: AddressSpace, page: Vpn): boolean {
+  const { pages } = parent.memory;
+  const first = ptePfn(parent.pageTable.get(page));
+  for (let i = 0; i < LARGE_FRAMES; i++) if (pages.pins[first + i]! > 0) return true;
+  return false;
+}
+
+/** A page of the pool cannot be taken apart: the child gets one of its own, with the bytes. */
+function copyHeldHuge(parent: AddressSpace, child: AddressSpace, vma: Vma, page: Vpn): Result {
+  const { bytes, hugetlb } = parent.memory;
+  const first = ptePfn(parent.pageTable.get(page));
+  const head = hugetlb.take(false);
+  if (head === 0) return -ENOMEM;
+  for (let i = 0; i < LARGE_FRAMES; i++) {
+    bytes.copy(pfn(first + i), pfn(head + i));
+    child.ownAnonymous(pfn(head + i), vma, vpn(page + i));
+  }
+  const cursor = child.cursor.begin();
+  cursor.mapHuge(page, makePte(head, presentFlags(vma, true) | PTE_HUGE));
+  cursor.flush();
+  hugetlb.give(head);
+  return 0;
 }
 
 function copyEntry(parent: AddressSpace, child: AddressSpace, pair: Pair, page: Vpn): Result {

@@ -6,6 +6,7 @@ import {
   EBUSY,
   EFAULT,
   EINVAL,
+  EOPNOTSUPP,
   isPageRange,
   PAGE_SIZE,
   type Pfn,
@@ -83,11 +84,13 @@ export function releaseSpecial(space: AddressSpace, frames: readonly Pfn[]): voi
 
 /**
  * The memory behind `address` is broken: every space that maps it gets an entry that is a SIGBUS
- * to touch, and the frame is never used again. -EFAULT where no page is. Linux: MADV_HWPOISON.
+ * to touch, and the frame is never used again. -EFAULT where no page is, -EINVAL for pages of
+ * devices and drivers, -EOPNOTSUPP for pages of the pool. Linux: MADV_HWPOISON.
  */
 export function* poisonPage(space: AddressSpace, address: VirtAddr): Sleeps<Result> {
   using _mmap = yield* space.mmapLock.acquireRead();
   const page = vpnOf(address);
+  if (space.vmas.find(address)?.isHugetlb) return -EOPNOTSUPP;
   yield* splitHuge(space, page);
   const pte = space.pageTable.get(page);
   if (!hasFrame(pte) || ptePfn(pte) === ZERO_PFN) return -EFAULT;
