@@ -40,8 +40,10 @@ import { mmputAsync } from "./exit.ts";
 
 const FORK = eventId("mm:fork");
 
-/** One Vma and its copy. */
-interface Pair {
+/** One Vma and its copy. While entries are copied the pens of both page tables are out. */
+interface Copy {
+  readonly parent: AddressSpace;
+  readonly child: AddressSpace;
   readonly from: Vma;
   readonly to: Vma;
 }
@@ -58,8 +60,8 @@ export function* fork(parent: AddressSpace): Sleeps<AddressSpace | Result> {
     using _mmap = yield* parent.mmapLock.acquireWrite();
     for (const from of [...parent.vmas.all]) {
       if (from.flags & VM_DONTCOPY) continue;
-      const pair = { from, to: copyVma(from, child) };
-      const result = yield* copyEntries(parent, child, pair);
+      const copy = { parent, child, from, to: copyVma(from, child) };
+      const result = yield* copyEntries(copy);
       if (result < 0) return result;
     }
     isComplete = true;
@@ -86,64 +88,59 @@ function copyVma(from: Vma, child: AddressSpace): Vma {
 }
 
 /** What a fault can find again in a file is not copied. */
-const needsCopy = ({ from }: Pair): boolean =>
+const needsCopy = ({ from }: Copy): boolean =>
   from.anonVma !== undefined || (from.flags & (VM_PFNMAP | VM_MIXEDMAP)) !== 0;
 
-function* copyEntries(parent: AddressSpace, child: AddressSpace, pair: Pair): Sleeps<Result> {
-  if (!needsCopy(pair)) return 0;
-  if (!pair.from.isCow) return copyPlain(parent, child, pair);
+function* copyEntries(copy: Copy): Sleeps<Result> {
+  if (!needsCopy(copy)) return 0;
+  if (!copy.from.isCow) return copyPlain(copy);
   // The parent loses the right to write in place.
-  const { start, end } = pair.from;
+  const { start, end } = copy.from;
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_PROTECTION_PAGE });
-  yield* parent.notifiers.start(event);
-  const result = copyPlain(parent, child, pair);
-  parent.notifiers.end(event);
+  yield* copy.parent.notifiers.start(event);
+  const result = copyPlain(copy);
+  copy.parent.notifiers.end(event);
   return result;
 }
 
-function copyPlain(parent: AddressSpace, child: AddressSpace, pair: Pair): Result {
-  const table = parent.pageTable;
-  const start = vpnOf(pair.from.start);
-  const end = vpnOf(pair.from.end);
+function copyPlain(copy: Copy): Result {
+  const table = copy.parent.pageTable;
+  const start = vpnOf(copy.from.start);
+  const end = vpnOf(copy.from.end);
   for (let page = leafStart(start); page < end; page = leafEnd(page)) {
-    if (table.kindOf(page) === LEAF_KIND_TABLE) child.pageTable.makeTable(page);
+    if (table.kindOf(page) === LEAF_KIND_TABLE) copy.child.pageTable.makeTable(page);
   }
-  for (let page = table.nextUsed(start, end); page < end; ) {
-    if (pair.from.isHugetlb && isHeld(parent, page)) {
-      const result = copyHeldHuge(parent, child, pair.to, page);
-      if (result < 0) return result;
-      page = table.nextUsed(leafEnd(page), end);
-      continue;
-    }
-    if (table.isHuge(page) && copyHuge(parent, child, page)) {
-      page = table.nextUsed(leafEnd(page), end);
-      continue;
-    }
-    splitHugeEntry(parent, page);
-    const result = copyEntry(parent, child, pair, page);
-    if (result < 0) return result;
-    page = table.nextUsed(vpn(page + 1), end);
+  copy.parent.cursor.begin();
+  copy.child.cursor.begin();
+  let result: Result = 0;
+  for (let page = table.nextUsed(start, end); page < end && result >= 0; ) {
+    const isWhole = table.isHuge(page);
+    result = isWhole ? copyHuge(copy, page) : copyEntry(copy, page);
+    page = table.nextUsed(isWhole && table.isHuge(page) ? leafEnd(page) : vpn(page + 1), end);
   }
-  return 0;
+  copy.parent.cursor.flush();
+  copy.child.cursor.flush();
+  return result;
 }
 
-/** False when part of it is held by somebody: then it is taken apart and copied page by page. */
-function copyHuge(parent: AddressSpace, child: AddressSpace, page: Vpn): boolean {
+/** The huge entry at `page`; taken apart, and its first page copied, when part of it is held. */
+function copyHuge(copy: Copy, page: Vpn): Result {
+  const { parent, child, from } = copy;
   const { pages } = parent.memory;
   const head = parent.pageTable.get(page);
   const first = ptePfn(head);
   if (first !== ZERO_PFN) {
-    if (isHeld(parent, page)) return false;
+    if (isHeld(parent, page)) {
+      if (from.isHugetlb) return copyHeldHuge(copy, page);
+      splitHugeEntry(parent, page);
+      return copyEntry(copy, page);
+    }
     for (let i = 0; i < LARGE_FRAMES; i++) pages.clearFlag(pfn(first + i), PG_EXCLUSIVE);
   }
   const shared = withFlags(head, 0, PTE_WRITE);
-  const ours = parent.cursor.begin();
-  ours.setHuge(page, shared);
-  ours.flush();
-  const theirs = child.cursor.begin();
-  theirs.mapHuge(page, shared);
-  theirs.flush();
-  return true;
+  parent.cursor.setHuge(page, shared);
+  child.cursor.mapHuge(page, shared);
+  return 0;
 }
 
 /** Somebody has a pin on part of the huge page at `page`. */
@@ -155,64 +152,55 @@ function isHeld(parent: AddressSpace, page: Vpn): boolean {
 }
 
 /** A page of the pool cannot be taken apart: the child gets one of its own, with the bytes. */
-function copyHeldHuge(parent: AddressSpace, child: AddressSpace, vma: Vma, page: Vpn): Result {
+function copyHeldHuge({ parent, child, to }: Copy, page: Vpn): Result {
   const { bytes, hugetlb } = parent.memory;
   const first = ptePfn(parent.pageTable.get(page));
   const head = hugetlb.take(false);
   if (head === 0) return -ENOMEM;
   for (let i = 0; i < LARGE_FRAMES; i++) {
     bytes.copy(pfn(first + i), pfn(head + i));
-    child.ownAnonymous(pfn(head + i), vma, vpn(page + i));
+    child.ownAnonymous(pfn(head + i), to, vpn(page + i));
   }
-  const cursor = child.cursor.begin();
-  cursor.mapHuge(page, makePte(head, presentFlags(vma, true) | PTE_HUGE));
-  cursor.flush();
+  child.cursor.mapHuge(page, makePte(head, presentFlags(to, true) | PTE_HUGE));
   hugetlb.give(head);
   return 0;
 }
 
-function copyEntry(parent: AddressSpace, child: AddressSpace, pair: Pair, page: Vpn): Result {
-  if (isExclusive(parent.pageTable.get(page))) restoreExclusive(parent, pair.from, page);
-  const pte = parent.pageTable.get(page);
+function copyEntry(copy: Copy, page: Vpn): Result {
+  const { parent, child, from } = copy;
+  let pte = parent.pageTable.get(page);
   if (!hasFrame(pte)) return copySpecial(child, page, pte);
+  if (isExclusive(pte)) {
+    restoreExclusive(parent, from, page);
+    pte = parent.pageTable.get(page);
+  }
   const { pages } = parent.memory;
   const frame = ptePfn(pte);
   if (pages.is(frame, PG_ANON)) {
-    const isHeld = pages.pins[frame]! > 0 && pages.is(frame, PG_EXCLUSIVE);
-    if (isHeld) return copyHeld(child, pair.to, page, frame);
+    if (pages.pins[frame]! > 0 && pages.is(frame, PG_EXCLUSIVE)) return copyHeld(copy, page, frame);
     pages.clearFlag(frame, PG_EXCLUSIVE);
   }
-  const shared = pair.from.isCow ? withFlags(pte, 0, PTE_WRITE) : pte;
-  if (shared !== pte) {
-    const ours = parent.cursor.begin();
-    ours.set(page, shared);
-    ours.flush();
-  }
-  const theirs = child.cursor.begin();
-  theirs.map(page, shared);
-  theirs.flush();
+  const shared = from.isCow ? withFlags(pte, 0, PTE_WRITE) : pte;
+  if (shared !== pte) parent.cursor.set(page, shared);
+  child.cursor.map(page, shared);
   return 0;
 }
 
 /** No frame behind it: a swapped page is shared, anything else is as bad for the child. */
 function copySpecial(child: AddressSpace, page: Vpn, pte: Pte): Result {
   if (specialOf(pte) === SPECIAL_SWAP) child.memory.swap.get(swapSlotOf(pte));
-  const cursor = child.cursor.begin();
-  cursor.set(page, pte);
-  cursor.flush();
+  child.cursor.set(page, pte);
   return 0;
 }
 
 /** Somebody writes the page through a pin: it stays the parent's, the child gets a copy now. */
-function copyHeld(child: AddressSpace, vma: Vma, page: Vpn, frame: Pfn): Result {
+function copyHeld({ child, to }: Copy, page: Vpn, frame: Pfn): Result {
   const { bytes, pages } = child.memory;
   const copy = child.allocFrame(page);
   if (copy === 0) return -ENOMEM;
   bytes.copy(frame, copy);
-  child.ownAnonymous(copy, vma, page);
-  const cursor = child.cursor.begin();
-  cursor.map(page, makePte(copy, presentFlags(vma, true)));
-  cursor.flush();
+  child.ownAnonymous(copy, to, page);
+  child.cursor.map(page, makePte(copy, presentFlags(to, true)));
   pages.put(copy);
   return 0;
 }

@@ -74,7 +74,11 @@ export function* faultExclusive(space: AddressSpace, vma: Vma, page: Vpn): Sleep
   });
   try {
     yield* space.notifiers.start(event);
-    if (space.pageTable.get(page) === pte) restoreExclusive(space, vma, page);
+    if (space.pageTable.get(page) === pte) {
+      space.cursor.begin();
+      restoreExclusive(space, vma, page);
+      space.cursor.flush();
+    }
     space.notifiers.end(event);
   } finally {
     pages.unlock(frame);
@@ -83,11 +87,12 @@ export function* faultExclusive(space: AddressSpace, vma: Vma, page: Vpn): Sleep
   return 0;
 }
 
-/** The exclusive entry of `page` is an ordinary one again. Linux: restore_exclusive_pte(). */
+/**
+ * The exclusive entry of `page` is an ordinary one again; the caller has the cursor open. Linux:
+ * restore_exclusive_pte().
+ */
 export function restoreExclusive(space: AddressSpace, vma: Vma, page: Vpn): void {
-  const cursor = space.cursor.begin();
-  const pte = cursor.get(page);
-  cursor.set(page, makePte(ptePfn(pte), presentFlags(vma, (pte & PTE_WRITE) !== 0)));
-  cursor.flush();
+  const pte = space.cursor.get(page);
+  space.cursor.set(page, makePte(ptePfn(pte), presentFlags(vma, (pte & PTE_WRITE) !== 0)));
   space.memory.tracer.emit(RESTORE, space.id, page, ptePfn(pte));
 }
