@@ -7,9 +7,8 @@
  */
 import { addrOf, EINVAL, type Pfn, type Result, type Vpn, vpn } from "../base/index.ts";
 import {
-  type AddressSpace,
-  freezeEntry,
   freezeMappings,
+  freezeOpen,
   hasFrame,
   isDevicePrivate,
   isMigration,
@@ -27,8 +26,8 @@ import {
   ptePfn,
   splitHuge,
   splitLargePage,
-  thawEntry,
   thawMappings,
+  thawOpen,
   VM_HUGETLB,
   VM_SPECIAL,
   VM_WRITE,
@@ -82,7 +81,9 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
     owner: migration.owner,
   });
   yield* space.notifiers.start(event);
+  space.cursor.begin();
   for (let page = start; page < end; page = vpn(page + 1)) collect(migration, page);
+  space.cursor.flush();
   space.notifiers.end(event);
   let isDone = false;
   try {
@@ -124,7 +125,7 @@ function collect(migration: Migration, page: Vpn): void {
   if (!lockStill(migration, page, frame)) return;
   const write = pte & PTE_WRITE || isGuarded(migration, frame) ? MIGRATE_PFN_WRITE : 0;
   space.memory.pages.get(frame);
-  freezeEntry(vma, page, frame);
+  freezeOpen(space.cursor, page, pte);
   migration.src[slot] = migratePfn(frame) | MIGRATE_PFN_MIGRATE | write;
   migration.count++;
 }
@@ -292,6 +293,7 @@ export function migrateFinalize(migration: Migration): void {
   const { pages, tracer } = space.memory;
   let moved = 0;
   let toDevice = false;
+  space.cursor.begin();
   for (let slot = 0; slot < migration.src.length; slot++) {
     const from = migrateFrame(migration.src[slot]!);
     const to = migrateFrame(migration.dst[slot]!);
@@ -310,35 +312,27 @@ export function migrateFinalize(migration: Migration): void {
       pages.put(to);
     }
   }
+  space.cursor.flush();
   if (moved > 0) tracer.emit(toDevice ? TO_DEVICE : TO_RAM, space.id, migration.start, moved);
 }
 
-/** The entries of `from`, in whatever space, name `to`; a guard that has gone frees its own. */
+/** The entries of `from`, in whatever space, name `to`; the cursor is open. */
 function settle(migration: Migration, slot: number, from: Pfn, to: Pfn): void {
   const { space, vma } = migration;
+  const { cursor } = space;
   const page = vpn(migration.start + slot);
-  if (from !== to && migration.src[slot]! & MIGRATE_PFN_WRITE) unguard(space, page, from);
-  if (space.memory.pages.mapcount[from] === 1) {
-    const entry = space.pageTable.get(page);
-    if (isMigration(entry) && ptePfn(entry) === from) {
-      thawEntry(vma, page, to);
-      return;
-    }
+  const entry = cursor.get(page);
+  const isOurs = isMigration(entry) && ptePfn(entry) === from;
+  if (isOurs && from !== to && migration.src[slot]! & MIGRATE_PFN_WRITE) {
+    // The copies that kept the page from being written are gone: see `isGuarded`.
+    if (space.memory.pages.is(from, PG_DUPLICATED))
+      cursor.set(page, withFlags(entry, PTE_WRITE, 0));
   }
-  thawMappings(space.memory, from, to);
-}
-
-/** The copies that kept the page from being written are gone: see `isGuarded`. */
-function unguard(space: AddressSpace, page: Vpn, from: Pfn): void {
-  const entry = space.pageTable.get(page);
-  if (
-    !isMigration(entry) ||
-    ptePfn(entry) !== from ||
-    !space.memory.pages.is(from, PG_DUPLICATED)
-  ) {
+  if (isOurs && space.memory.pages.mapcount[from] === 1) {
+    thawOpen(vma, page, to);
     return;
   }
-  const cursor = space.cursor.begin();
-  cursor.set(page, withFlags(entry, PTE_WRITE, 0));
   cursor.flush();
+  thawMappings(space.memory, from, to);
+  cursor.begin();
 }

@@ -67,11 +67,11 @@ export {
 export { CachedFile, type CachedFileOptions, type FileBacking } from "./file/index.ts";
 export { type HugePagePolicy, Memory, type MemoryOptions } from "./memory.ts";
 export {
-  freezeEntry,
   freezeMappings,
+  freezeOpen,
   mappersOf,
-  thawEntry,
   thawMappings,
+  thawOpen,
 } from "./migration-entries.ts";
 export {
   LEAF_PAGES,

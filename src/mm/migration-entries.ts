@@ -8,6 +8,7 @@ import { PAGE_SIZE, type Pfn, type VirtAddr, type Vpn, virtAddr, vpnOf } from ".
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../notifier/index.ts";
 import { PG_DUPLICATED } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
+import type { Cursor } from "./cursor.ts";
 import { flagsAt } from "./entry-flags.ts";
 import type { Memory } from "./memory.ts";
 import {
@@ -72,12 +73,17 @@ export function* freezeMappings(memory: Memory, frame: Pfn): Sleeps<boolean> {
 
 /** Makes the entry of `page` a migration entry if it maps `frame`; plain, within an event. */
 export function freezeEntry(vma: Vma, page: Vpn, frame: Pfn): void {
-  const { space } = vma;
-  const pte = space.pageTable.get(page);
+  const { cursor } = vma.space;
+  const pte = cursor.get(page);
   if (!hasFrame(pte) || ptePfn(pte) !== frame || isMigration(pte)) return;
-  const cursor = space.cursor.begin();
-  cursor.set(page, makePte(frame, PTE_MIGRATION | (pte & PTE_WRITE)));
+  cursor.begin();
+  freezeOpen(cursor, page, pte);
   cursor.flush();
+}
+
+/** The same for an entry `pte` that is known to map a frame; the caller has the cursor open. */
+export function freezeOpen(cursor: Cursor, page: Vpn, pte: Pte): void {
+  cursor.set(page, makePte(ptePfn(pte), PTE_MIGRATION | (pte & PTE_WRITE)));
 }
 
 /**
@@ -92,23 +98,28 @@ export function thawMappings(memory: Memory, from: Pfn, to: Pfn, instead?: Pte):
   }
 }
 
-/** The migration entry of `page` becomes an entry of `to`, or `instead`. */
-export function thawEntry(vma: Vma, page: Vpn, to: Pfn, instead?: Pte): void {
-  const { space } = vma;
-  const { pages } = space.memory;
-  const cursor = space.cursor.begin();
-  const entry = cursor.get(page);
-  const from = ptePfn(entry);
-  if (instead !== undefined) {
+function thawEntry(vma: Vma, page: Vpn, to: Pfn, instead?: Pte): void {
+  const { cursor } = vma.space;
+  cursor.begin();
+  if (instead === undefined) thawOpen(vma, page, to);
+  else {
     cursor.unmap(page);
     if (instead !== PTE_NONE) cursor.set(page, instead);
-  } else if (from === to) {
-    const write = pages.is(to, PG_DUPLICATED) ? 0 : entry & PTE_WRITE;
+  }
+  cursor.flush();
+}
+
+/** The migration entry of `page` becomes an entry of `to`; the caller has the cursor open. */
+export function thawOpen(vma: Vma, page: Vpn, to: Pfn): void {
+  const { cursor, memory } = vma.space;
+  const entry = cursor.get(page);
+  const from = ptePfn(entry);
+  if (from === to) {
+    const write = memory.pages.is(to, PG_DUPLICATED) ? 0 : entry & PTE_WRITE;
     cursor.set(page, makePte(to, flagsAt(vma, to, write)));
   } else {
-    pages.mapped(to);
+    memory.pages.mapped(to);
     cursor.set(page, makePte(to, flagsAt(vma, to, entry & PTE_WRITE)));
     cursor.drop(from);
   }
-  cursor.flush();
 }
