@@ -2,10 +2,11 @@
  * Device-exclusive access: the CPU is locked out of a page of RAM so that a device without
  * coherent atomics may use it alone. The entry keeps the frame, is not present, and the first
  * touch takes it back (`fault/device.ts`). Linux: make_device_exclusive(), whose form of 2025 is
- * followed: page by page, also inside large pages, and a locked page is waited for.
+ * followed: page by page, also of large pages (which are split), and a locked page is waited for.
  */
 import {
   type AddrRange,
+  EBUSY,
   EFAULT,
   EOPNOTSUPP,
   PAGE_SIZE,
@@ -18,11 +19,18 @@ import {
   vpnOf,
 } from "../base/index.ts";
 import { Invalidation, MMU_NOTIFY_EXCLUSIVE } from "../notifier/index.ts";
-import { PG_ANON } from "../phys/index.ts";
+import { PG_ANON, PG_LARGE } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits, splitHuge } from "./fault/index.ts";
+import {
+  FAULT_REMOTE,
+  FAULT_WRITE,
+  handleMmFault,
+  permits,
+  splitHuge,
+  splitLargePage,
+} from "./fault/index.ts";
 import { mappersOf } from "./migration-entries.ts";
 import { makePte, PTE_EXCLUSIVE, PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
 import { VM_IO, VM_PFNMAP } from "./vma.ts";
@@ -91,6 +99,12 @@ function* getForWriting(space: AddressSpace, start: Vpn, end: Vpn, frames: Pfn[]
     if (result < 0) return page === start ? result : page - start;
     yield* splitHuge(space, page);
     const frame = ptePfn(space.pageTable.get(page));
+    if (space.memory.pages.is(frame, PG_LARGE)) {
+      // Its pages share one lock, so they part first; a page of zeros has to be faulted in again.
+      if (!(yield* splitLargePage(space.memory, frame)))
+        return page === start ? -EBUSY : page - start;
+      continue;
+    }
     space.memory.pages.get(frame);
     frames[page - start] = frame;
     page = vpn(page + 1);

@@ -12,7 +12,7 @@ import { makeSmaller } from "./smaller.ts";
 
 const SEED = Number(process.env.FUZZ_SEED ?? 1);
 const PROGRAMS = Number(process.env.FUZZ_PROGRAMS ?? 2000);
-/** A program takes some 30 ms; a failing one is run some hundred times to make it smaller. */
+/** A program takes some 30 ms, many more on a busy machine. */
 const TIMEOUT = 300_000 + PROGRAMS * 200;
 
 interface FuzzOptions {

@@ -52,19 +52,29 @@ export const DEVICE_OPERATIONS: Readonly<Record<string, DeviceOperation>> = {
   }),
 
   to_dev: onRun((space, run) => {
+    const isSure = canMove(space, run) && isPlain(space, run);
     for (let at = run.start; at < run.end; at++) space.at(at)?.loan.devices.add(run.device);
     if (!canMove(space, run)) return claimCode("EINVAL");
     // a page may not be in the device's table afterwards
     if (firstBad(space, run, false) !== undefined) return claimCode("ENOENT");
-    return { codes: ["OK", "ENOENT"], pages: run.count, words: wordsOf(space, run) };
+    return {
+      codes: isSure ? ["OK"] : ["OK", "ENOENT"],
+      pages: run.count,
+      words: wordsOf(space, run),
+    };
   }),
 
   to_sys: onRun((space, run) => claimCode(canMove(space, run) ? "OK" : "EINVAL")),
 
   exclusive: onRun((space, run) => {
+    const isSure = isSmall(space, run);
     for (let at = run.start; at < run.end; at++) space.noteExclusive(at, run.device);
     if (!canBeExclusive(space, run)) return claimCode("EBUSY");
-    return { codes: ["OK", "EBUSY"], pages: run.count, words: wordsOf(space, run) };
+    return {
+      codes: isSure ? ["OK"] : ["OK", "EBUSY"],
+      pages: run.count,
+      words: wordsOf(space, run),
+    };
   }),
 
   check_exclusive: onRun((space, run) => {
@@ -93,6 +103,16 @@ function firstBad(space: ModelSpace, { start, end }: Run, isWrite: boolean): Bad
 function hasStuck(space: ModelSpace, { start, end, device }: Run): boolean {
   for (let at = start; at < end; at++) if (space.mayBeStuck(at, device)) return true;
   return false;
+}
+
+/** Anonymous memory in small pages that nobody shares and no device holds. */
+function isPlain(space: ModelSpace, { start, end }: Run): boolean {
+  for (let at = start; at < end; at++) {
+    const { kind, advice, isAltered, loan } = space.at(at)!;
+    if (kind !== "ap" || advice !== "" || isAltered || loan.devices.size > 0) return false;
+    if (loan.isExclusive) return false;
+  }
+  return true;
 }
 
 const wordsOf = (space: ModelSpace, { start, count }: Run): Guess[] =>
@@ -132,4 +152,10 @@ function bytesOf(space: ModelSpace, at: number): ReadonlySet<number> {
   if (isShared(page)) return SHARED[page.rights];
   if (page.kind === "ap" && space.word(at).allows(0n)) return UNTOUCHED[page.rights];
   return PRIVATE[page.rights];
+}
+
+/** Advised memory may be in huge pages, and nobody has recorded exclusive access to those. */
+function isSmall(space: ModelSpace, { start, end }: Run): boolean {
+  for (let at = start; at < end; at++) if (space.at(at)?.advice !== "") return false;
+  return true;
 }

@@ -44,11 +44,13 @@ export interface ModelPage {
 export interface Loan {
   /** Devices that may hold the page. */
   readonly devices: Set<number>;
+  /** Whether the CPU may be locked out because some device has it exclusively. */
+  isExclusive: boolean;
   /** Whether parent and child may have this very page. */
   isCloned: boolean;
 }
 
-export const newLoan = (): Loan => ({ devices: new Set(), isCloned: false });
+export const newLoan = (): Loan => ({ devices: new Set(), isExclusive: false, isCloned: false });
 
 /** Mapped pages without a seam inside; all look alike. */
 export interface Part {
@@ -126,7 +128,9 @@ export class ModelSpace {
   noteLoad(at: number): void {
     for (const pages of this.#exclusive.values()) pages.delete(at);
     const { loan } = this.#pages.get(at)!;
-    if (!loan.isCloned) loan.devices.clear();
+    if (loan.isCloned) return;
+    loan.devices.clear();
+    loan.isExclusive = false;
   }
 
   /** The CPU has written to the page: it is in system memory, and its own. */
@@ -135,7 +139,10 @@ export class ModelSpace {
     this.#pages.set(at, { ...this.#pages.get(at)!, loan: newLoan(), isAltered: false });
   }
 
+  /** Exclusive access follows the page; what the device knows of it is about the address. */
   noteExclusive(at: number, device: number): void {
+    const page = this.#pages.get(at);
+    if (page !== undefined) page.loan.isExclusive = true;
     const pages = this.#exclusive.get(device) ?? new Set();
     this.#exclusive.set(device, pages.add(at));
   }

@@ -6,7 +6,7 @@
 import { Session } from "../../src/cli/conformance/session.ts";
 import { type Answer, type ClaimCount, disagreement, learn } from "./claim.ts";
 import { Model } from "./model.ts";
-import { SLOT_PAGES } from "./model-space.ts";
+import { HUGE, type ModelSpace, SLOT_PAGES } from "./model-space.ts";
 import type { Program, ProgramOp } from "./program.ts";
 
 /** What a program runs on: a session, or one that a test has spoiled. */
@@ -24,12 +24,15 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** Programs without huge pages need little memory. */
+/** With memory for all that the program can ever map, twice for a child, and for files. */
 export function makeSession({ ops }: Program): Session {
-  const isLarge = ops.some(({ op, args }) => op === "mmap" && Number(args[1]) > 140);
-  return new Session(
-    isLarge ? { frames: 40_960, deviceFrames: 4096 } : { frames: 3072, deviceFrames: 256 },
-  );
+  let pages = 64;
+  for (const { op, args } of ops) {
+    if (op === "mmap") pages += args[3] === "ht" ? Number(args[1]) + 2 * HUGE : Number(args[1]);
+    if (op === "mremap") pages += Number(args[4]);
+  }
+  const frames = Math.min(3 * pages, 49_152);
+  return new Session({ frames, deviceFrames: Math.min(2 * pages, 24_576) });
 }
 
 export interface RunOptions {
@@ -94,19 +97,42 @@ function isDefined(model: Model, { actor, op, args }: ProgramOp): boolean {
   return true;
 }
 
-/** Loads of all that is mapped; of large areas, every 37th page. */
+/** Everybody reads all that it can: both devices first, as they have it, then the CPU. */
 function looks(model: Model): ProgramOp[] {
   const ops: ProgramOp[] = [];
   for (const actor of ["P", "C"]) {
-    const pages = [...(model.space(actor)?.pages.keys() ?? [])];
+    const space = model.space(actor);
+    if (space === undefined) continue;
+    const runs = readableRuns(space);
+    for (const device of [0, 1]) {
+      for (const run of runs) ops.push({ actor, op: "dev_read", args: [device, ...run] });
+    }
+    // of large areas, every 37th page
+    const pages = [...space.pages.keys()];
     const every = pages.length > 300 ? 37 : 1;
     for (let i = 0; i < pages.length; i += every) {
-      const at = pages[i]!;
-      ops.push({ actor, op: "load", args: [Math.floor(at / SLOT_PAGES), at % SLOT_PAGES] });
+      ops.push({ actor, op: "load", args: slotAndPage(pages[i]!) });
     }
   }
   return ops;
 }
+
+/** Runs of at most 100 pages, as slot, page and count. */
+function readableRuns(space: ModelSpace): [number, number, number][] {
+  const runs: { start: number; count: number }[] = [];
+  for (const at of [...space.pages.keys()].sort((a, b) => a - b)) {
+    if (space.access(at, false) !== "OK") continue;
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.count === at && last.count < 100) last.count++;
+    else runs.push({ start: at, count: 1 });
+  }
+  return runs.map(({ start, count }) => [...slotAndPage(start), count]);
+}
+
+const slotAndPage = (at: number): [number, number] => [
+  Math.floor(at / SLOT_PAGES),
+  at % SLOT_PAGES,
+];
 
 /** A program as trace lines, without what was answered. */
 export const traceLines = (ops: readonly ProgramOp[]): string =>
