@@ -12,7 +12,7 @@ import {
   virtAddr,
 } from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
-import { PG_ANON, PG_EXCLUSIVE, type Zone } from "../phys/index.ts";
+import { PG_ANON, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
 import { RefCount, RwSemaphore } from "../sync/index.ts";
 import type { CpuMmu } from "./cpu-mmu.ts";
 import { Cursor } from "./cursor.ts";
@@ -107,7 +107,7 @@ export class AddressSpace {
   /** Says whose page `frame` is: anonymous, at `page` of `vma`, written by this space alone. */
   ownAnonymous(frame: Pfn, vma: Vma, page: Vpn): void {
     const { pages } = this.memory;
-    pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE);
+    pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE | PG_REFERENCED);
     pages.mapping[frame] = this.anonVmaOf(vma).id;
     pages.index[frame] = vma.indexOf(addrOf(page));
   }

@@ -14,7 +14,7 @@ import {
   pfn,
   type Result,
 } from "../../base/index.ts";
-import { PG_CACHED, PG_DIRTY, PG_POISONED } from "../../phys/index.ts";
+import { PG_CACHED, PG_DIRTY, PG_POISONED, PG_REFERENCED } from "../../phys/index.ts";
 import { RefCount, type Sleeps } from "../../sync/index.ts";
 import type { Memory } from "../memory.ts";
 import type { ReverseMap } from "../reverse-map.ts";
@@ -227,7 +227,7 @@ export class CachedFile {
     this.#chunks[at] ??= new Uint32Array(CHUNK);
     this.#chunks[at]![index % CHUNK] = frame;
     this.#cachedCount++;
-    pages.setFlag(frame, PG_CACHED);
+    pages.setFlag(frame, PG_CACHED | PG_REFERENCED);
     pages.mapping[frame] = this.reverse.id;
     pages.index[frame] = index;
   }

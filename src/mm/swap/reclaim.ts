@@ -27,7 +27,7 @@ const NEVER = PG_LARGE | PG_RESERVED | PG_POISONED;
 export function* reclaimPages(memory: Memory, wanted: number): Sleeps<number> {
   const { ram } = memory;
   let freed = 0;
-  // Twice round: the first time a page that was just brought in keeps its place.
+  // Twice round: a page that came since the hand was here last keeps its place once.
   for (let looked = 0; looked < 2 * ram.count && freed < wanted; looked++) {
     memory.hand = memory.hand + 1 === ram.count ? 0 : memory.hand + 1;
     const frame = pfn(ram.start + memory.hand);
