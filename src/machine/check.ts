@@ -44,6 +44,7 @@ import {
   PG_CACHED,
   PG_DUPLICATED,
   PG_EXCLUSIVE,
+  PG_LARGE,
   PG_LOCKED,
   PG_RESERVED,
   ZERO_PFN,
@@ -262,6 +263,13 @@ function checkFrames(
 function checkFrame(memory: Memory, frame: Pfn, mappings: number, options: CheckOptions): void {
   const { pages } = memory;
   const refs = pages.refs[frame]!;
+  if (refs === 0 && pages.is(frame, PG_LARGE)) {
+    assert(
+      pages.live[pages.headOf(frame)]! > 0,
+      () => `large page of frame ${frame} is used by nobody`,
+    );
+    return;
+  }
   assert(refs > 0, () => `frame ${frame} is used without a reference`);
   assert(pages.mapcount[frame] === mappings, () => `frame ${frame}: map count is wrong`);
   const isExclusive = pages.is(frame, PG_EXCLUSIVE);

@@ -1,12 +1,13 @@
 /**
  * Holding pages in RAM: whoever pins a range may touch its bytes until it unpins, because no
  * page with a pin migrates. Linux: get_user_pages() with FOLL_PIN; device-private pages come
- * home first, they are never pinned.
+ * home first, they are never pinned; coherent ones stay unless the pins are for long.
  */
 import {
   type AddrRange,
   addrOf,
   assert,
+  EBUSY,
   EFAULT,
   type Pfn,
   type Result,
@@ -20,7 +21,7 @@ import type { Sleeps } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault/index.ts";
 import { PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
-import { VM_WRITE } from "./vma.ts";
+import { VM_WRITE, type Vma } from "./vma.ts";
 
 /** What is pinned: give it to `unpinPages` exactly once. */
 export interface PinnedPages {
@@ -32,6 +33,11 @@ export interface PinnedPages {
 
 export interface PinOptions {
   readonly write: boolean;
+  /**
+   * The pins may last: device memory that the CPU can touch comes home first, too. Default
+   * false. Linux: FOLL_LONGTERM.
+   */
+  readonly longTerm?: boolean;
   /** Where to stop when a page cannot be had. */
   readonly failure: { address: VirtAddr };
 }
@@ -61,16 +67,21 @@ export function* pinPages(
       const mustUnshare = ptePfn(pte) === ZERO_PFN && vma?.allows(VM_WRITE) === true;
       if ((pte & need) === need && !mustUnshare) {
         const frame = ptePfn(pte);
-        space.memory.pages.pin(frame, options.write);
-        frames.push(frame);
-        page = vpn(page + 1);
-        continue;
+        if (!options.longTerm || !space.memory.pages.isDevice(frame)) {
+          space.memory.pages.pin(frame, options.write);
+          frames.push(frame);
+          page = vpn(page + 1);
+          continue;
+        }
       }
       const faultFlags = mustUnshare ? flags | FAULT_WRITE : flags;
-      const result =
-        vma === undefined || !permits(vma, flags)
-          ? -EFAULT
+      let result: Result = -EFAULT;
+      if (vma !== undefined && permits(vma, flags)) {
+        const isThere = (pte & need) === need && !mustUnshare;
+        result = isThere
+          ? yield* bringHome(space, vma, page, flags)
           : yield* handleMmFault(space, vma, page, faultFlags);
+      }
       if (result < 0) {
         options.failure.address = address;
         return result;
@@ -80,6 +91,30 @@ export function* pinPages(
     return pinned;
   } finally {
     if (!isComplete) unpinPages(pinned);
+  }
+}
+
+/**
+ * The device memory at `page`, which the CPU can touch, comes home by its owner. 0: look again.
+ * -EBUSY: somebody else holds it. Linux: migrate_device_coherent_folio().
+ */
+function* bringHome(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Sleeps<Result> {
+  const { memory } = space;
+  const { pages } = memory;
+  const frame = ptePfn(space.pageTable.get(page));
+  if (!pages.tryLock(frame)) {
+    yield* pages.waitUnlocked(frame);
+    return 0;
+  }
+  pages.get(frame);
+  try {
+    const pagemap = memory.pagemap(pages.pagemap[frame]!);
+    const result = yield* pagemap.migrateToRam({ space, vma, page, flags, frame });
+    if (result < 0) return result;
+    return ptePfn(space.pageTable.get(page)) === frame ? -EBUSY : 0;
+  } finally {
+    pages.unlock(frame);
+    pages.put(frame);
   }
 }
 

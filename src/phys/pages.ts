@@ -4,7 +4,8 @@
  *
  * A frame is free (no references, in its zone's free set) or used (references > 0). A used
  * frame that is mapped has one reference for each mapping, and what holds it besides (a fault,
- * a migration, a pin) has one each.
+ * a migration, a pin) has one each. Only a frame of a large page may be neither: nobody has it,
+ * and it is free when nobody has any of the others.
  */
 import { assert, type Pfn, pfn as pfnOf, type Result, unreachable } from "../base/index.ts";
 import {
@@ -87,6 +88,8 @@ export class Pages {
   mapping: Int32Array;
   // Pfn -> its page offset there
   index: Int32Array;
+  // first Pfn of a large page -> frames of it that have references
+  live: Int16Array;
 
   // Pfn -> index into #groups | 0 when nobody pays
   charged: Uint8Array;
@@ -107,6 +110,7 @@ export class Pages {
     this.pagemap = new Uint8Array(frames);
     this.mapping = new Int32Array(frames);
     this.index = new Int32Array(frames);
+    this.live = new Int16Array(frames);
     this.charged = new Uint8Array(frames);
     this.refs[ZERO_PFN] = 1;
     this.flags[ZERO_PFN] = PG_RESERVED;
@@ -168,6 +172,7 @@ export class Pages {
       this.#born(pfnOf(head + i));
       this.flags[head + i] = PG_LARGE | flags;
     }
+    this.live[head] = LARGE_FRAMES;
     return head;
   }
 
@@ -176,15 +181,17 @@ export class Pages {
     return this.is(frame, PG_LARGE) ? pfnOf(frame - (frame % LARGE_FRAMES)) : frame;
   }
 
-  /** The frames of the large page of `frame` are pages of their own from now on. */
-  splitLarge(frame: Pfn): void {
-    const head = this.headOf(frame);
-    assert(!this.is(head, PG_HUGETLB), () => `frame ${frame} is of the pool of huge pages`);
-    const locked = this.is(head, PG_LOCKED);
+  /**
+   * The frames of the large page of `head` are pages of their own from now on; those that nobody
+   * has any more are free. The page is not locked.
+   */
+  splitLarge(head: Pfn): void {
+    assert(this.is(head, PG_LARGE) && head === this.headOf(head), "only a large page is split");
+    assert(!this.is(head, PG_HUGETLB | PG_LOCKED), () => `frame ${head} is locked or of the pool`);
     for (let at = head as number; at < head + LARGE_FRAMES; at++) {
-      if ((this.flags[at]! & PG_LARGE) !== 0) this.clearFlag(pfnOf(at), PG_LARGE);
+      this.clearFlag(pfnOf(at), PG_LARGE);
+      if (this.refs[at] === 0) this.#giveBack(pfnOf(at));
     }
-    assert(!locked || head === frame, "a large page is split by who locked its first frame");
   }
 
   get(frame: Pfn): void {
@@ -306,17 +313,33 @@ export class Pages {
   #free(frame: Pfn): void {
     assert(this.mapcount[frame] === 0, () => `frame ${frame} is freed while it is mapped`);
     assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
-    assert(!this.is(frame, PG_LOCKED | PG_RESERVED), () => `frame ${frame} may not be freed`);
-    this.flags[frame] = 0;
     this.mapping[frame] = 0;
     this.#groups[this.charged[frame]!]?.uncharge(1);
     this.charged[frame] = 0;
+    if (this.is(frame, PG_LARGE)) this.#freePart(frame);
+    else {
+      assert(!this.is(frame, PG_LOCKED | PG_RESERVED), () => `frame ${frame} may not be freed`);
+      this.#giveBack(frame);
+    }
+  }
+
+  /** A large page is one allocation: its frames are free when nobody has any of them. */
+  #freePart(frame: Pfn): void {
+    const head = this.headOf(frame);
+    this.live[head] = this.live[head]! - 1;
+    if (this.live[head]! > 0) return;
+    assert(!this.is(head, PG_LOCKED), () => `large page ${head} is freed while it is locked`);
+    for (let at = head as number; at < head + LARGE_FRAMES; at++) this.#giveBack(pfnOf(at));
+  }
+
+  #giveBack(frame: Pfn): void {
+    this.flags[frame] = 0;
     this.zoneOf(frame).giveBack(frame);
   }
 
   #grow(frames: number): void {
     const capacity = Math.min(1 << 24, Math.max(frames, this.capacity * 2));
-    const copy = <Column extends Int32Array | Uint16Array | Uint8Array>(
+    const copy = <Column extends Int32Array | Int16Array | Uint16Array | Uint8Array>(
       from: Column,
       to: Column,
     ): Column => {
@@ -331,6 +354,7 @@ export class Pages {
     this.pagemap = copy(this.pagemap, new Uint8Array(capacity));
     this.mapping = copy(this.mapping, new Int32Array(capacity));
     this.index = copy(this.index, new Int32Array(capacity));
+    this.live = copy(this.live, new Int16Array(capacity));
     this.charged = copy(this.charged, new Uint8Array(capacity));
   }
 }

@@ -18,21 +18,21 @@ import { splitHugeEntry } from "./huge.ts";
 export function* splitLargePage(memory: Memory, frame: Pfn): Sleeps<boolean> {
   const { pages } = memory;
   const head = pages.headOf(frame);
-  if (!isFree(memory, head, 0) || !pages.tryLock(head)) return false;
+  if (!isFree(memory, head, 0) || !pages.tryLock(frame)) return false;
   const members = membersOf(memory, head);
   // Held while its entries are away, so that nothing of it is freed in between.
   for (const each of members) pages.get(each);
   let isSplit = false;
   try {
-    for (const vma of vmasOf(memory, head)) yield* freezeIn(memory, vma, head);
+    for (const vma of vmasOf(memory, frame)) yield* freezeIn(memory, vma, frame);
     if (isFree(memory, head, 1)) {
       for (const each of members) if (isZero(memory, each)) mapZeroInstead(memory, each);
       isSplit = true;
     }
   } finally {
     for (const each of members) thawMappings(memory, each, each);
+    pages.unlock(frame);
     if (isSplit) pages.splitLarge(head);
-    pages.unlock(head);
     for (const each of members) pages.put(each);
   }
   return isSplit;
@@ -55,25 +55,29 @@ function isFree(memory: Memory, head: Pfn, held: number): boolean {
   );
 }
 
-const vmasOf = (memory: Memory, head: Pfn): readonly Vma[] => {
-  const offset = memory.pages.index[head]! * PAGE_SIZE;
-  const reverse = memory.reverseMap(memory.pages.mapping[head]!);
+/** Where the large page of `frame` begins in its reverse map, in bytes. */
+function offsetOf({ pages }: Memory, frame: Pfn): number {
+  return (pages.index[frame]! - (frame - pages.headOf(frame))) * PAGE_SIZE;
+}
+
+const vmasOf = (memory: Memory, frame: Pfn): readonly Vma[] => {
+  const offset = offsetOf(memory, frame);
+  const reverse = memory.reverseMap(memory.pages.mapping[frame]!);
   return reverse?.overlapping(offset, offset + LARGE_FRAMES * PAGE_SIZE) ?? [];
 };
 
-function* freezeIn(memory: Memory, vma: Vma, head: Pfn): Sleeps<void> {
+function* freezeIn(memory: Memory, vma: Vma, frame: Pfn): Sleeps<void> {
   const { space } = vma;
-  const offset = memory.pages.index[head]! * PAGE_SIZE;
-  const start = virtAddr(Math.max(vma.start, vma.start + offset - vma.offset));
-  const end = virtAddr(
-    Math.min(vma.end, vma.start + offset - vma.offset + LARGE_FRAMES * PAGE_SIZE),
-  );
+  const head = memory.pages.headOf(frame);
+  const first = offsetOf(memory, frame) / PAGE_SIZE;
+  const at = vma.start + first * PAGE_SIZE - vma.offset;
+  const start = virtAddr(Math.max(vma.start, at));
+  const end = virtAddr(Math.min(vma.end, at + LARGE_FRAMES * PAGE_SIZE));
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* space.notifiers.start(event);
   splitHugeEntry(space, vpnOf(start));
   for (let address = start as number; address < end; address += PAGE_SIZE) {
-    const index = vma.indexOf(address) - memory.pages.index[head]!;
-    freezeEntry(vma, vpnOf(virtAddr(address)), pfn(head + index));
+    freezeEntry(vma, vpnOf(virtAddr(address)), pfn(head + vma.indexOf(address) - first));
   }
   space.notifiers.end(event);
 }
