@@ -20,7 +20,7 @@ import { ZERO_PFN } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault/index.ts";
-import { PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
+import { PTE_VALID, PTE_WRITE, type Pte, ptePfn } from "./pte.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
 
 /** What is pinned: give it to `unpinPages` exactly once. */
@@ -54,36 +54,23 @@ export function* pinPages(
 ): Sleeps<PinnedPages | Result> {
   const frames: Pfn[] = [];
   const pinned: PinnedPages = { space, start: vpnOf(range.start), write: options.write, frames };
-  const flags = FAULT_REMOTE | (options.write ? FAULT_WRITE : 0);
-  const need = PTE_VALID | (options.write ? PTE_WRITE : 0);
   const end = vpnOf(range.end);
   let isComplete = false;
   try {
     using _mmap = yield* space.mmapLock.acquireRead();
     for (let page = pinned.start; page < end; ) {
       const pte = space.pageTable.get(page);
-      const address = addrOf(page);
-      const vma = space.vmas.find(address);
-      const mustUnshare = ptePfn(pte) === ZERO_PFN && vma?.allows(VM_WRITE) === true;
-      if ((pte & need) === need && !mustUnshare) {
-        const frame = ptePfn(pte);
-        if (!options.longTerm || !space.memory.pages.isDevice(frame)) {
-          space.memory.pages.pin(frame, options.write);
-          frames.push(frame);
-          page = vpn(page + 1);
-          continue;
-        }
+      const vma = space.vmas.find(addrOf(page));
+      const lack = whatLacks(space, vma, pte, options);
+      if (lack === Lack.nothing) {
+        space.memory.pages.pin(ptePfn(pte), options.write);
+        frames.push(ptePfn(pte));
+        page = vpn(page + 1);
+        continue;
       }
-      const faultFlags = mustUnshare ? flags | FAULT_WRITE : flags;
-      let result: Result = -EFAULT;
-      if (vma !== undefined && permits(vma, flags)) {
-        const isThere = (pte & need) === need && !mustUnshare;
-        result = isThere
-          ? yield* bringHome(space, vma, page, flags)
-          : yield* handleMmFault(space, vma, page, faultFlags);
-      }
+      const result = yield* supply(space, vma, page, { lack, write: options.write });
       if (result < 0) {
-        options.failure.address = address;
+        options.failure.address = addrOf(page);
         return result;
       }
     }
@@ -92,6 +79,39 @@ export function* pinPages(
   } finally {
     if (!isComplete) unpinPages(pinned);
   }
+}
+
+/** Why a page cannot be pinned yet. */
+const Lack = {
+  nothing: "nothing",
+  /** It is not there, or may not be written. */
+  fault: "fault",
+  /** It is the zero page, and what the program writes later would be missed. */
+  unshare: "unshare",
+  /** It is on a device that the CPU can touch, where pins may not stay for long. */
+  home: "home",
+} as const;
+type Lack = (typeof Lack)[keyof typeof Lack];
+
+function whatLacks(space: AddressSpace, vma: Vma | undefined, pte: Pte, options: PinOptions): Lack {
+  if (ptePfn(pte) === ZERO_PFN && vma?.allows(VM_WRITE)) return Lack.unshare;
+  const need = PTE_VALID | (options.write ? PTE_WRITE : 0);
+  if ((pte & need) !== need) return Lack.fault;
+  const isAway = options.longTerm === true && space.memory.pages.isDevice(ptePfn(pte));
+  return isAway ? Lack.home : Lack.nothing;
+}
+
+function* supply(
+  space: AddressSpace,
+  vma: Vma | undefined,
+  page: Vpn,
+  { lack, write }: { readonly lack: Lack; readonly write: boolean },
+): Sleeps<Result> {
+  const flags = FAULT_REMOTE | (write ? FAULT_WRITE : 0);
+  if (vma === undefined || !permits(vma, flags)) return -EFAULT;
+  if (lack === Lack.home) return yield* bringHome(space, vma, page, flags);
+  const unshare = lack === Lack.unshare ? FAULT_WRITE : 0;
+  return yield* handleMmFault(space, vma, page, flags | unshare);
 }
 
 /**

@@ -103,17 +103,17 @@ export class DmirrorDevice {
     return frame;
   }
 
-  /** Moves just the page that was touched. Linux: dmirror_devmem_fault(). */
+  /** Moves just the page that was touched, or pinned for long. Linux: dmirror_devmem_fault(). */
   *#migrateToRam(fault: Fault): Sleeps<Result> {
     const toRam = this.#wayHome.get(fault.frame);
-    assert(toRam !== undefined, "a private page has a mirror that brought it here");
+    assert(toRam !== undefined, "a page of the device has a mirror that brought it here");
     const { space, vma, page, frame } = fault;
     const migration = newMigration({
       space,
       vma,
       start: page,
       end: vpn(page + 1),
-      select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+      select: this.select,
       owner: this,
       faultFrame: frame,
     });
