@@ -89,6 +89,11 @@ export class HugetlbReservation {
     return this.#left.delete(offset);
   }
 
+  /** The page at `offset` is back in the pool: it is promised again, if it is still there. */
+  restore(offset: number): void {
+    if (!this.#left.has(offset) && this.#pool.reserve(1) === 0) this.#left.add(offset);
+  }
+
   /** What is promised in [start, end) is not needed any more. */
   release(start: number, end: number): void {
     for (const at of this.#left) {

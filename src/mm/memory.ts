@@ -44,6 +44,8 @@ export class Memory {
   readonly swap: SwapArea;
   /** Broken frames: taken out of use, with the reference that keeps them so. */
   readonly poisoned: Pfn[] = [];
+  /** Cached pages of files that can be read again: what can be forgotten without swap. */
+  forgettableCount = 0;
   /** Where reclaim looks next: an index into the frames of RAM. */
   hand = 0;
   // PagemapId -> DevPagemap
@@ -134,6 +136,11 @@ export class Memory {
   isPrivate(frame: Pfn): boolean {
     const id = this.pages.pagemap[frame]!;
     return id !== 0 && !this.pagemap(id).isCoherent;
+  }
+
+  /** There may be something to make room with. */
+  get canReclaim(): boolean {
+    return this.swap.slotCount > 0 || this.forgettableCount > 0;
   }
 
   /** A charged frame of RAM with one reference that is the caller's, for any use; 0 for none. */

@@ -16,7 +16,7 @@ import {
   vpn,
   vpnOf,
 } from "../base/index.ts";
-import { ZERO_PFN } from "../phys/index.ts";
+import { PG_ANON, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault/index.ts";
@@ -94,11 +94,19 @@ const Lack = {
 type Lack = (typeof Lack)[keyof typeof Lack];
 
 function whatLacks(space: AddressSpace, vma: Vma | undefined, pte: Pte, options: PinOptions): Lack {
-  if (ptePfn(pte) === ZERO_PFN && vma?.allows(VM_WRITE)) return Lack.unshare;
+  if (vma?.allows(VM_WRITE) && isSharedCopy(space, vma, pte)) return Lack.unshare;
   const need = PTE_VALID | (options.write ? PTE_WRITE : 0);
   if ((pte & need) !== need) return Lack.fault;
   const isAway = options.longTerm === true && space.memory.pages.isDevice(ptePfn(pte));
   return isAway ? Lack.home : Lack.nothing;
+}
+
+/** The next write would go to another page than the one that is pinned now. */
+function isSharedCopy({ memory: { pages } }: AddressSpace, vma: Vma, pte: Pte): boolean {
+  const frame = ptePfn(pte);
+  if ((pte & PTE_VALID) === 0 || vma.isShared) return false;
+  if (frame === ZERO_PFN) return true;
+  return pages.is(frame, PG_ANON) && !pages.is(frame, PG_EXCLUSIVE);
 }
 
 function* supply(

@@ -156,6 +156,11 @@ export class Vma implements AddrRange {
     return this.reservation?.take(this.offset + (address - this.start)) ?? false;
   }
 
+  /** The huge page at `address` is given up: it is promised again. Linux: restore_reserve. */
+  restoreReserved(address: number): void {
+    this.reservation?.restore(this.offset + (address - this.start));
+  }
+
   joinAnon(anon: AnonVma): void {
     this.anonChain.push(anon);
     anon.link(this);
@@ -294,6 +299,7 @@ export class VmaSet {
 
 const canMerge = (lower: Vma, upper: Vma, old: Vma): boolean =>
   lower.end === upper.start &&
+  (lower.flags & VM_SPECIAL) === 0 &&
   lower.flags === upper.flags &&
   lower.file === upper.file &&
   lower.reservation === upper.reservation &&

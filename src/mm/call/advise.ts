@@ -26,6 +26,7 @@ import {
   PTE_VALID,
   PTE_WRITE,
   type Pte,
+  ptePfn,
   SPECIAL_GUARD,
   SPECIAL_SWAP,
   specialOf,
@@ -137,12 +138,11 @@ const VISITS: Readonly<Record<Exclude<Advice, "populate_read" | "populate_write"
   },
   guard_install: installGuards,
   *guard_remove(space, vma, start, end) {
-    if (vma.flags & (VM_PFNMAP | VM_HUGETLB)) return -EINVAL;
+    if (vma.flags & VM_SPECIAL) return -EINVAL;
     yield* splitHugeAt(space, vpnOf(start));
     yield* splitHugeAt(space, vpnOf(end));
     const cursor = space.cursor.begin();
-    const keep = (pte: Pte): boolean => specialOf(pte) !== SPECIAL_GUARD;
-    cursor.clearRange(vpnOf(start), vpnOf(end), keep);
+    cursor.clearRange(vpnOf(start), vpnOf(end), (pte) => !isGuard(pte));
     cursor.flush();
     return 0;
   },
@@ -158,18 +158,32 @@ function* dontNeed(
   if (vma.isHugetlb && start % HUGE_BYTES !== 0) return -EINVAL;
   const end = vma.isHugetlb ? virtAddr(wanted - (wanted % HUGE_BYTES)) : wanted;
   if (start >= end) return 0;
+  const mapped = vma.isHugetlb ? mappedHuge(space, start, end) : [];
   yield* zapRange(space, start, end);
+  for (const address of mapped) vma.restoreReserved(address);
   return 0;
 }
 
-/** Empties [start, end), which lies within one Vma. Linux: zap_page_range_single(). */
+/** Huge pages of the pool that are mapped in [start, end), and nowhere else. */
+function mappedHuge(space: AddressSpace, start: VirtAddr, end: VirtAddr): VirtAddr[] {
+  const mapped: VirtAddr[] = [];
+  for (let at = start; at < end; at = virtAddr(at + HUGE_BYTES)) {
+    const pte = space.pageTable.get(vpnOf(at));
+    if (pte !== PTE_NONE && space.memory.pages.mapcount[ptePfn(pte)] === 1) mapped.push(at);
+  }
+  return mapped;
+}
+
+const isGuard = (pte: Pte): boolean => specialOf(pte) === SPECIAL_GUARD;
+
+/** Empties [start, end), which lies within one Vma; guards stay. Linux: zap_page_range_single(). */
 function* zapRange(space: AddressSpace, start: VirtAddr, end: VirtAddr): Sleeps<void> {
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* splitHugeAt(space, vpnOf(start));
   yield* splitHugeAt(space, vpnOf(end));
   yield* space.notifiers.start(event);
   const cursor = space.cursor.begin();
-  cursor.clearRange(vpnOf(start), vpnOf(end));
+  cursor.clearRange(vpnOf(start), vpnOf(end), isGuard);
   cursor.flush();
   space.notifiers.end(event);
 }

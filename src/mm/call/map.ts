@@ -97,6 +97,7 @@ function check(space: AddressSpace, options: MmapOptions): Result {
   const { file, offset = 0, isShared = false } = options;
   if (file === undefined && offset !== 0) return -EINVAL;
   if (!isPageAligned(offset) || offset < 0) return -EINVAL;
+  if (file !== undefined && options.isHugetlb) return -EINVAL;
   if (isShared && options.isHugetlb) return -EOPNOTSUPP;
   // A window's pages have no other place than their own address.
   if (space.isIdentity && (isShared || file !== undefined || options.isHugetlb)) {

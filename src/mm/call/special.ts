@@ -17,11 +17,12 @@ import {
   vpnOf,
 } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
-import { PG_POISONED, PG_RESERVED, ZERO_PFN } from "../../phys/index.ts";
+import { PG_LARGE, PG_POISONED, PG_RESERVED, ZERO_PFN } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
 import { splitHuge } from "../fault/huge.ts";
+import { splitLargePage } from "../fault/split-page.ts";
 import { mappersOf } from "../migration-entries.ts";
 import { hasFrame, makePte, makeSpecial, PTE_NONE, ptePfn, SPECIAL_POISON } from "../pte.ts";
 import {
@@ -85,16 +86,22 @@ export function releaseSpecial(space: AddressSpace, frames: readonly Pfn[]): voi
 /**
  * The memory behind `address` is broken: every space that maps it gets an entry that is a SIGBUS
  * to touch, and the frame is never used again. -EFAULT where no page is, -EINVAL for pages of
- * devices and drivers, -EOPNOTSUPP for pages of the pool. Linux: MADV_HWPOISON.
+ * devices and drivers, -EOPNOTSUPP for pages of the pool, -EBUSY for part of a large page that
+ * somebody holds. Linux: MADV_HWPOISON.
  */
 export function* poisonPage(space: AddressSpace, address: VirtAddr): Sleeps<Result> {
   using _mmap = yield* space.mmapLock.acquireRead();
   const page = vpnOf(address);
   if (space.vmas.find(address)?.isHugetlb) return -EOPNOTSUPP;
   yield* splitHuge(space, page);
+  const { memory } = space;
+  const found = space.pageTable.get(page);
+  if (hasFrame(found) && memory.pages.is(ptePfn(found), PG_LARGE)) {
+    // One allocation until it is split: else all of it would be lost with the broken frame.
+    if (!(yield* splitLargePage(memory, ptePfn(found)))) return -EBUSY;
+  }
   const pte = space.pageTable.get(page);
   if (!hasFrame(pte) || ptePfn(pte) === ZERO_PFN) return -EFAULT;
-  const { memory } = space;
   const frame = ptePfn(pte);
   if (memory.pages.is(frame, PG_RESERVED) || memory.pages.isDevice(frame)) return -EINVAL;
   memory.pages.get(frame);

@@ -35,7 +35,7 @@ export function* faultDevicePrivate(
   const { memory } = space;
   const { pages } = memory;
   // Room for the page is made before anything is locked: the owner may not wait for it.
-  if (memory.ram.freeCount === 0 && memory.swap.slotCount > 0) yield* reclaimPages(memory, 1);
+  if (memory.ram.freeCount === 0 && memory.canReclaim) yield* reclaimPages(memory, 1);
   const pte = space.pageTable.get(page);
   const frame = ptePfn(pte);
   if (!pages.isDevice(frame)) return 0;

@@ -74,8 +74,8 @@ export function* handleMmFault(
     if (tried === 0) return 0;
     space.memory.tracer.emit(FAULT, space.id, page, flags);
     const result = tried === PENDING ? yield* faultSleeping(space, vma, page, flags) : tried;
-    if (result !== -ENOMEM || space.memory.swap.slotCount === 0) return result;
-    // No frame: make room by sending pages away, as long as there is somewhere to send them.
+    if (result !== -ENOMEM || !space.memory.canReclaim) return result;
+    // No frame: make room, as long as there is something to forget or somewhere to send it.
     if ((yield* reclaimPages(space.memory, RECLAIM_PAGES)) === 0) return result;
   }
 }

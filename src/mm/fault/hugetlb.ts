@@ -2,11 +2,12 @@
  * Mappings made of pages of the pool: the same faults as anywhere, 2 MiB at a time, and never
  * taken apart. Linux: mm/hugetlb.c hugetlb_fault().
  */
-import { addrOf, pfn, type Result, type Vpn, vpn } from "../../base/index.ts";
+import { addrOf, type Pfn, pfn, type Result, type Vpn, vpn, vpnOf } from "../../base/index.ts";
 import { LARGE_FRAMES, PG_DIRTY } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
+import { mappersOf } from "../migration-entries.ts";
 import { leafStart } from "../page-table.ts";
 import { makePte, PTE_HUGE, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
 import type { Vma } from "../vma.ts";
@@ -53,7 +54,7 @@ export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<R
   const entry = space.pageTable.get(first);
   const old = ptePfn(entry);
   const head = hugetlb.take(vma.takeReserved(addrOf(first)));
-  if (head === 0) return FAULT_SIGBUS;
+  if (head === 0) return yield* takeFromOthers(vma, old);
   for (let i = 0; i < LARGE_FRAMES; i++) bytes.copy(pfn(old + i), pfn(head + i));
   const event = clearLeafEvent(page);
   try {
@@ -73,4 +74,24 @@ export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<R
   } finally {
     hugetlb.give(head);
   }
+}
+
+/**
+ * Who was promised huge pages gets by without another one: children that share this one lose it,
+ * and their next touch may be a SIGBUS. Linux: unmap_ref_private().
+ */
+function* takeFromOthers(vma: Vma, head: Pfn): Sleeps<Result> {
+  if (vma.reservation === undefined) return FAULT_SIGBUS;
+  for (const { vma: other, address } of mappersOf(vma.space.memory, head)) {
+    if (other.reservation !== undefined) continue;
+    const event = clearLeafEvent(vpnOf(address));
+    yield* other.space.notifiers.start(event);
+    if (ptePfn(other.space.pageTable.get(vpnOf(address))) === head) {
+      const cursor = other.space.cursor.begin();
+      cursor.unmapHuge(vpnOf(address));
+      cursor.flush();
+    }
+    other.space.notifiers.end(event);
+  }
+  return isLoneOwnerOfLarge(vma.space, head) ? 0 : FAULT_SIGBUS;
 }

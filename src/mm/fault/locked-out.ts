@@ -5,7 +5,7 @@
  */
 
 import type { AddrRange } from "../../base/index.ts";
-import { assert, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import { assert, type Pfn, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_PROTECTION_VMA } from "../../notifier/index.ts";
 import { PG_RESERVED } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
@@ -51,26 +51,26 @@ export function* changeProtNuma(space: AddressSpace, range: AddrRange): Sleeps<R
     const event = new Invalidation({ start, end, event: MMU_NOTIFY_PROTECTION_VMA });
     const started = yield* space.notifiers.start(event);
     assert(started === 0, "a blockable invalidation cannot be refused");
-    changed += lockOut(space, vpnOf(start), vpnOf(end));
+    changed += lockOut(vma, vpnOf(start), vpnOf(end));
     space.notifiers.end(event);
   }
   return changed;
 }
 
-function lockOut(space: AddressSpace, start: Vpn, end: Vpn): number {
-  const { pages } = space.memory;
+function lockOut(vma: Vma, start: Vpn, end: Vpn): number {
+  const { space } = vma;
   const table = space.pageTable;
   const cursor = space.cursor.begin();
   let changed = 0;
   for (let page = table.nextUsed(start, end); page < end; ) {
     const pte = table.get(page);
     const frame = ptePfn(pte);
-    const isTarget = (pte & PTE_VALID) !== 0 && !pages.is(frame, PG_RESERVED);
+    const isTarget = (pte & PTE_VALID) !== 0 && mayLockOut(vma, frame);
     const isWholeHuge = table.isHuge(page) && page === leafStart(page) && leafEnd(page) <= end;
     if (isTarget && isWholeHuge) {
       cursor.setHuge(page, withFlags(pte, PTE_PROTNONE, PTE_VALID | PTE_WRITE));
       changed += LEAF_PAGES;
-    } else if (isTarget && !table.isHuge(page) && pages.mapcount[frame] === 1) {
+    } else if (isTarget && !table.isHuge(page) && isOneUsers(vma, frame)) {
       cursor.set(page, withFlags(pte, PTE_PROTNONE, PTE_VALID | PTE_WRITE));
       changed++;
     }
@@ -78,4 +78,14 @@ function lockOut(space: AddressSpace, start: Vpn, end: Vpn): number {
   }
   cursor.flush();
   return changed;
+}
+
+/** Memory that balancing could move: neither the zero page nor a device's. */
+const mayLockOut = ({ space }: Vma, frame: Pfn): boolean =>
+  !space.memory.pages.is(frame, PG_RESERVED) && !space.memory.pages.isDevice(frame);
+
+/** What several share by copy on write, or somebody pins there, stays where it is. */
+function isOneUsers(vma: Vma, frame: Pfn): boolean {
+  const { pages } = vma.space.memory;
+  return !vma.isCow || (pages.mapcount[frame] === 1 && pages.pins[frame] === 0);
 }

@@ -9,6 +9,7 @@ import {
   EINVAL,
   EIO,
   ENOMEM,
+  isPageRange,
   PAGE_SIZE,
   type Pfn,
   pfn,
@@ -133,17 +134,25 @@ export class CachedFile {
 
   /** Copies bytes in, growing the file: how many, or a negated errno. Linux: write(). */
   write(offset: number, data: Uint8Array): Result {
+    if (!Number.isSafeInteger(offset) || offset < 0) return -EINVAL;
     const end = offset + data.length;
-    if (end > this.#bytes) {
+    const before = this.#bytes;
+    if (end > before) {
       const resized = this.#backing?.resize(end) ?? 0;
       if (resized < 0) return resized;
       this.#bytes = end;
     }
-    return this.#forEachPart(offset, end, (frame, from, to, done) => {
+    const done = this.#forEachPart(offset, end, (frame, from, to, done) => {
       const at = frame * PAGE_SIZE;
       this.memory.bytes.u8.set(data.subarray(done, done + to - from), at + from);
       this.memory.pages.setFlag(frame, PG_DIRTY);
     });
+    if (end > before && done < data.length) {
+      // What could not be written is not part of the file.
+      this.#bytes = done > 0 ? Math.max(before, offset + done) : before;
+      this.#backing?.resize(this.#bytes);
+    }
+    return done;
   }
 
   /**
@@ -174,7 +183,10 @@ export class CachedFile {
    */
   *punchHole(start: number, end: number): Sleeps<Result> {
     if (this.#backing !== undefined) return -EINVAL;
-    yield* unmapMappings(this, { start, end, evenCopies: false });
+    if (!isPageRange(start, end)) return -EINVAL;
+    // Whoever is told first may have faulted a page in again when the last one is told.
+    do yield* unmapMappings(this, { start, end, evenCopies: false });
+    while (this.#isMapped(start / PAGE_SIZE, end / PAGE_SIZE));
     this.#forget(start / PAGE_SIZE, end / PAGE_SIZE);
     return 0;
   }
@@ -189,12 +201,28 @@ export class CachedFile {
     for (const index of dirty) {
       const frame = this.find(index);
       if (frame === 0) continue;
-      // Whoever writes from here on faults, and makes the page dirty again.
-      yield* protectMappings(this, index);
-      const result = this.#writePage(index, frame);
+      const result = yield* this.#clean(index, frame);
       if (result < 0) return result;
     }
     return dirty.length;
+  }
+
+  /** Clean before it is protected: whoever writes meanwhile faults and makes it dirty again. */
+  *#clean(index: number, frame: Pfn): Sleeps<Result> {
+    const { pages } = this.memory;
+    // Held, because reclaim must not forget a page that is clean but not stored yet.
+    pages.get(frame);
+    pages.clearFlag(frame, PG_DIRTY);
+    let result: Result = -EIO;
+    try {
+      yield* protectMappings(this, index);
+      // Cut off meanwhile: nothing is left to store.
+      result = this.find(index) === frame ? this.#writePage(index, frame) : 0;
+    } finally {
+      if (result < 0 && this.find(index) === frame) pages.setFlag(frame, PG_DIRTY);
+      pages.put(frame);
+    }
+    return result;
   }
 
   /** The page at `index` leaves the cache if nobody but the cache holds it and it is clean. */
@@ -208,17 +236,26 @@ export class CachedFile {
 
   /** It differs from what the backing has. */
   isDirty(frame: Pfn): boolean {
-    return this.#backing !== undefined && this.memory.pages.is(frame, PG_DIRTY);
+    const { pages } = this.memory;
+    // What is broken is not written back.
+    if (this.#backing === undefined || pages.is(frame, PG_POISONED)) return false;
+    return pages.is(frame, PG_DIRTY);
   }
 
   #writePage(index: number, frame: Pfn): Result {
-    this.memory.pages.clearFlag(frame, PG_DIRTY);
     const at = frame * PAGE_SIZE;
     const bytes = Math.min(PAGE_SIZE, this.#bytes - index * PAGE_SIZE);
     const page = this.memory.bytes.u8.subarray(at, at + bytes);
-    const result = this.#backing!.writePage(index, page);
-    if (result < 0) this.memory.pages.setFlag(frame, PG_DIRTY);
-    return result;
+    return this.#backing!.writePage(index, page);
+  }
+
+  /** Somebody maps a page of [start, end). */
+  #isMapped(start: number, end: number): boolean {
+    let found = false;
+    this.#forEachCached((index, frame) => {
+      if (index >= start && index < end) found ||= this.memory.pages.mapcount[frame]! > 0;
+    });
+    return found;
   }
 
   #cache(index: number, frame: Pfn): void {
@@ -227,6 +264,7 @@ export class CachedFile {
     this.#chunks[at] ??= new Uint32Array(CHUNK);
     this.#chunks[at]![index % CHUNK] = frame;
     this.#cachedCount++;
+    if (!this.isShmem) this.memory.forgettableCount++;
     pages.setFlag(frame, PG_CACHED | PG_REFERENCED);
     pages.mapping[frame] = this.reverse.id;
     pages.index[frame] = index;
@@ -236,6 +274,7 @@ export class CachedFile {
     const frame = this.find(index);
     this.#chunks[Math.floor(index / CHUNK)]![index % CHUNK] = 0;
     this.#cachedCount--;
+    if (!this.isShmem) this.memory.forgettableCount--;
     this.memory.pages.clearFlag(frame as Pfn, PG_CACHED | PG_DIRTY);
     this.memory.pages.put(frame as Pfn);
   }
