@@ -41,9 +41,11 @@ import {
 } from "../mm/index.ts";
 import {
   FIRST_ZONE_PFN,
+  LARGE_FRAMES,
   PG_CACHED,
   PG_DUPLICATED,
   PG_EXCLUSIVE,
+  PG_HUGETLB,
   PG_LARGE,
   PG_LOCKED,
   PG_RESERVED,
@@ -87,7 +89,11 @@ export function checkWorld(memory: Memory, options: CheckOptions): void {
   if (options.isOver) {
     for (const zone of memory.pages.zones) {
       const broken = memory.poisoned.filter((frame) => zone.contains(frame)).length;
-      assert(zone.usedCount === broken, () => `${zone.usedCount} frames of ${zone.name} leaked`);
+      const pooled = zone === memory.ram ? memory.hugetlb.count * LARGE_FRAMES : 0;
+      assert(
+        zone.usedCount === broken + pooled,
+        () => `${zone.usedCount} frames of ${zone.name} leaked`,
+      );
     }
     const { chargedPages } = memory.group;
     assert(chargedPages <= memory.poisoned.length, "charges are left although all pages are free");
@@ -237,12 +243,15 @@ function checkFrames(
   const { pages } = memory;
   let charged = 0;
   for (const frame of mapped.keys()) {
-    assert(pages.refs[frame]! > 0, () => `frame ${frame} is mapped and free`);
+    const least = pages.is(frame, PG_HUGETLB) ? 2 : 1;
+    assert(pages.refs[frame]! >= least, () => `frame ${frame} is mapped and free`);
   }
   for (const zone of pages.zones) {
     let used = 0;
     zone.forEachUsed((frame) => {
       used++;
+      // Idle in the pool of huge pages; tens of thousands of frames may be.
+      if (pages.flags[frame]! & PG_HUGETLB && pages.refs[frame] === 1) return;
       if (pages.charged[frame] !== 0) charged++;
       checkFrame(memory, frame, mapped.get(frame) ?? 0, options);
     });
@@ -252,7 +261,8 @@ function checkFrames(
     );
     if (!options.isOver) continue;
     for (let at = zone.start as number; at < zone.start + zone.count; at++) {
-      const isFree = pages.refs[at] === 0 || memory.poisoned.includes(at as Pfn);
+      const isKept = pages.is(at as Pfn, PG_HUGETLB) || memory.poisoned.includes(at as Pfn);
+      const isFree = pages.refs[at] === 0 || isKept;
       assert(isFree, () => `frame ${at} is free and has references`);
     }
   }
@@ -283,7 +293,8 @@ function checkFrame(memory: Memory, frame: Pfn, mappings: number, options: Check
   }
   const cached = pages.is(frame, PG_CACHED) ? 1 : 0;
   const broken = memory.poisoned.includes(frame) ? 1 : 0;
-  const held = (options.held?.get(frame) ?? 0) + cached + broken;
+  const pooled = pages.is(frame, PG_HUGETLB) ? 1 : 0;
+  const held = (options.held?.get(frame) ?? 0) + cached + broken + pooled;
   const known = mappings + pages.pins[frame]! + held;
   assert(refs === known, () => `frame ${frame} has ${refs} references, ${known} are known`);
   assert(!pages.is(frame, PG_LOCKED), () => `frame ${frame} stays locked`);

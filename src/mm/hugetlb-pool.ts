@@ -7,17 +7,23 @@ import { LARGE_FRAMES, type Pages, PG_HUGETLB, type Zone } from "../phys/index.t
 
 export class HugetlbPool {
   readonly #pages: Pages;
-  readonly #ram: Zone;
-  /** Huge pages that the pool may hand out at once. */
-  readonly count: number;
-  // the first frames of huge pages that were handed out, some of them back by now
-  readonly #heads = new Set<Pfn>();
+  // the first frames of all huge pages of the pool; the pool holds a reference to every frame
+  readonly #heads: Pfn[] = [];
   #reserved = 0;
 
+  /** Takes up to `count` huge pages out of `ram`, for good. Linux: nr_hugepages. */
   constructor(pages: Pages, ram: Zone, count: number) {
     this.#pages = pages;
-    this.#ram = ram;
-    this.count = count;
+    for (let i = 0; i < count; i++) {
+      const head = pages.allocLarge(ram, PG_HUGETLB);
+      if (head === 0) break;
+      this.#heads.push(head);
+    }
+  }
+
+  /** Huge pages of the pool: as many as were asked for, or as fitted. */
+  get count(): number {
+    return this.#heads.length;
   }
 
   /** Pages that are neither in use nor promised to a mapping. */
@@ -27,6 +33,13 @@ export class HugetlbPool {
 
   get reservedCount(): number {
     return this.#reserved;
+  }
+
+  /** Huge pages that somebody has. A page is back when only the pool refers to it. */
+  get inUse(): number {
+    let used = 0;
+    for (const head of this.#heads) if (!this.#isIdle(head)) used++;
+    return used;
   }
 
   /** Promises `pages` to a mapping. 0, or -ENOMEM and nothing promised. */
@@ -41,27 +54,28 @@ export class HugetlbPool {
     this.#reserved -= pages;
   }
 
-  /** A huge page (512 frames with a reference each), one that was promised or a free one; or 0. */
+  /**
+   * A huge page (a reference to each of its 512 frames), one that was promised or a free one; 0
+   * when there is no free one.
+   */
   take(isPromised: boolean): Pfn | 0 {
     if (!isPromised && this.freeCount === 0) return 0;
-    const head = this.#pages.allocLarge(this.#ram, PG_HUGETLB);
-    if (head === 0) return 0;
+    const head = this.#heads.find((each) => this.#isIdle(each));
+    assert(head !== undefined, "a huge page was promised and there is none");
     if (isPromised) this.unreserve(1);
-    this.#heads.add(head);
+    for (let i = 0; i < LARGE_FRAMES; i++) this.#pages.renew(pfn(head + i));
     return head;
   }
 
-  /** Huge pages that somebody has. A page is back when its last reference is. */
-  get inUse(): number {
-    for (const head of this.#heads) {
-      if (!this.#pages.is(head, PG_HUGETLB)) this.#heads.delete(head);
-    }
-    return this.#heads.size;
-  }
-
-  /** The references of `take` go back; the frames are free when nothing maps them. */
+  /** The references of `take` go back. */
   give(head: Pfn): void {
     for (let i = 0; i < LARGE_FRAMES; i++) this.#pages.put(pfn(head + i));
+  }
+
+  #isIdle(head: Pfn): boolean {
+    const { refs } = this.#pages;
+    for (let i = 0; i < LARGE_FRAMES; i++) if (refs[head + i] !== 1) return false;
+    return true;
   }
 }
 

@@ -194,6 +194,18 @@ export class Pages {
     }
   }
 
+  /**
+   * A frame of the pool of huge pages, which holds its one reference, goes to somebody: one more
+   * reference, and nothing left of who had it before.
+   */
+  renew(frame: Pfn): void {
+    assert(this.refs[frame] === 1 && this.is(frame, PG_HUGETLB), () => `frame ${frame} is in use`);
+    this.refs[frame] = 2;
+    this.flags[frame] = PG_LARGE | PG_HUGETLB;
+    this.mapping[frame] = 0;
+    this.index[frame] = 0;
+  }
+
   get(frame: Pfn): void {
     assert(this.refs[frame]! > 0, () => `frame ${frame} is free: no reference to take`);
     this.refs[frame] = this.refs[frame]! + 1;

@@ -22,7 +22,8 @@ export interface ReplayResult {
 
 /** Replays one trace. The invariants of the whole world are checked after every operation. */
 export function replayTrace(trace: Trace): ReplayResult {
-  const session = new Session();
+  // Only family F has mappings of the pool.
+  const session = new Session({ hugetlbPages: trace.header.family === "F" ? 64 : 0 });
   const mismatches: Mismatch[] = [];
   for (const op of trace.ops) {
     const got = session.run(op.actor, op.op, op.args);

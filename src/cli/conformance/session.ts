@@ -9,6 +9,8 @@ import { Actor, type Answer } from "./actor.ts";
 export interface SessionOptions {
   /** Frames of RAM. Default: more than any trace touches. */
   readonly frames?: number;
+  /** Huge pages set aside. Default 64. */
+  readonly hugetlbPages?: number;
   /** Frames of each device. */
   readonly deviceFrames?: number;
 }
@@ -24,7 +26,7 @@ export class Session {
   constructor(options: SessionOptions = {}) {
     this.world = buildWorld({
       frames: options.frames ?? 131_072,
-      hugetlbPages: 64,
+      hugetlbPages: options.hugetlbPages ?? 64,
     });
     const frames = options.deviceFrames ?? 16_384;
     this.devices = ["dmirror0", "dmirror1"].map(

@@ -3,7 +3,7 @@
  * part of it needs other treatment. Linux: mm/huge_memory.c.
  */
 import { addrOf, type Pfn, pfn, type Result, type Vpn, vpn, vpnOf } from "../../base/index.ts";
-import { LARGE_FRAMES, PG_ANON, PG_DIRTY, ZERO_PFN } from "../../phys/index.ts";
+import { LARGE_FRAMES, PG_ANON, PG_DIRTY, PG_HUGETLB, ZERO_PFN } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -89,7 +89,9 @@ export function tryHugeWrite(space: AddressSpace, vma: Vma, page: Vpn): boolean 
 export function isLoneOwnerOfLarge(space: AddressSpace, head: Pfn): boolean {
   const { pages } = space.memory;
   if (pages.isLocked(head) || !pages.is(head, PG_ANON)) return false;
-  for (let i = 0; i < LARGE_FRAMES; i++) if (pages.refs[head + i] !== 1) return false;
+  // The pool keeps a reference to its own.
+  const alone = pages.is(head, PG_HUGETLB) ? 2 : 1;
+  for (let i = 0; i < LARGE_FRAMES; i++) if (pages.refs[head + i] !== alone) return false;
   return true;
 }
 

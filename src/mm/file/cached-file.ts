@@ -225,6 +225,15 @@ export class CachedFile {
     return result;
   }
 
+  /** Stores page `index`, which nobody can write meanwhile: 0, or why it stays dirty. */
+  writeBack(index: number): Result {
+    const frame = this.find(index);
+    if (frame === 0 || !this.isDirty(frame)) return 0;
+    const result = this.#writePage(index, frame);
+    if (result >= 0) this.memory.pages.clearFlag(frame, PG_DIRTY);
+    return result;
+  }
+
   /** The page at `index` leaves the cache if nobody but the cache holds it and it is clean. */
   drop(index: number): boolean {
     const frame = this.find(index);

@@ -1,5 +1,5 @@
 /**
- * Making room in RAM: clean pages of files are forgotten, anonymous pages go to the swap area.
+ * Making room in RAM: pages of files are written back and forgotten, anonymous pages go to the swap area.
  * A hand goes round over the frames; pages that are locked, pinned, referenced by somebody, part
  * of a large page, or a driver's are passed over. Linux: mm/vmscan.c shrink_folio_list().
  */
@@ -96,10 +96,14 @@ function swapOut(memory: Memory, frame: Pfn): boolean {
   return true;
 }
 
-/** A page of a file needs no entry: whoever touches it again finds it in the file. */
+/**
+ * A page of a file needs no entry: whoever touches it again finds it in the file, where what was
+ * written to it goes first (nobody can write it now).
+ */
 function forgetCached(memory: Memory, frame: Pfn): boolean {
   const file = memory.reverseMap(memory.pages.mapping[frame]!)?.file;
-  if (file === undefined || file.isShmem || file.isDirty(frame)) return false;
+  if (file === undefined || file.isShmem) return false;
+  if (file.isDirty(frame) && file.writeBack(memory.pages.index[frame]!) < 0) return false;
   thawMappings(memory, frame, frame, PTE_NONE);
   return true;
 }

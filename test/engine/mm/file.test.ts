@@ -115,7 +115,10 @@ describe("a mapping of a file", () => {
     expect([world.load(0), world.store(0, 1), world.memory.ram.usedCount]).toEqual([-EIO, -EIO, 0]);
     backing.readError = 0;
     for (const page of [0, 1]) expect(world.store(page, 1)).toBe(0);
+    backing.writeError = -EIO;
     expect(world.store(2, 1)).toBe(-ENOMEM);
+    backing.writeError = 0;
+    expect([world.store(2, 2), world.load(0), world.load(1)]).toEqual([0, 1, 1]);
   });
 
   it("of which a device changes a page of its own is the device's private copy", () => {

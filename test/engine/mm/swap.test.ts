@@ -241,16 +241,18 @@ describe("pages of files under pressure", () => {
     expect(backing.log.filter((line) => line === "read 0").length).toBe(2);
   });
 
-  it("stay when they are dirty", () => {
+  it("are written back first when they are dirty, and stay when they cannot be", () => {
     const world = testWorld({ swap: new SwapArea(4) });
-    const file = world.file(2, new TestBacking(2));
+    const backing = new TestBacking(2);
+    const file = world.file(2, backing);
     world.map(0, 2, RW, { file, isShared: true });
     world.store(0, 7);
     world.load(1);
+    backing.writeError = -EIO;
     expect([reclaim(world, 2), file.find(0) !== 0, file.find(1)]).toEqual([1, true, 0]);
-    expect(world.frame(0)).toBe(file.find(0));
-    world.run(file.sync());
-    expect([reclaim(world, 1), file.cachedCount, world.load(0)]).toEqual([1, 0, 7]);
+    expect([world.frame(0), world.store(0, 8)]).toEqual([file.find(0), 0]);
+    backing.writeError = 0;
+    expect([reclaim(world, 1), file.cachedCount, world.load(0)]).toEqual([1, 0, 8]);
   });
 
   it("go to swap when they are private copies", () => {
