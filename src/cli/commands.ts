@@ -1,7 +1,7 @@
 /** The commands of `onespace`, their options and their help. */
 import { defineCommand } from "citty";
 import pc from "picocolors";
-import { runConformance } from "./conformance/index.ts";
+import { type HmmTestRow, runConformance, runHmmTests } from "./conformance/index.ts";
 import { runDoctor } from "./doctor.ts";
 import { choice, integer, refuseUnknown, UsageError } from "./usage.ts";
 
@@ -23,40 +23,74 @@ const doctor = defineCommand({
 });
 
 const conformanceArgs = {
-  traces: { type: "string", description: "folder with *.jsonl or *.jsonl.gz", required: true },
+  traces: { type: "string", description: "folder with *.jsonl or *.jsonl.gz: replay them" },
   family: { type: "string", description: "only these families, as in A,B (default: all)" },
+  tests: { type: "string", description: "hmm: the self tests of the kernel" },
   json,
 } as const;
 
 const conformance = defineCommand({
   meta: {
     name: "conformance",
-    description: "replays recorded behaviour of Linux; status 1 on any mismatch",
+    description: "replays recorded behaviour of Linux or runs its tests; status 1 on a difference",
   },
   args: conformanceArgs,
   run({ args }) {
     refuseUnknown(args, conformanceArgs);
-    const families = args.family?.split(",").map((each) => each.trim().toUpperCase());
-    if (families?.some((each) => !/^[A-Z]$/.test(each))) {
-      throw new UsageError(`--family must be letters with commas, got "${args.family}"`);
+    const { traces, tests, family } = args;
+    if ((traces === undefined) === (tests === undefined)) {
+      throw new UsageError("conformance needs either --traces <folder> or --tests hmm");
     }
-    const report = runConformance({
-      traces: args.traces,
-      ...(families === undefined ? {} : { families }),
-      onTrace: (done, of) => progress(`${done}/${of} traces`),
-    });
-    progress("");
-    if (!args.json) {
-      for (const { trace, line, op, expected, got } of report.firstMismatches) {
-        console.log(`${pc.red("mismatch")} ${trace}:${line} ${op}`);
-        console.log(`  Linux ${JSON.stringify(expected)}\n  here  ${JSON.stringify(got)}`);
-      }
-      const { traces, ops, matched } = report;
-      console.log(`${traces} traces, ${ops} operations, ${matched} answered as Linux did`);
-    } else console.log(JSON.stringify(report));
-    process.exitCode = report.matched === report.ops ? 0 : 1;
+    if (traces !== undefined) return replayTraces({ traces, family, json: args.json });
+    choice("tests", tests!, ["hmm"]);
+    if (family !== undefined) throw new UsageError("--family goes with --traces");
+    runTests({ json: args.json });
   },
 });
+
+interface ReplayArgs {
+  readonly traces: string;
+  readonly family: string | undefined;
+  readonly json: boolean;
+}
+
+function replayTraces({ traces, family, json }: ReplayArgs): void {
+  const families = family?.split(",").map((each) => each.trim().toUpperCase());
+  if (families?.some((each) => !/^[A-Z]$/.test(each))) {
+    throw new UsageError(`--family must be letters with commas, got "${family}"`);
+  }
+  const report = runConformance({
+    traces,
+    ...(families === undefined ? {} : { families }),
+    onTrace: (done, of) => progress(`${done}/${of} traces`),
+  });
+  progress("");
+  if (!json) {
+    for (const { trace, line, op, expected, got } of report.firstMismatches) {
+      console.log(`${pc.red("mismatch")} ${trace}:${line} ${op}`);
+      console.log(`  Linux ${JSON.stringify(expected)}\n  here  ${JSON.stringify(got)}`);
+    }
+    const { traces, ops, matched } = report;
+    console.log(`${traces} traces, ${ops} operations, ${matched} answered as Linux did`);
+  } else console.log(JSON.stringify(report));
+  process.exitCode = report.matched === report.ops ? 0 : 1;
+}
+
+function runTests({ json }: { readonly json: boolean }): void {
+  const report = runHmmTests(json ? {} : { onRow: printRow });
+  const { tests, passed, failed, skipped } = report;
+  if (json) console.log(JSON.stringify(report));
+  else console.log(`${tests} tests, ${passed} passed, ${failed} failed, ${skipped} skipped`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+const COLORS = { pass: pc.green, fail: pc.red, skip: pc.yellow } as const;
+
+function printRow({ result, name, device, ms, reason }: HmmTestRow): void {
+  const took = `${Math.round(ms)} ms`.padStart(8);
+  const why = reason === undefined ? "" : `  ${reason}`;
+  console.log(`${COLORS[result](result)}  ${name.padEnd(28)} ${device.padEnd(8)} ${took}${why}`);
+}
 
 const dragonArgs = {
   size: { type: "string", description: "width and height in pixels", default: "384" },

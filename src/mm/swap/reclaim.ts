@@ -1,7 +1,8 @@
 /**
- * Making room in RAM: pages of files are written back and forgotten, anonymous pages go to the swap area.
- * A hand goes round over the frames; pages that are locked, pinned, referenced by somebody, part
- * of a large page, or a driver's are passed over. Linux: mm/vmscan.c shrink_folio_list().
+ * Making room in RAM: pages of files are written back and forgotten, anonymous pages go to the
+ * swap area. A hand goes round over the frames; pages that are locked, pinned, referenced by
+ * somebody, part of a large page, or a driver's are passed over. Linux: mm/vmscan.c
+ * shrink_folio_list().
  */
 import { PAGE_SIZE, type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
 import {
