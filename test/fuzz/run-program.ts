@@ -24,6 +24,9 @@ export interface Failure {
   readonly reason: string;
 }
 
+/** Huge pages set aside, as on the machine of the recordings. */
+const POOL = 64;
+
 /** With memory for all that the program can ever map, twice for a child, and for files. */
 export function makeSession({ ops }: Program): Session {
   let pages = 64;
@@ -31,8 +34,9 @@ export function makeSession({ ops }: Program): Session {
     if (op === "mmap") pages += args[3] === "ht" ? Number(args[1]) + 2 * HUGE : Number(args[1]);
     if (op === "mremap") pages += Number(args[4]);
   }
-  const frames = Math.min(3 * pages, 49_152);
-  return new Session({ frames, deviceFrames: Math.min(2 * pages, 24_576) });
+  const hugetlbPages = ops.some(({ op, args }) => op === "mmap" && args[3] === "ht") ? POOL : 0;
+  const frames = Math.min(3 * pages, 49_152) + (hugetlbPages + 1) * HUGE;
+  return new Session({ frames, hugetlbPages, deviceFrames: Math.min(2 * pages, 24_576) });
 }
 
 export interface RunOptions {
