@@ -10,6 +10,8 @@ const report = process.env.ONESPACE_TEST_REPORT;
 export default defineConfig({
   // Node 20 knows neither `using` nor `await using`.
   oxc: { target: "es2022" },
+  // Examples import the package by its name; here that is the source, not the last build.
+  resolve: { alias: { "onespace/driver": new URL("src/driver-api.ts", import.meta.url).pathname } },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
     pool: "forks",

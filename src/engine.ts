@@ -5,6 +5,7 @@
 import * as base from "./base/index.ts";
 import * as cpu from "./cpu/index.ts";
 import * as devmem from "./devmem/index.ts";
+import * as dma from "./dma/index.ts";
 import * as driver from "./driver/index.ts";
 import * as hmm from "./hmm/index.ts";
 import * as machine from "./machine/index.ts";
@@ -14,4 +15,4 @@ import * as phys from "./phys/index.ts";
 import * as sync from "./sync/index.ts";
 import * as trace from "./trace/index.ts";
 
-export { base, cpu, devmem, driver, hmm, machine, mm, notifier, phys, sync, trace };
+export { base, cpu, devmem, dma, driver, hmm, machine, mm, notifier, phys, sync, trace };

@@ -52,6 +52,7 @@ export function* evictFrames(
 /** Locks and freezes a page; false, with everything as it was, when somebody holds it. */
 function* hold(memory: Memory, frame: Pfn): Sleeps<boolean> {
   const { pages } = memory;
+  yield* memory.precedence.giveWay();
   if (pages.refs[frame] === 0 || !pages.tryLock(frame)) return false;
   pages.get(frame);
   let isHeld = false;

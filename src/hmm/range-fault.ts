@@ -5,6 +5,7 @@
 import {
   addrOf,
   assert,
+  EAGAIN,
   EBUSY,
   EFAULT,
   EINVAL,
@@ -40,7 +41,13 @@ import {
 } from "../mm/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
-import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, type HmmRange } from "./hmm-range.ts";
+import {
+  HMM_PFN_ERROR,
+  HMM_PFN_INOUT_FLAGS,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  type HmmRange,
+} from "./hmm-range.ts";
 
 const FAULT = eventId("hmm:fault");
 const RETRY = eventId("hmm:retry");
@@ -54,10 +61,9 @@ const OUTPUT_MASK = ~0xff | PTE_VALID | PTE_WRITE | PTE_HUGE;
 interface RangeWalk {
   /** The first page that is not final yet. */
   next: Vpn;
-  /** Where and how to fault, when the walk says PENDING. */
+  /** Where to fault, when the walk says PENDING. */
   faultStart: Vpn;
   faultEnd: Vpn;
-  faultFlags: number;
   vma: Vma | undefined;
 }
 
@@ -70,14 +76,30 @@ interface RangeWalk {
 export function* hmmRangeFault(space: AddressSpace, range: HmmRange): Sleeps<Result> {
   const walk = newWalk();
   const looked = look(space, range, walk);
-  return looked === PENDING ? yield* faultAndLook(space, range, walk) : looked;
+  const result = looked === PENDING ? yield* faultAndLook(space, range, walk) : looked;
+  range.last = walk.next;
+  return result;
+}
+
+/**
+ * The same for code that may not sleep. -EAGAIN: it would have to, so nothing that is in
+ * `range.pfns` from `range.last` on can be trusted. Linux 5.2: hmm_range_fault(block=false).
+ */
+export function tryHmmRangeFault(space: AddressSpace, range: HmmRange): Result {
+  const walk = newWalk();
+  let result = look(space, range, walk);
+  while (result === PENDING) {
+    result = tryFaultIn(space, range, walk);
+    if (result === 0) result = lookOn(space, range, walk);
+  }
+  range.last = walk.next;
+  return result;
 }
 
 const newWalk = (): RangeWalk => ({
   next: vpn(-1),
   faultStart: vpn(0),
   faultEnd: vpn(0),
-  faultFlags: 0,
   vma: undefined,
 });
 
@@ -86,6 +108,7 @@ function look(space: AddressSpace, range: HmmRange, walk: RangeWalk): Result {
   if (!isPageRange(range.start, range.end)) return -EINVAL;
   walk.next = vpnOf(range.start);
   assert(range.pfns.length >= vpnOf(range.end) - walk.next, "range.pfns is too short");
+  assert((stickyOf(range) & ~HMM_PFN_INOUT_FLAGS) === 0, "only sticky flags are kept");
   return lookOn(space, range, walk);
 }
 
@@ -99,25 +122,68 @@ function lookOn(space: AddressSpace, range: HmmRange, walk: RangeWalk): Result {
 
 function* faultAndLook(space: AddressSpace, range: HmmRange, walk: RangeWalk): Sleeps<Result> {
   for (;;) {
-    const faulted = yield* faultIn(space, walk);
+    const faulted = yield* faultIn(space, range, walk);
     if (faulted < 0) return faulted;
     const looked = lookOn(space, range, walk);
     if (looked !== PENDING) return looked;
   }
 }
 
-function* faultIn(space: AddressSpace, walk: RangeWalk): Sleeps<Result> {
+function* faultIn(space: AddressSpace, range: HmmRange, walk: RangeWalk): Sleeps<Result> {
   const vma = walk.vma!;
-  const pages = walk.faultEnd - walk.faultStart;
-  space.memory.tracer.emit(FAULT, space.id, walk.faultStart, pages);
+  traceFault(space, walk);
   for (let page = walk.faultStart; page < walk.faultEnd; page = vpn(page + 1)) {
-    const { faultFlags } = walk;
-    if (tryFault(space, vma, page, faultFlags) === 0) continue;
-    const result = yield* handleMmFault(space, vma, page, faultFlags);
-    if (result === -ENOMEM) return result;
-    if (result < 0) return -EFAULT;
+    const flags = faultFlagsAt(space, range, vma, page);
+    if (flags === 0 || tryFault(space, vma, page, flags) === 0) continue;
+    const result = yield* handleMmFault(space, vma, page, flags);
+    if (result < 0) return failAt(space, range, walk, { page, result });
   }
   return 0;
+}
+
+function tryFaultIn(space: AddressSpace, range: HmmRange, walk: RangeWalk): Result {
+  const vma = walk.vma!;
+  traceFault(space, walk);
+  for (let page = walk.faultStart; page < walk.faultEnd; page = vpn(page + 1)) {
+    const flags = faultFlagsAt(space, range, vma, page);
+    if (flags === 0) continue;
+    const result = tryFault(space, vma, page, flags);
+    if (result > 0 || (result === -ENOMEM && space.memory.canReclaim)) return -EAGAIN;
+    if (result < 0) return failAt(space, range, walk, { page, result });
+  }
+  return 0;
+}
+
+/**
+ * How to fault `page`; 0 not to. When all pages have the same request, the rest of the leaf is
+ * faulted in as its first missing page needs it, as in Linux: pages of the caller's own come home
+ * with it. When each has its own, so does Linux (even what nobody requested); here each is faulted
+ * as it is requested if it lacks that. A write that `vma` forbids is left to the walk, which stops.
+ */
+function faultFlagsAt(space: AddressSpace, range: HmmRange, vma: Vma, page: Vpn): number {
+  const request = requestOf(range, page - vpnOf(range.start));
+  if (range.pfnFlagsMask !== 0) {
+    if ((request & HMM_PFN_REQ_FAULT) === 0) return 0;
+    const pte = space.pageTable.get(page);
+    if (!lacks(range, pte, wordOf(space, range, pte), request)) return 0;
+  }
+  if ((request & HMM_PFN_REQ_WRITE) === 0) return FAULT_REMOTE;
+  return vma.allows(VM_WRITE) ? FAULT_REMOTE | FAULT_WRITE : 0;
+}
+
+function traceFault(space: AddressSpace, walk: RangeWalk): void {
+  space.memory.tracer.emit(FAULT, space.id, walk.faultStart, walk.faultEnd - walk.faultStart);
+}
+
+/** The pages before the one that failed were faulted in: they are still reported. */
+function failAt(
+  space: AddressSpace,
+  range: HmmRange,
+  walk: RangeWalk,
+  { page, result }: { readonly page: Vpn; readonly result: Result },
+): Result {
+  if (page > walk.next) walkVma(space, range, walk, { vma: walk.vma!, end: page });
+  return result === -ENOMEM ? result : -EFAULT;
 }
 
 /** Looks, from `walk.next` on, at one Vma or hole after the other. Never sleeps. */
@@ -144,7 +210,10 @@ function fillError(range: HmmRange, walk: RangeWalk, end: Vpn): Result {
   for (let page = walk.next; page < end; page = vpn(page + 1)) {
     if (requestOf(range, page - first) & HMM_PFN_REQ_FAULT) return -EFAULT;
   }
-  range.pfns.fill(HMM_PFN_ERROR, walk.next - first, end - first);
+  const sticky = stickyOf(range);
+  for (let i = walk.next - first; i < end - first; i++) {
+    range.pfns[i] = HMM_PFN_ERROR | (range.pfns[i]! & sticky);
+  }
   walk.next = end;
   return 0;
 }
@@ -182,6 +251,7 @@ const EMPTY_LEAF = new Uint32Array(LEAF_PAGES);
  */
 function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): boolean {
   if (range.pfnFlagsMask !== 0 || part.end - walk.next !== LEAF_PAGES) return false;
+  if (stickyOf(range) !== 0) return false;
   if (!space.pageTable.isPlain(walk.next, range.defaultFlags)) return false;
   range.pfns.set(part.leaf ?? EMPTY_LEAF, walk.next - vpnOf(range.start));
   walk.next = part.end;
@@ -190,6 +260,7 @@ function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: 
 
 function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): Result {
   const { pfns, pfnFlagsMask: mask, defaultFlags: defaults } = range;
+  const sticky = stickyOf(range);
   const leaf = part.leaf ?? EMPTY_LEAF;
   const start = walk.next as number;
   const count = part.end - start;
@@ -197,14 +268,14 @@ function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: L
   const to = start - vpnOf(range.start);
   for (let i = 0; i < count; i++) {
     const pte = asPte(leaf[from + i]!);
-    const isPlain = pte === 0 || (pte & PTE_VALID) !== 0;
-    const word = isPlain ? pte & OUTPUT_MASK : describe(space, range, pte);
-    const request = (pfns[to + i]! & mask) | defaults;
+    const word = wordOf(space, range, pte);
+    const before = pfns[to + i]!;
+    const request = (before & mask) | defaults;
     if (request & HMM_PFN_REQ_FAULT && lacks(range, pte, word, request)) {
       const page = vpn(start + i);
       return wantFault(walk, page, isMigration(pte) ? vpn(page + 1) : part.end, request);
     }
-    pfns[to + i] = word;
+    pfns[to + i] = word | (before & sticky);
   }
   walk.next = part.end;
   return 0;
@@ -217,21 +288,25 @@ function lacks(range: HmmRange, pte: Pte, word: number, request: number): boolea
   return !isDevicePrivate(pte) || range.requireWrite === true;
 }
 
-/** The rest of this leaf is faulted in with the rights that its first missing page asks for. */
+/** What the rest of this leaf lacks is faulted in, from its first missing page on. */
 function wantFault(walk: RangeWalk, start: Vpn, end: Vpn, request: number): Result {
   walk.next = start;
   walk.faultStart = start;
   walk.faultEnd = end;
-  walk.faultFlags = FAULT_REMOTE;
-  if (request & HMM_PFN_REQ_WRITE) {
-    if (!walk.vma!.allows(VM_WRITE)) return -EPERM;
-    walk.faultFlags |= FAULT_WRITE;
-  }
-  return PENDING;
+  return request & HMM_PFN_REQ_WRITE && !walk.vma!.allows(VM_WRITE) ? -EPERM : PENDING;
 }
 
 const requestOf = (range: HmmRange, index: number): number =>
   (range.pfns[index]! & range.pfnFlagsMask) | range.defaultFlags;
+
+/** What a word keeps of itself when it is overwritten. */
+const stickyOf = (range: HmmRange): number => range.stickyMask ?? 0;
+
+/** What a device may know of an entry. */
+function wordOf(space: AddressSpace, range: HmmRange, pte: Pte): number {
+  const isPlain = pte === 0 || (pte & PTE_VALID) !== 0;
+  return isPlain ? pte & OUTPUT_MASK : describe(space, range, pte);
+}
 
 /** What the device may know of an entry that is there but not valid: private pages of its own. */
 function describe(space: AddressSpace, range: HmmRange, pte: Pte): number {

@@ -61,7 +61,8 @@ export class AddressSpace {
     this.id = memory.adopt(this);
     this.mmapLock = new RwSemaphore(memory.scheduler, "mmap", `mmapLock of space ${this.id}`);
     this.cursor = new Cursor(this);
-    this.notifiers = new NotifierSubscriptions(memory.scheduler, memory.tracer);
+    const { scheduler, tracer, precedence } = memory;
+    this.notifiers = new NotifierSubscriptions(scheduler, tracer, precedence);
     this.users = new RefCount(`space ${this.id}`);
   }
 

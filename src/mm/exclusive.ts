@@ -54,6 +54,7 @@ export function* makeDeviceExclusive(
   const first = vpnOf(range.start);
   let locked = 0;
   let isDone = false;
+  yield* space.memory.precedence.giveWay(space.notifiers, range);
   try {
     const found = yield* getForWriting(space, first, vpnOf(range.end), frames);
     for (; locked < found; locked++) {

@@ -3,6 +3,7 @@
  * scheduler, the trace. Nothing here is global: a machine makes one.
  */
 import { assert, type Pfn } from "../base/index.ts";
+import { Precedence } from "../notifier/index.ts";
 import type { FrameBytes, MemoryGroup, Pages, Zone } from "../phys/index.ts";
 import type { Scheduler } from "../sync/index.ts";
 import type { Tracer } from "../trace/index.ts";
@@ -42,6 +43,8 @@ export class Memory {
   readonly hugePages: HugePagePolicy;
   readonly hugetlb: HugetlbPool;
   readonly swap: SwapArea;
+  /** Which reader of page tables goes before writers, if any. */
+  readonly precedence: Precedence;
   /** Broken frames: taken out of use, with the reference that keeps them so. */
   readonly poisoned: Pfn[] = [];
   /** Cached pages of files that can be read again: what can be forgotten without swap. */
@@ -66,6 +69,7 @@ export class Memory {
     this.group = options.group;
     this.hugePages = options.hugePages ?? "madvise";
     this.swap = options.swap ?? new SwapArea(0);
+    this.precedence = new Precedence(options.scheduler);
     this.hugetlb = new HugetlbPool(options.pages, options.ram, options.hugetlbPages ?? 0);
   }
 

@@ -6,10 +6,12 @@
  * 2019 RFC of a collision-retry lock (mmu_invlock) is the ancestor.
  *
  * **Nouns.** *Invalidation*: an event over [start, end). *IntervalNotifier*: a subscription to a
- * range, with a sequence. *NotifierOps*: a subscription to a whole space.
+ * range, with a sequence. *NotifierOps*: a subscription to a whole space. *CollisionRetry*: one
+ * reading of a range, with the escape for readers that lose too often (*Precedence*).
  *
- * **Invariants.** A writer never waits for readers. A reader samples (`readBegin`), sleeps as it
- * likes, takes the driver's lock, checks (`readRetry`), commits or starts over.
+ * **Invariants.** A writer waits for no reader but the one that has precedence. A reader samples
+ * (`readBegin`), sleeps as it likes, takes the driver's lock, checks (`readRetry`), commits or
+ * starts over.
  *
  * **Why it is right.** `start` moves the sequence of all readers in one atomic step, and only
  * then runs callbacks, which take the driver's lock and drop what was committed:
@@ -40,9 +42,15 @@
  * space.notifiers.end(inv);
  * ```
  *
- * **What it refuses.** Waiting for readers; callbacks that fail a blockable event; removal from
+ * **What it refuses.** Callbacks that fail a blockable event; removal from
  * inside a callback.
  */
+export {
+  COLLISION_TIMEOUT_MS,
+  COLLISIONS_MAX,
+  CollisionRetry,
+  type CollisionRetryOptions,
+} from "./collision-retry.ts";
 export { IntervalNotifier, type IntervalOps, type Seq } from "./interval-notifier.ts";
 export {
   Invalidation,
@@ -57,4 +65,5 @@ export {
   MMU_NOTIFY_UNMAP,
   NOTIFY_EVENT_NAMES,
 } from "./invalidation.ts";
+export { Precedence } from "./precedence.ts";
 export { type NotifierOps, NotifierSubscriptions } from "./subscriptions.ts";

@@ -46,4 +46,9 @@ export class IntervalNotifier implements AddrRange {
   readRetry(seq: Seq): boolean {
     return this.seq !== seq || this.active > 0;
   }
+
+  /** `readBegin` for code that may not sleep: `undefined` while an invalidation is open here. */
+  tryReadBegin(): Seq | undefined {
+    return this.active === 0 ? this.seq : undefined;
+  }
 }

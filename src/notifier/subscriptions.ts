@@ -20,6 +20,8 @@ import {
 } from "../base/index.ts";
 import {
   assertMayWait,
+  type CancelSignal,
+  type LockGuard,
   noteAcquired,
   noteReleased,
   type Scheduler,
@@ -31,11 +33,13 @@ import {
 import { eventId, type Tracer } from "../trace/index.ts";
 import type { IntervalNotifier, Seq } from "./interval-notifier.ts";
 import { Invalidation, MMU_NOTIFY_RELEASE } from "./invalidation.ts";
+import { Precedence } from "./precedence.ts";
 
 const START = eventId("notifier:start");
 const END = eventId("notifier:end");
 const COLLIDE = eventId("notifier:collide");
 const REFUSED = eventId("notifier:refused");
+const PRECEDENCE = eventId("notifier:precedence");
 
 /** A subscription to the whole space. Linux: struct mmu_notifier_ops. */
 export interface NotifierOps {
@@ -58,11 +62,14 @@ export class NotifierSubscriptions {
   readonly #active: Invalidation[] = [];
   readonly #quiet: WaitQueue;
   readonly #srcu: Srcu;
+  readonly #precedence: Precedence;
   #released = false;
 
-  constructor(scheduler: Scheduler, tracer: Tracer) {
+  /** `precedence` is the machine's, which all its spaces share. */
+  constructor(scheduler: Scheduler, tracer: Tracer, precedence = new Precedence(scheduler)) {
     this.#scheduler = scheduler;
     this.#tracer = tracer;
+    this.#precedence = precedence;
     this.#quiet = new WaitQueue(scheduler, "the end of an invalidation");
     this.#srcu = new Srcu(scheduler, "notifier callbacks");
   }
@@ -88,12 +95,20 @@ export class NotifierSubscriptions {
   /**
    * Opens an invalidation. First, atomically, every overlapping reader is made to collide; then
    * the callbacks run. 0, or -EAGAIN for a non-blockable one that somebody refused: then all is
-   * as before and `end` must not be called. `nested` names why one may be open already.
+   * as before and `end` must not be called. `nested` names why one may be open already. A reader
+   * that has precedence over the range passes first.
    */
   *start(invalidation: Invalidation, nested?: string): Sleeps<Result> {
     const task = this.#scheduler.current;
     assertMayWait(task, "invalidation", nested);
     if (this.#scheduler.explores && invalidation.blockable) yield YIELD;
+    if (this.#precedence.isOwed(this, invalidation)) {
+      if (!invalidation.blockable) {
+        this.#trace(REFUSED, invalidation);
+        return -EAGAIN;
+      }
+      yield* this.#precedence.giveWay(this, invalidation);
+    }
     noteAcquired(task, "invalidation");
     this.#open(invalidation);
     const epoch = this.#srcu.readLock();
@@ -139,6 +154,7 @@ export class NotifierSubscriptions {
    */
   *remove(notifier: IntervalNotifier): Sleeps<void> {
     assert(notifier.isRegistered, "an interval notifier is removed twice");
+    assert(!this.isInCallback, "an interval notifier is removed in a callback, which it waits for");
     assertMayWait(this.#scheduler.current, "invalidation");
     this.#forget(notifier);
     yield* this.#quiet.until(() => notifier.active === 0);
@@ -153,17 +169,37 @@ export class NotifierSubscriptions {
 
   /**
    * Begins to read the range of `notifier`: sleeps while an invalidation is open there, then
-   * gives the number to hand to `readRetry`. With a deadline: -ETIME's place is taken by
-   * `undefined` when it passes first.
+   * gives the number to hand to `readRetry`. `undefined` when the deadline or `signal` came first.
    */
-  *readBegin(notifier: IntervalNotifier, deadlineMs?: number): Sleeps<Seq | undefined> {
+  *readBegin(
+    notifier: IntervalNotifier,
+    deadlineMs?: number,
+    signal?: CancelSignal,
+  ): Sleeps<Seq | undefined> {
     assertMayWait(this.#scheduler.current, "invalidation");
     if (this.#scheduler.explores) yield YIELD;
     if (notifier.active > 0) {
       this.#tracer.emit(COLLIDE, vpnOf(notifier.start), pagesIn(notifier), notifier.seq);
-      if (!(yield* this.#quiet.until(() => notifier.active === 0, deadlineMs))) return undefined;
+      const isQuiet = (): boolean => notifier.active === 0;
+      if (!(yield* this.#quiet.until(isQuiet, deadlineMs, signal))) return undefined;
     }
-    return notifier.seq;
+    return signal?.aborted ? undefined : notifier.seq;
+  }
+
+  /** For `CollisionRetry`: from now on writers let the reader of `notifier` pass. */
+  *takePrecedence(notifier: IntervalNotifier, collisions: number): Sleeps<LockGuard> {
+    const guard = yield* this.#precedence.take(this, notifier);
+    this.#tracer.emit(PRECEDENCE, vpnOf(notifier.start), pagesIn(notifier), collisions);
+    return guard;
+  }
+
+  /** The running task is inside a callback of some event, where nothing may be unsubscribed. */
+  get isInCallback(): boolean {
+    return this.#scheduler.current.holdsAny("srcu");
+  }
+
+  get nowMs(): number {
+    return this.#scheduler.nowMs;
   }
 
   register(ops: NotifierOps): void {
@@ -176,6 +212,7 @@ export class NotifierSubscriptions {
    * then a `release` that runs is over, too.
    */
   *unregister(ops: NotifierOps): Sleeps<Result> {
+    assert(!this.isInCallback, "a notifier is unregistered in a callback, which it waits for");
     assertMayWait(this.#scheduler.current, "srcu");
     const isListed = this.#list.includes(ops);
     this.#list = this.#list.filter((each) => each !== ops);

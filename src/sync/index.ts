@@ -42,4 +42,4 @@ export { DeadlockError, type Host, Scheduler } from "./scheduler.ts";
 export { Srcu } from "./srcu.ts";
 export { NativeStrategy, Random, RandomStrategy, type Strategy } from "./strategy.ts";
 export { BLOCK, type Signal, type Sleeps, Task, TaskState, YIELD } from "./task.ts";
-export { Completion, WaitQueue } from "./wait-queue.ts";
+export { type CancelSignal, Completion, WaitQueue } from "./wait-queue.ts";

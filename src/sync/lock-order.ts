@@ -11,6 +11,8 @@ export const LOCK_ORDER = [
   "svm",
   /** `AddressSpace.mmapLock`: written to change VMAs, read to look and to fault. */
   "mmap",
+  /** One reader of a machine at a time goes before those who change what it reads. */
+  "precedence",
   /** A page's lock bit: its identity and place stay as they are. */
   "page",
   /** The reverse map. */

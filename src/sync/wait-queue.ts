@@ -12,6 +12,13 @@ interface Waiter {
   woken: boolean;
 }
 
+/** What can call a wait off: the part of an `AbortSignal` that is needed, which the core lacks. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
 export class WaitQueue {
   readonly name: string;
   readonly #scheduler: Scheduler;
@@ -27,17 +34,19 @@ export class WaitQueue {
   }
 
   /**
-   * Sleeps until woken (true) or until the clock reaches `deadlineMs` (false). Test the
-   * condition before and after: a wake-up says "look again", not "it is so".
+   * Sleeps until woken (true), until the clock reaches `deadlineMs` or `signal` aborts (false).
+   * Test the condition before and after: a wake-up says "look again", not "it is so".
    */
-  *sleep(deadlineMs = Number.POSITIVE_INFINITY): Sleeps<boolean> {
+  *sleep(deadlineMs = Number.POSITIVE_INFINITY, signal?: CancelSignal): Sleeps<boolean> {
     const task = this.#scheduler.current;
     assert(task.atomicDepth === 0, () => `"${task.name}" may not sleep here (${this.name})`);
     const waiter: Waiter = { task, woken: false };
     this.#waiters.push(waiter);
+    const stop = (): void => this.#scheduler.wake(task);
     const cancel = Number.isFinite(deadlineMs)
-      ? this.#scheduler.timer(deadlineMs, () => this.#scheduler.wake(task))
+      ? this.#scheduler.timer(deadlineMs, stop)
       : undefined;
+    signal?.addEventListener("abort", stop);
     task.state = TaskState.blocked;
     task.waitsFor = this.name;
     let resumed = false;
@@ -48,16 +57,21 @@ export class WaitQueue {
     } finally {
       task.waitsFor = "";
       cancel?.();
+      signal?.removeEventListener("abort", stop);
       if (!waiter.woken) this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
       else if (!resumed) this.wakeOne();
     }
   }
 
-  /** Sleeps until `isTrue()`; false when the deadline came first. */
-  *until(isTrue: () => boolean, deadlineMs = Number.POSITIVE_INFINITY): Sleeps<boolean> {
+  /** Sleeps until `isTrue()`; false when the deadline or `signal` came first. */
+  *until(
+    isTrue: () => boolean,
+    deadlineMs = Number.POSITIVE_INFINITY,
+    signal?: CancelSignal,
+  ): Sleeps<boolean> {
     while (!isTrue()) {
-      if (this.#scheduler.nowMs >= deadlineMs) return false;
-      yield* this.sleep(deadlineMs);
+      if (this.#scheduler.nowMs >= deadlineMs || signal?.aborted) return false;
+      yield* this.sleep(deadlineMs, signal);
     }
     return true;
   }

@@ -21,8 +21,8 @@ const CRUISER = join(REPO_ROOT, "node_modules/dependency-cruiser/bin/dependency-
 const config = createRequire(import.meta.url)(CONFIG) as { forbidden: { name: string }[] };
 
 const LAYERS = [
-  ...["base", "trace", "sync", "phys", "notifier", "mm", "hmm", "devmem", "cpu", "driver"],
-  ...["machine", "explore", "export", "cli"],
+  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "hmm", "devmem"],
+  ...["svm", "cpu", "driver", "machine", "explore", "export", "cli"],
 ];
 
 /** A legal house: each room's door imports the door below; the free rooms use what they may. */

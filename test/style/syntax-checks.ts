@@ -10,7 +10,9 @@ export const FUNCTION_LINES_MAX = 70;
 export const PARAMETERS_MAX = 4;
 
 /** The layers that must run anywhere and be replayable: no promises, clocks or dice of their own. */
-export const CORE_FOLDERS = ["base", "trace", "sync", "phys", "notifier", "mm", "hmm", "devmem"];
+export const CORE_FOLDERS = [
+  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "hmm", "devmem", "svm"],
+];
 
 /** Globals that reach for the world outside a machine. */
 const WORLDLY = new Set([

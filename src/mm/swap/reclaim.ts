@@ -66,6 +66,10 @@ function mayGo(memory: Memory, frame: Pfn): boolean {
 /** Takes the page from everybody; true when its frame is free. */
 function* evict(memory: Memory, frame: Pfn): Sleeps<boolean> {
   const { pages } = memory;
+  if (memory.precedence.isOwed()) {
+    yield* memory.precedence.giveWay();
+    if (!mayGo(memory, frame)) return false;
+  }
   if (!pages.tryLock(frame)) return false;
   pages.get(frame);
   let isGone = false;

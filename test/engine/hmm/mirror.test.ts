@@ -1,14 +1,19 @@
 import { describe, expect, it } from "vitest";
 import {
+  EAGAIN,
   EBUSY,
   EFAULT,
   EINVAL,
+  EPERM,
+  type Pfn,
   type Result,
   virtAddr,
   vpn,
   vpnOf,
 } from "../../../src/base/index.ts";
 import {
+  EntryFormat,
+  HMM_PFN_ERROR,
   HMM_PFN_REQ_FAULT,
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
@@ -18,10 +23,29 @@ import {
   type MirrorRange,
   type RangeOptions,
 } from "../../../src/hmm/index.ts";
-import { asPte, mmput, munmap, PageTable, PTE_NONE } from "../../../src/mm/index.ts";
+import {
+  asPte,
+  mapSpecial,
+  mmput,
+  munmap,
+  PageTable,
+  PTE_NONE,
+  poisonPage,
+  releaseSpecial,
+  SpecialKind,
+} from "../../../src/mm/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../../src/notifier/index.ts";
 import { Completion, Mutex, RandomStrategy, type Sleeps } from "../../../src/sync/index.ts";
-import { bytesOf, pageAt, rangeAt, type TestWorld, testWorld } from "../test-world.ts";
+import {
+  bytesOf,
+  HUGE,
+  hugeFrames,
+  pageAt,
+  RW,
+  rangeAt,
+  type TestWorld,
+  testWorld,
+} from "../test-world.ts";
 
 const SILENT: MirrorOps = {
   *syncCpuDevicePagetables() {
@@ -161,6 +185,160 @@ describe("a range", () => {
   });
 });
 
+describe("a range that may not sleep", () => {
+  it("is filled where no wait is needed, and says -EAGAIN where one is", () => {
+    const { world, range } = build();
+    const tryAll = (): Result[] =>
+      world.run(
+        (function* (): Sleeps<Result[]> {
+          return [Number(range.tryUntilValid()), range.tryFault({ write: true })];
+        })(),
+      );
+    expect(tryAll()).toEqual([1, 2]);
+    expect(Array.from(range.pfns, (word) => word & 3)).toEqual([3, 3]);
+    expect(world.toDevice(1, 1)).toBe(0);
+    expect(tryAll()).toEqual([1, -EAGAIN]);
+    expect(world.memory.isPrivate(world.frame(1))).toBe(true);
+    const gate = new Completion<void>(world.scheduler, "a slow event");
+    world.scheduler.spawn("event", openUntil(world, gate));
+    world.scheduler.run();
+    expect(tryAll()).toEqual([0, -EBUSY]);
+    gate.complete();
+    world.scheduler.run();
+    range.unregister();
+  });
+
+  it("does not wait for mmapLock", () => {
+    const { world, range } = build();
+    function* held(): Sleeps<Result> {
+      expect(range.tryUntilValid()).toBe(true);
+      using _mmap = yield* world.space.mmapLock.acquireWrite();
+      return range.tryFault({ write: false });
+    }
+    expect(world.run(held())).toBe(-EAGAIN);
+  });
+});
+
+describe("a range of huge device pages", () => {
+  const HUGE_SHIFT = 21;
+  const huge = { ...rangeAt(0, HUGE), pageShift: HUGE_SHIFT };
+
+  it("has one entry for each page of a hugetlb mapping", () => {
+    const world = testWorld({ frames: hugeFrames(2), hugetlbPages: 1 });
+    world.map(0, HUGE, RW, { isHugetlb: true });
+    const mirror = register(world);
+    const range = rangeOf(mirror, { ...huge, pfnFlagsMask: 3 });
+    range.requests[0] = HMM_PFN_REQ_FAULT | HMM_PFN_WRITE;
+    expect(world.run(range.waitUntilValid())).toBe(true);
+    expect(world.run(range.fault())).toBe(HUGE);
+    expect([range.pfns.length, range.pfns[0]! & 3]).toEqual([1, 3]);
+    expect(range.pfns[0]! >>> 8).toBe(world.frame(0));
+    range.unregister();
+  });
+
+  it("is refused where the memory has other pages, or the range is not whole ones", () => {
+    const world = testWorld();
+    world.map(0, HUGE);
+    const mirror = register(world);
+    const range = rangeOf(mirror, huge);
+    expect(world.run(range.waitUntilValid())).toBe(true);
+    expect(world.run(range.fault({ write: true }))).toBe(-EINVAL);
+    expect(world.count("mm:fault")).toBe(0);
+    range.unregister();
+    expect(mirror.range({ ...rangeAt(0, HUGE + 1), pageShift: HUGE_SHIFT })).toBe(-EINVAL);
+    expect(mirror.range({ ...rangeAt(1, HUGE), pageShift: HUGE_SHIFT })).toBe(-EINVAL);
+    expect(mirror.range({ ...rangeAt(0, HUGE), pageShift: 16 })).toBe(-EINVAL);
+  });
+});
+
+describe("what a range answers", () => {
+  it("is an error before anything is faulted in where there is no memory for a device", () => {
+    const world = testWorld();
+    world.map(0, 1);
+    world.map(2, 1, 0);
+    const mirror = register(world);
+    const ask = (page: number, count: number): [Result, number[]] => {
+      const range = rangeOf(mirror, rangeAt(page, count));
+      world.run(range.waitUntilValid());
+      const result = world.run(range.fault({ write: false }));
+      range.unregister();
+      return [result, [...range.pfns]];
+    };
+    expect(ask(0, 2)).toEqual([-EFAULT, [0, 0]]);
+    expect(ask(2, 1)).toEqual([-EPERM, [0]]);
+    expect(world.count("mm:fault")).toBe(0);
+  });
+
+  it("marks memory that no device may map, in the device's own way", () => {
+    const world = testWorld();
+    const frame = world.memory.allocFrame();
+    const raw = { start: pageAt(1), kind: SpecialKind.raw, frames: [frame as Pfn], flags: RW };
+    world.map(0, 1);
+    expect(world.run(mapSpecial(world.space, raw))).toBe(pageAt(1));
+    const mirror = register(world);
+    const values = { none: 0n, error: 1n, special: 2n };
+    const flags = { valid: 1n << 63n, write: 1n << 62n };
+    const format = EntryFormat.of64({ flags, values, pfnShift: 12 });
+    const range = mirror.range({ ...rangeAt(0, 2), format }) as MirrorRange<BigUint64Array>;
+    world.run(range.waitUntilValid());
+    expect(world.run(range.snapshot())).toBe(-EFAULT);
+    expect([...range.entries]).toEqual([0n, 2n]);
+    range.unregister();
+    world.unmap(1, 1);
+    releaseSpecial(world.space, raw.frames);
+    world.memory.pages.put(raw.frames[0]!);
+  });
+
+  it("says which page could not be had, and nothing of those behind it", () => {
+    const world = testWorld();
+    world.map(0, 3);
+    world.store(1, 1);
+    expect(world.run(poisonPage(world.space, pageAt(1)))).toBe(0);
+    const mirror = register(world);
+    const range = rangeOf(mirror, rangeAt(0, 3));
+    world.run(range.waitUntilValid());
+    expect(world.run(range.fault({ write: false }))).toBe(-EFAULT);
+    expect(Array.from(range.pfns, (word) => word & 7)).toEqual([HMM_PFN_VALID, HMM_PFN_ERROR, 0]);
+    range.unregister();
+  });
+
+  it("asks for the same again after a retry: requests are not overwritten", () => {
+    const { world, mirror } = build();
+    const range = rangeOf(mirror, { ...rangeAt(0, 2), pfnFlagsMask: 3 });
+    range.requests[1] = HMM_PFN_REQ_FAULT | HMM_PFN_WRITE;
+    for (let turn = 0; turn < 2; turn++) {
+      world.run(range.waitUntilValid());
+      expect(world.run(range.fault())).toBe(2);
+      expect(Array.from(range.pfns, (word) => word & 3)).toEqual([0, 3]);
+      world.unmap(0, 2);
+      world.map(0, 2);
+      expect(world.run(range.fault())).toBe(-EBUSY);
+    }
+    range.unregister();
+  });
+});
+
+describe("a wait", () => {
+  it("ends when its signal aborts", () => {
+    const { world, range } = build();
+    const gate = new Completion<void>(world.scheduler, "a slow event");
+    const abort = new AbortController();
+    world.scheduler.spawn("event", openUntil(world, gate));
+    const wait = world.scheduler.spawn("wait", range.waitUntilValid({ signal: abort.signal }));
+    world.scheduler.spawn(
+      "aborter",
+      (function* (): Sleeps<void> {
+        expect(wait.state).toBe("blocked");
+        abort.abort();
+        gate.complete();
+      })(),
+    );
+    world.scheduler.run();
+    expect([wait.result, range.valid]).toEqual([false, false]);
+    range.unregister();
+  });
+});
+
 describe("a mirror", () => {
   it("is told to forget what changes, until it is unregistered, once", () => {
     const world = testWorld();
@@ -179,7 +357,7 @@ describe("a mirror", () => {
     world.run(munmap(world.space, pageAt(0), bytesOf(1)));
     expect(told).toEqual([pageAt(2)]);
     expect(() => world.run(mirror.unregister())).toThrow(/unregistered twice/);
-    expect(() => mirror.range(rangeAt(0, 1))).toThrow(/under a registered mirror/);
+    expect(mirror.range(rangeAt(0, 1))).toBe(-EINVAL);
   });
 
   it("is told once when the space goes away", () => {

@@ -131,17 +131,30 @@ describe("hmmRangeFault", () => {
     const world = testWorld();
     world.map(0, 4);
     const range = { ...rangeOf(world, 0, 4), pfnFlagsMask: WRITE };
-    range.pfns.set([0, 0, READ, WRITE]);
-    expect(fault(world, range)).toBe(-EBUSY);
-    range.notifierSeq = range.notifier.seq;
-    range.pfns.set([0, 0, READ, WRITE]);
+    range.pfns.set([READ, WRITE, 0, READ]);
     expect(fault(world, range)).toBe(0);
-    // The first missing page decides for the rest of the leaf; those before it stay untouched.
-    expect(Array.from(range.pfns, (word) => word & 0xff)).toEqual([0, 0, V, V | W]);
-    expect(ptePfn(world.pte(2))).toBe(ZERO_PFN);
+    // Nothing is faulted in, or for writing, that nobody asked for.
+    expect(Array.from(range.pfns, (word) => word & 0xff)).toEqual([V, V | W, 0, V]);
+    expect([0, 2, 3].map((page) => ptePfn(world.pte(page)))).toEqual([ZERO_PFN, 0, ZERO_PFN]);
     const deaf = { ...rangeOf(world, 0, 1), pfnFlagsMask: 0 };
     deaf.pfns[0] = WRITE;
-    expect([fault(world, deaf), deaf.pfns[0]]).toEqual([0, 0]);
+    expect([fault(world, deaf), deaf.pfns[0]! & 0xff]).toEqual([0, V]);
+  });
+
+  it.each([
+    ["leaves pages of the caller's own where they are when pages have their own requests", WRITE],
+    ["takes them home with their neighbours when all have the same, as Linux does", 0],
+  ])("%s", (_what, pfnFlagsMask) => {
+    const world = testWorld();
+    world.map(1, 2);
+    for (const page of [1, 2]) world.store(page, page);
+    expect(world.toDevice(1, 1)).toBe(0);
+    world.map(0, 1);
+    const own = { pfnFlagsMask, devPrivateOwner: world.device };
+    const range = { ...rangeOf(world, 0, 3), defaultFlags: READ, ...own };
+    while (fault(world, range) === -EBUSY) range.notifierSeq = range.notifier.seq;
+    expect(Array.from(range.pfns, (word) => word & V)).toEqual([V, V, V]);
+    expect(world.memory.isPrivate(world.frame(1))).toBe(pfnFlagsMask !== 0);
   });
 
   it("keeps what it found before the page that fails", () => {
