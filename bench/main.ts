@@ -5,10 +5,17 @@
 import { benchDense } from "./dense.ts";
 import { benchList } from "./list.ts";
 import { benchMm } from "./mm.ts";
+import { benchNotifier } from "./notifier.ts";
 import { printRow } from "./ratio.ts";
 import { benchTree } from "./tree.ts";
 
-const BENCHES = { dense: benchDense, list: benchList, mm: benchMm, tree: benchTree } as const;
+const BENCHES = {
+  dense: benchDense,
+  list: benchList,
+  mm: benchMm,
+  notifier: benchNotifier,
+  tree: benchTree,
+} as const;
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in BENCHES));

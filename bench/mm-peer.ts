@@ -79,7 +79,7 @@ function sayAbsolute(subject: Subject): void {
 }
 
 async function pair(subject: Subject, peer: Peer): Promise<Row> {
-  using runner = await start(peer);
+  using runner = await startPeer(peer);
   await runner.round();
   roundOf(subject.measure);
   const ours: number[] = [];
@@ -110,12 +110,13 @@ function roundOf(measure: () => Sample): number {
   return ns / units;
 }
 
-interface Runner {
+/** Who takes rounds: gives nanoseconds per unit. */
+export interface Runner {
   round(): Promise<number>;
   [Symbol.dispose](): void;
 }
 
-async function start(peer: Peer): Promise<Runner> {
+export async function startPeer(peer: Peer): Promise<Runner> {
   if (typeof peer.by === "function") {
     const measure = peer.by;
     return { round: async () => roundOf(measure), [Symbol.dispose]: () => {} };

@@ -3,6 +3,7 @@
  *   interval COUNT OVERLAP tree     a balanced tree (AVL) with the greatest end of each subtree
  *   interval COUNT OVERLAP list     a list in the order of memory, walked from end to end
  *   interval COUNT 1 churn          the tree again: one subscription goes, another comes
+ * Two more arguments: pages from the start of a range to that of the next, pages in a range.
  * An invalidation is, as between start and end in a kernel: under a lock, open it and move the
  * sequence of each that overlaps; under the lock again, close it. No callbacks.
  */
@@ -11,8 +12,6 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#define STRIDE_PAGES 10
-#define RANGE_PAGES 8
 #define PER_SAMPLE_MAX 4096
 
 struct subscription {
@@ -26,6 +25,7 @@ struct subscription {
 
 static struct subscription *root, *list, **all;
 static uint32_t count, overlap;
+static uint32_t stride_pages = 10, range_pages = 8;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct subscription **hits;
 static uint32_t hit_count, open_count;
@@ -153,8 +153,8 @@ static struct sample measure_invalidate(int by_list, uint32_t repeats) {
   double start = now_ns();
   for (uint32_t i = 0; i < repeats; i++) {
     uint32_t at = next_random() % (count - overlap + 1);
-    uint64_t from = (uint64_t)at * STRIDE_PAGES * PAGE_BYTES;
-    uint64_t pages = (uint64_t)(overlap - 1) * STRIDE_PAGES + 1;
+    uint64_t from = (uint64_t)at * stride_pages * PAGE_BYTES;
+    uint64_t pages = (uint64_t)(overlap - 1) * stride_pages + 1;
     invalidate(from, from + pages * PAGE_BYTES - 1, by_list);
   }
   double ns = now_ns() - start;
@@ -213,16 +213,21 @@ static void subscribe_all(void) {
     all[other] = kept;
   }
   for (uint32_t i = 0; i < count; i++) {
-    all[i]->start = (uint64_t)i * STRIDE_PAGES * PAGE_BYTES;
-    all[i]->last = all[i]->start + RANGE_PAGES * PAGE_BYTES - 1;
+    all[i]->start = (uint64_t)i * stride_pages * PAGE_BYTES;
+    all[i]->last = all[i]->start + range_pages * PAGE_BYTES - 1;
     root = with(root, all[i]);
   }
 }
 
 int main(int argc, char **argv) {
-  check(argc == 4, "usage: interval COUNT OVERLAP tree|list|churn");
+  check(argc == 4 || argc == 6, "usage: interval COUNT OVERLAP tree|list|churn [STRIDE PAGES]");
   count = (uint32_t)atoi(argv[1]);
   overlap = (uint32_t)atoi(argv[2]);
+  if (argc == 6) {
+    stride_pages = (uint32_t)atoi(argv[4]);
+    range_pages = (uint32_t)atoi(argv[5]);
+    check(range_pages > 0 && range_pages <= stride_pages, "ranges overlap each other");
+  }
   check(count >= overlap && overlap > 0, "too few subscriptions");
   subscribe_all();
   measure_churn();

@@ -79,8 +79,9 @@ export class Mirror {
   }
 
   /**
-   * Ends the subscription: waits for callbacks that run; none runs after this. Once, not from a
-   * callback, not with the driver's lock held. Ranges of the mirror are never valid again.
+   * Ends the subscription: waits for callbacks that run; none runs after this. Stop the device
+   * first: nobody tells it of changes from now on. Once, not from a callback, not with the
+   * driver's lock held. Ranges of the mirror are never valid again.
    */
   *unregister(): Sleeps<void> {
     assert(this.#isRegistered, "a mirror is unregistered twice");

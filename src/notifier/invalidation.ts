@@ -37,6 +37,9 @@ export interface InvalidationOptions {
   readonly owner?: object | undefined;
 }
 
+/** Shared by all events that touch nobody, so that an event begins without an array of its own. */
+export const NOBODY: never[] = [];
+
 export class Invalidation implements AddrRange {
   readonly start: VirtAddr;
   readonly end: VirtAddr;
@@ -44,9 +47,9 @@ export class Invalidation implements AddrRange {
   readonly blockable: boolean;
   readonly owner: object | undefined;
   /** Subscriptions that this event collides with, from `start` to `end`. Written there only. */
-  readonly colliding: IntervalNotifier[] = [];
+  colliding: IntervalNotifier[] = NOBODY;
   /** Whole-space subscriptions that were told of the start and are to be told of the end. */
-  listeners: readonly NotifierOps[] = [];
+  listeners: readonly NotifierOps[] = NOBODY;
   isActive = false;
 
   constructor(options: InvalidationOptions) {

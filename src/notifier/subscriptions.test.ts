@@ -126,6 +126,80 @@ describe("an invalidation", () => {
   });
 });
 
+describe("events that overlap in time", () => {
+  it("hold a reader until the last one on its range is over, and no reader of other ranges", () => {
+    const { scheduler, notifiers, run } = build();
+    const near = new IntervalNotifier(range(0, 4));
+    const far = new IntervalNotifier(range(6, 8));
+    for (const each of [near, far]) notifiers.insert(each);
+    const [first, second, elsewhere] = [eventOn(0, 2), eventOn(1, 5), eventOn(8, 9)];
+    function* work(): Sleeps<void> {
+      for (const event of [first, second, elsewhere]) yield* notifiers.start(event, "the test");
+      const reader = scheduler.spawn("reader", notifiers.readBegin(near));
+      const other = scheduler.spawn("other", notifiers.readBegin(far));
+      for (let i = 0; i < 3; i++) yield YIELD;
+      expect([reader.state, other.state]).toEqual([TaskState.blocked, TaskState.done]);
+      notifiers.end(first);
+      for (let i = 0; i < 3; i++) yield YIELD;
+      expect([reader.state, notifiers.activeCount]).toEqual([TaskState.blocked, 2]);
+      notifiers.end(second);
+      for (let i = 0; i < 3; i++) yield YIELD;
+      expect([reader.state, notifiers.activeCount]).toEqual([TaskState.done, 1]);
+      notifiers.end(elsewhere);
+    }
+    run(work());
+    expect(notifiers.activeCount).toBe(0);
+  });
+
+  it("do not let readers begin while callbacks of another one still run", () => {
+    const { scheduler, notifiers, run } = build();
+    const gate = new Completion<void>(scheduler, "the gate");
+    const slow = new IntervalNotifier(range(0, 2), {
+      *invalidate() {
+        yield* gate.wait();
+        return true;
+      },
+    });
+    notifiers.insert(slow);
+    const seq = slow.tryReadBegin()!;
+    const event = scheduler.spawn("slow", bracket(notifiers, eventOn(0, 1)));
+    scheduler.run();
+    run(bracket(notifiers, eventOn(4, 5)));
+    expect([event.state, slow.tryReadBegin()]).toEqual([TaskState.blocked, undefined]);
+    gate.complete();
+    scheduler.run();
+    expect([event.state, slow.readRetry(seq), slow.active]).toEqual([TaskState.done, true, 0]);
+  });
+});
+
+describe("the callbacks of an event", () => {
+  it("run one after another", () => {
+    const { notifiers, log, run } = build();
+    for (const name of ["a", "b"]) {
+      const ops = {
+        *invalidate(): Sleeps<boolean> {
+          log.push(`${name} begins`);
+          for (let i = 0; i < 3; i++) yield YIELD;
+          log.push(`${name} ends`);
+          return true;
+        },
+      };
+      notifiers.insert(new IntervalNotifier(range(0, 1), ops));
+    }
+    run(bracket(notifiers, eventOn(0, 1), () => log.push("change")));
+    expect(log).toEqual(["a begins", "a ends", "b begins", "b ends", "change"]);
+  });
+
+  it("cost an event nothing when there are none: it does not sleep", () => {
+    const { scheduler, notifiers, run } = build();
+    notifiers.insert(new IntervalNotifier(range(0, 1)));
+    function* atomically(): Sleeps<Result> {
+      return scheduler.runAtomic(bracket(notifiers, eventOn(0, 1)));
+    }
+    expect(run(atomically())).toBe(0);
+  });
+});
+
 describe("a non-blockable invalidation", () => {
   it("is refused when a driver would have to wait, and nothing has happened", () => {
     const { scheduler, notifiers } = build();
@@ -251,6 +325,18 @@ describe("a subscription", () => {
     notifiers.insert(silent);
     notifiers.removeSilent(silent);
     expect(() => notifiers.removeSilent(silent)).toThrow(/removed twice/);
+  });
+
+  it("is not ended with the driver's lock held, which the callbacks need", () => {
+    const { scheduler, notifiers, run, interval } = build();
+    const lock = new Mutex(scheduler, "driver", "the device's lock");
+    const notifier = interval("it", 0, 4);
+    function* upsideDown(): Sleeps<void> {
+      using _held = yield* lock.acquire();
+      yield* notifiers.remove(notifier);
+    }
+    expect(() => run(upsideDown())).toThrow(/lock order/);
+    expect(notifier.isRegistered).toBe(true);
   });
 
   it("needs whole pages of the space", () => {

@@ -27,12 +27,13 @@ import {
   type Scheduler,
   type Sleeps,
   Srcu,
+  type Task,
   WaitQueue,
   YIELD,
 } from "../sync/index.ts";
 import { eventId, type Tracer } from "../trace/index.ts";
 import type { IntervalNotifier, Seq } from "./interval-notifier.ts";
-import { Invalidation, MMU_NOTIFY_RELEASE } from "./invalidation.ts";
+import { Invalidation, MMU_NOTIFY_RELEASE, NOBODY } from "./invalidation.ts";
 import { Precedence } from "./precedence.ts";
 
 const START = eventId("notifier:start");
@@ -111,11 +112,16 @@ export class NotifierSubscriptions {
     }
     noteAcquired(task, "invalidation");
     this.#open(invalidation);
+    return this.#hasCallbacks(invalidation) ? yield* this.#callInside(task, invalidation) : 0;
+  }
+
+  /** As a reader, so that whoever unregisters waits for the callbacks. */
+  *#callInside(task: Task, invalidation: Invalidation): Sleeps<Result> {
     const epoch = this.#srcu.readLock();
     noteAcquired(task, "srcu");
     let result: Result = -EAGAIN;
     try {
-      result = this.#hasCallbacks(invalidation) ? yield* this.#callAll(invalidation) : 0;
+      result = yield* this.#callAll(invalidation);
     } finally {
       noteReleased(task, "srcu");
       this.#srcu.readUnlock(epoch);
@@ -315,11 +321,11 @@ export class NotifierSubscriptions {
   #close(invalidation: Invalidation): void {
     assert(invalidation.isActive, "an invalidation is ended that is not open");
     invalidation.isActive = false;
-    const at = this.#active.indexOf(invalidation);
     const last = this.#active.pop()!;
-    if (at < this.#active.length) this.#active[at] = last;
+    if (last !== invalidation) this.#active[this.#active.indexOf(invalidation)] = last;
     const { colliding } = invalidation;
-    while (colliding.length > 0) colliding.pop()!.active--;
+    for (let i = 0; i < colliding.length; i++) colliding[i]!.active--;
+    invalidation.colliding = NOBODY;
     noteReleased(this.#scheduler.current, "invalidation");
     if (this.#quiet.length > 0) this.#quiet.wakeAll();
   }
@@ -333,7 +339,9 @@ export class NotifierSubscriptions {
 function collide(invalidation: Invalidation, notifier: IntervalNotifier): void {
   notifier.seq++;
   notifier.active++;
-  invalidation.colliding.push(notifier);
+  // Most events have one: an array made with it has room for no more, an empty one for many.
+  if (invalidation.colliding === NOBODY) invalidation.colliding = [notifier];
+  else invalidation.colliding.push(notifier);
 }
 
 const pagesIn = (range: AddrRange): number => vpnOf(range.end) - vpnOf(range.start);

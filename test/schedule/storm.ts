@@ -53,10 +53,17 @@ const RANGE: AddrRange = {
 const BYTES = STORM_PAGES * PAGE_SIZE;
 const RW = VM_READ | VM_WRITE;
 
+/** Migration both ways, eviction, reclaim, exclusive access, NUMA hints: no lock keeps them out. */
+export const BY_FRAME = [0, 1, 2, 3, 4, 5];
+/** Besides: swap on request, protection, fork and copy. */
+export const ALL_KINDS = [...BY_FRAME, 6, 7, 8];
+
 export interface StormOptions {
   readonly seed: number;
   /** Tasks that take pages away. Default 3. */
   readonly writers?: number;
+  /** What the writers do, by its number in `#takeAway`. */
+  readonly kinds: readonly number[];
   /** Steps of the storm for each of the reader's. Default 40. */
   readonly pace?: number;
   /** As in `CollisionRetryOptions`. */
@@ -75,6 +82,8 @@ export interface StormResult {
   readonly events: number;
   /** Milliseconds that the reading took. */
   readonly ms: number;
+  /** Milliseconds of virtual time that all of it took: above 0 only when everybody waited. */
+  readonly stalledMs: number;
 }
 
 /** The storm has `pace` steps, then the reader has one. */
@@ -210,7 +219,8 @@ class Storm {
     this.#isOver = true;
     notifiers.removeSilent(notifier);
     yield* notifiers.unregister(counter);
-    return { result, attempts, attemptsFirst, events, ms: performance.now() - begin };
+    const stalledMs = this.#world.scheduler.nowMs;
+    return { result, attempts, attemptsFirst, events, stalledMs, ms: performance.now() - begin };
   }
 
   /** What would be programmed now is what the page table says now. */
@@ -224,7 +234,8 @@ class Storm {
   *#takeAway(): Sleeps<void> {
     const { start } = RANGE;
     while (!this.#isOver) {
-      switch (this.#random.below(9)) {
+      const { kinds } = this.#options;
+      switch (kinds[this.#random.below(kinds.length)]) {
         case 0:
           yield* this.#mirror.migrateToDevice(start, STORM_PAGES, () => {});
           break;
@@ -235,27 +246,27 @@ class Storm {
           yield* this.#device.evictAll();
           break;
         case 3:
-          yield* madvise(this.#space, start, BYTES, Advice.pageOut);
-          break;
-        case 4:
           yield* reclaimPages(this.#world.memory, 2);
           break;
-        case 5:
+        case 4:
+          yield* this.#mirror.exclusive(start, STORM_PAGES, () => {});
+          break;
+        case 5: {
+          using _mmap = yield* this.#space.mmapLock.acquireRead();
+          yield* changeProtNuma(this.#space, RANGE);
+          break;
+        }
+        case 6:
+          yield* madvise(this.#space, start, BYTES, Advice.pageOut);
+          break;
+        case 7:
           yield* mprotect(this.#space, start, BYTES, VM_READ);
           yield* mprotect(this.#space, start, BYTES, RW);
           break;
-        case 6: {
+        default: {
           const child = yield* fork(this.#space);
           if (typeof child !== "number") yield* mmput(child);
           yield* this.#storeAll();
-          break;
-        }
-        case 7:
-          yield* this.#mirror.exclusive(start, STORM_PAGES, () => {});
-          break;
-        default: {
-          using _mmap = yield* this.#space.mmapLock.acquireRead();
-          yield* changeProtNuma(this.#space, RANGE);
         }
       }
       yield YIELD;
