@@ -12,7 +12,8 @@ import * as machine from "./machine/index.ts";
 import * as mm from "./mm/index.ts";
 import * as notifier from "./notifier/index.ts";
 import * as phys from "./phys/index.ts";
+import * as svm from "./svm/index.ts";
 import * as sync from "./sync/index.ts";
 import * as trace from "./trace/index.ts";
 
-export { base, cpu, devmem, dma, driver, hmm, machine, mm, notifier, phys, sync, trace };
+export { base, cpu, devmem, dma, driver, hmm, machine, mm, notifier, phys, svm, sync, trace };

@@ -57,6 +57,7 @@ export {
   cpuFault,
   FAULT_REMOTE,
   FAULT_SIGBUS,
+  FAULT_TRIED,
   FAULT_WRITE,
   type Fault,
   handleMmFault,

@@ -19,7 +19,9 @@ export interface DevPagemap {
   /**
    * Moves the page of `fault` to RAM. The caller holds mmapLock, the page's lock and a
    * reference. 0: done, or somebody else was faster; the access is tried again. Negative: it
-   * cannot be brought home (the access gets SIGBUS).
+   * cannot be brought home (the access gets SIGBUS). Positive: it stays for so many milliseconds;
+   * the access sleeps so long, without any lock, and is tried again with FAULT_TRIED. Only a CPU
+   * waits like that, and only once: never said to flags with FAULT_REMOTE or FAULT_TRIED.
    */
   migrateToRam(fault: Fault): Sleeps<Result>;
 }

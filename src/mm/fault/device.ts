@@ -2,7 +2,7 @@
  * Pages that a device has: private ones come home, exclusive ones are taken back, and for those
  * on their way one waits. Linux: mm/memory.c do_swap_page(), remove_device_exclusive_entry().
  */
-import { addrOf, ENOMEM, type Result, type Vpn, vpn } from "../../base/index.ts";
+import { addrOf, assert, ENOMEM, type Result, type Vpn, vpn } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_EXCLUSIVE } from "../../notifier/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
@@ -11,7 +11,7 @@ import { presentFlags } from "../entry-flags.ts";
 import { makePte, PTE_WRITE, type Pte, ptePfn } from "../pte.ts";
 import { reclaimPages } from "../swap/reclaim.ts";
 import type { Vma } from "../vma.ts";
-import { FAULT_SIGBUS } from "./flags.ts";
+import { FAULT_REMOTE, FAULT_SIGBUS, FAULT_TRIED } from "./flags.ts";
 
 const RESTORE = eventId("mm:restore-exclusive");
 
@@ -47,6 +47,8 @@ export function* faultDevicePrivate(
   try {
     const pagemap = memory.pagemap(pages.pagemap[frame]!);
     const result = yield* pagemap.migrateToRam({ space, vma, page, flags, frame });
+    const mayWait = (flags & (FAULT_REMOTE | FAULT_TRIED)) === 0;
+    assert(result <= 0 || mayWait, "an access that may not wait was told to");
     return result < 0 && result !== -ENOMEM ? FAULT_SIGBUS : result;
   } finally {
     pages.unlock(frame);

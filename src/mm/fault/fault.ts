@@ -13,7 +13,7 @@ import {
   type Vpn,
   vpnOf,
 } from "../../base/index.ts";
-import type { Sleeps } from "../../sync/index.ts";
+import { type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import {
@@ -36,7 +36,7 @@ import type { Vma } from "../vma.ts";
 import { canReuse, faultAnonymous, faultWriteProtected, isLoneOwner, reuse } from "./anonymous.ts";
 import { faultDevicePrivate, faultExclusive, waitForMigration } from "./device.ts";
 import { faultFile } from "./file.ts";
-import { FAULT_SIGBUS, FAULT_WRITE, permits } from "./flags.ts";
+import { FAULT_SIGBUS, FAULT_TRIED, FAULT_WRITE, permits } from "./flags.ts";
 import { faultHuge, faultHugeWrite, mayMapHuge, tryHugeWrite } from "./huge.ts";
 import { copyHugetlb, faultHugetlb, tryHugetlbWrite } from "./hugetlb.ts";
 import { faultLockedOut } from "./locked-out.ts";
@@ -55,10 +55,30 @@ const RECLAIM_PAGES = 32;
  * the program has no such right (SIGSEGV), `FAULT_SIGBUS`, -ENOMEM. Linux: do_user_addr_fault().
  */
 export function* cpuFault(space: AddressSpace, address: VirtAddr, flags: number): Sleeps<Result> {
-  using _mmap = yield* space.mmapLock.acquireRead();
-  const vma = space.vmas.find(address);
-  if (vma === undefined || !permits(vma, flags)) return -EFAULT;
-  return yield* handleMmFault(space, vma, vpnOf(address), flags);
+  let result: Result;
+  {
+    using _mmap = yield* space.mmapLock.acquireRead();
+    const vma = space.vmas.find(address);
+    if (vma === undefined || !permits(vma, flags)) return -EFAULT;
+    result = yield* handleMmFault(space, vma, vpnOf(address), flags);
+  }
+  return result > 0 ? yield* faultLater(space, address, { flags, waitMs: result }) : result;
+}
+
+/**
+ * The page stays on its device for `waitMs` more milliseconds. Nothing is held meanwhile, so the
+ * mapping may change, the device may fault, and the page may be evicted. The second attempt waits
+ * no more, so an access costs one such wait whatever devices do.
+ */
+function* faultLater(
+  space: AddressSpace,
+  address: VirtAddr,
+  later: { readonly flags: number; readonly waitMs: number },
+): Sleeps<Result> {
+  const { scheduler } = space.memory;
+  const over = new WaitQueue(scheduler, "the end of a device's timeslice");
+  yield* over.sleep(scheduler.nowMs + later.waitMs);
+  return yield* cpuFault(space, address, later.flags | FAULT_TRIED);
 }
 
 /** Makes one access to `page` of `vma` possible, or moves one step towards it. */

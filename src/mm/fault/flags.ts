@@ -7,6 +7,11 @@ import { VM_READ, VM_WRITE, type Vma } from "../vma.ts";
 export const FAULT_WRITE = 1 << 0;
 /** Not by the CPU: a device or a pin asks. Linux: FAULT_FLAG_REMOTE. */
 export const FAULT_REMOTE = 1 << 1;
+/**
+ * This access has waited for a device once already (`DevPagemap.migrateToRam`) and need not do so
+ * again. Linux: FAULT_FLAG_TRIED, of a fault that dropped mmapLock to wait.
+ */
+export const FAULT_TRIED = 1 << 2;
 
 /** The page exists but cannot be had: its device failed, its file ended. Linux: VM_FAULT_SIGBUS. */
 export const FAULT_SIGBUS: Result = -EIO;

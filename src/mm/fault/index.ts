@@ -15,7 +15,14 @@
  */
 export { canReuse } from "./anonymous.ts";
 export { cpuFault, handleMmFault, tryFault } from "./fault.ts";
-export { FAULT_REMOTE, FAULT_SIGBUS, FAULT_WRITE, type Fault, permits } from "./flags.ts";
+export {
+  FAULT_REMOTE,
+  FAULT_SIGBUS,
+  FAULT_TRIED,
+  FAULT_WRITE,
+  type Fault,
+  permits,
+} from "./flags.ts";
 export { splitHuge, splitHugeEntry } from "./huge.ts";
 export { changeProtNuma } from "./locked-out.ts";
 export { splitLargePage } from "./split-page.ts";

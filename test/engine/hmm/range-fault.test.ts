@@ -10,7 +10,15 @@ import {
   type HmmRange,
   hmmRangeFault,
 } from "../../../src/hmm/index.ts";
-import { LEAF_PAGES, munmap, ptePfn, VM_READ } from "../../../src/mm/index.ts";
+import {
+  Advice,
+  LEAF_PAGES,
+  munmap,
+  poisonPage,
+  ptePfn,
+  SwapArea,
+  VM_READ,
+} from "../../../src/mm/index.ts";
 import { IntervalNotifier } from "../../../src/notifier/index.ts";
 import { ZERO_PFN } from "../../../src/phys/index.ts";
 import type { Sleeps } from "../../../src/sync/index.ts";
@@ -113,7 +121,49 @@ describe("a look at a page that is", () => {
   });
 });
 
+const GONE = ["--", "EFAULT", "EFAULT", "--"];
+
+/** The same for what is not there now: it is faulted in, or nobody can. */
+const AWAY: readonly (readonly [string, (world: TestWorld) => unknown, readonly string[]])[] = [
+  ["in swap", (world) => world.advise(0, 1, Advice.pageOut), ["--", "VW", "VW", "--"]],
+  ["exclusive to a device", (world) => world.exclusive(0, 1), ["--", "VW", "VW", "--"]],
+  ["locked out for NUMA balancing", (world) => world.lockOut(0, 1), ["--", "VW", "VW", "--"]],
+  ["behind a guard", (world) => world.advise(0, 1, Advice.guardInstall), GONE],
+  ["broken", (world) => world.run(poisonPage(world.space, pageAt(0))), GONE],
+];
+
+describe("a look at a page that is written, and now", () => {
+  it.each(AWAY)("%s", (_name, setUp, expected) => {
+    const found = [0, READ, WRITE, HMM_PFN_REQ_WRITE].map((flags) => {
+      const world = testWorld({ swap: new SwapArea(4) });
+      written(world);
+      setUp(world);
+      return look(world, 0, flags);
+    });
+    expect(found).toEqual(expected);
+  });
+});
+
 describe("hmmRangeFault", () => {
+  it.each([
+    ["success", READ, [0, 2]],
+    ["an error", WRITE, [-EPERM, 1]],
+    ["a collision", READ, [-EBUSY, 0]],
+  ])("keeps mmapLock, and says where it stopped: %s", (what, flags, expected) => {
+    const world = testWorld();
+    world.map(0, 1);
+    world.map(1, 1, VM_READ);
+    const range = rangeOf(world, 0, 2, flags);
+    if (what === "a collision") world.unmap(0, 1);
+    function* locked(): Sleeps<unknown[]> {
+      using _mmap = yield* world.space.mmapLock.acquireRead();
+      const result = yield* hmmRangeFault(world.space, range);
+      world.space.mmapLock.assertHeld();
+      return [result, range.last! - vpnOf(range.start)];
+    }
+    expect(world.run(locked())).toEqual(expected);
+  });
+
   it("gives frames and the two bits that a device may see, nothing else", () => {
     const world = testWorld();
     written(world);
