@@ -208,6 +208,11 @@ export class NotifierSubscriptions {
     return this.#scheduler.nowMs;
   }
 
+  /**
+   * Subscribes to the whole space, to events that start from now on: one that is open has not told
+   * `ops`, and will not. Whoever keeps what it reads must begin in a moment without open events
+   * (examples/drivers/secondary-mmu.ts: `readBegin` of a silent notifier, and this in the same step).
+   */
   register(ops: NotifierOps): void {
     assert(!this.#list.includes(ops), "a notifier is registered twice");
     this.#list = [...this.#list, ops];
@@ -215,7 +220,8 @@ export class NotifierSubscriptions {
 
   /**
    * Ends a subscription and waits for callbacks that run. -ENOENT when there is none (any more):
-   * then a `release` that runs is over, too.
+   * then a `release` that runs is over, too. Ends of events that have told it of their start still
+   * come.
    */
   *unregister(ops: NotifierOps): Sleeps<Result> {
     assert(!this.isInCallback, "a notifier is unregistered in a callback, which it waits for");
