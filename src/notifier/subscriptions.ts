@@ -211,7 +211,7 @@ export class NotifierSubscriptions {
   /**
    * Subscribes to the whole space, to events that start from now on: one that is open has not told
    * `ops`, and will not. Whoever keeps what it reads must begin in a moment without open events
-   * (examples/drivers/secondary-mmu.ts: `readBegin` of a silent notifier, and this in the same step).
+   * (examples/drivers/secondary-mmu.ts: `readBegin` of a silent notifier, then this, in one step).
    */
   register(ops: NotifierOps): void {
     assert(!this.#list.includes(ops), "a notifier is registered twice");
