@@ -32,8 +32,8 @@ export const WRONG_VERSIONS: readonly WrongVersion[] = [
   { Driver: wrong.NoCheck, Right: FirstDriver, seen: STALE, unwatched: [FREE, OLD_VALUE] },
   { Driver: wrong.CheckBeforeLock, Right: FirstDriver, seen: STALE, unwatched: [FREE, OLD_VALUE] },
   { Driver: wrong.LockTakenTwice, Right: FirstDriver, seen: STALE, unwatched: [FREE, OLD_VALUE] },
-  { Driver: wrong.GoesOnAfterBusy, Right: FirstDriver, seen: STALE },
   { Driver: wrong.StaleRequests, Right: wrong.BareLoop, seen: EPERM_READING },
+  { Driver: wrong.GoesOnAfterBusy, Right: wrong.BareLoop, seen: STALE },
   { Driver: wrong.WaitsWithLock, Right: FirstDriver, seen: LOCK_ORDER },
   {
     Driver: wrong.AllWritable,

@@ -122,28 +122,6 @@ export class LockTakenTwice extends OtherEnd {
 }
 
 /**
- * After -EBUSY it waits until the range is valid, and goes on instead of starting over. The range
- * is valid then; the words are those of before the event.
- * ```
- * munmap of page 3                        device fault of pages 3 to 5
- *   wait for mmapLock ...                   fault(): page 3 is frame 7; page 4 is on another
- *                                             device and comes home, which is an event: -EBUSY
- *   start                                   waitUntilValid() ...
- *   frame 7 is free
- *   end                                       ... true
- *                                           take lock; range.valid: true; page 3 -> frame 7
- * ```
- */
-export class GoesOnAfterBusy extends OtherEnd {
-  override *finish(range: MirrorRange, result: Result): Sleeps<Result> {
-    if (result === -EBUSY) yield* range.waitUntilValid();
-    else if (result < 0) return result;
-    using _update = yield* this.lock.acquire();
-    return range.valid ? this.program(range) : -EBUSY;
-  }
-}
-
-/**
  * Holds its lock all the way, so that nothing can come between.
  * ```
  * munmap                                  device fault
@@ -333,6 +311,29 @@ const newRange = (notifier: IntervalNotifier): HmmRange => ({
 export class StaleRequests extends BareLoop {
   override request(range: HmmRange, write: boolean, attempt: number): void {
     if (attempt === 0) super.request(range, write, attempt);
+  }
+}
+
+/**
+ * After -EBUSY it begins to read anew, and goes on with what it has instead of looking again. The
+ * sequence is the new one then; the words are those of before the event.
+ * ```
+ * munmap of page 3                        device fault of pages 3 to 5
+ *   wait for mmapLock ...                   hmmRangeFault(): page 3 is frame 7; page 4 is on another
+ *                                             device and comes home, which is an event: -EBUSY
+ *   start                                   readBegin() ...
+ *   frame 7 is free
+ *   end                                       ... the sequence after the event
+ *                                           take lock; readRetry(): false; page 3 -> frame 7
+ * ```
+ */
+export class GoesOnAfterBusy extends BareLoop {
+  override *look(range: HmmRange): Sleeps<Result> {
+    const result = yield* super.look(range);
+    if (result !== -EBUSY) return result;
+    range.pfns.fill(0, range.last! - vpnOf(range.start));
+    range.notifierSeq = (yield* this.space.notifiers.readBegin(range.notifier))!;
+    return 0;
   }
 }
 

@@ -8,7 +8,15 @@
  * So a word that is mapped names the frame it was mapped with. That rule is the driver's to keep;
  * `hmmDmaMapPfn` asserts what it can see of it.
  */
-import { assert, EFAULT, EINVAL, EOPNOTSUPP, PAGE_SIZE, type Result } from "../base/index.ts";
+import {
+  assert,
+  EFAULT,
+  EINVAL,
+  EOPNOTSUPP,
+  PAGE_SIZE,
+  type Result,
+  SPACE_PAGES,
+} from "../base/index.ts";
 import {
   DMA_BIDIRECTIONAL,
   DMA_TO_DEVICE,
@@ -47,7 +55,7 @@ export interface HmmDmaMap {
  * -EOPNOTSUPP when the device needs bounce buffers: what it saw would not be the program's memory.
  */
 export function hmmDmaMapAlloc(dma: DmaDevice, count: number): HmmDmaMap | Result {
-  if (!Number.isSafeInteger(count) || count < 1) return -EINVAL;
+  if (!Number.isSafeInteger(count) || count < 1 || count > SPACE_PAGES) return -EINVAL;
   if (dma.needsBounce) return -EOPNOTSUPP;
   const reserved = dma.isBehindIommu ? dma.reserve(count) : undefined;
   const block = typeof reserved === "object" ? reserved : undefined;

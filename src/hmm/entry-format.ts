@@ -32,8 +32,9 @@ export interface EntryFormatOptions {
     readonly devicePrivate?: bigint;
   };
   /**
-   * Whole entries, without the valid bit: nothing is there; a request would fail; memory that no
-   * device may map. The last two may be the same, the first must differ from both.
+   * Whole entries, without the valid bit: nothing is there (no flag at all: as a request it asks
+   * for nothing); a request would fail; memory that no device may map. The last two may be the
+   * same, the first must differ from both.
    */
   readonly values: { readonly none: bigint; readonly error: bigint; readonly special: bigint };
   /** Where the frame number begins: 0 to PAGE_SHIFT, so that it may also be an address. */
@@ -157,7 +158,8 @@ const HALVES = new WeakMap<BigUint64Array, Uint32Array>();
 /** The same memory as words: bigints cost an allocation an entry. */
 function halvesOf(entries: BigUint64Array): Uint32Array {
   let halves = HALVES.get(entries);
-  if (halves === undefined) {
+  // A resizable buffer may have grown.
+  if (halves === undefined || halves.length !== entries.length * 2) {
     halves = new Uint32Array(entries.buffer, entries.byteOffset, entries.length * 2);
     HALVES.set(entries, halves);
   }
@@ -187,6 +189,9 @@ function checkFormat(bits: 32 | 64, { flags, values, pfnShift }: EntryFormatOpti
     if (value & flags.valid) {
       throw new RangeError(`values.${name} is ${hex(value)}: it may not have flags.valid`);
     }
+  }
+  if (values.none & (taken & ~frames)) {
+    throw new RangeError(`values.none is ${hex(values.none)}: it may have no flag at all`);
   }
   if (values.none === values.error || values.none === values.special) {
     throw new RangeError(`values.none is ${hex(values.none)}: it must differ from the others`);

@@ -19,7 +19,7 @@ import {
 } from "../base/index.ts";
 import type { DmaDevice } from "../dma/index.ts";
 import { mmputAsync, VM_IO, VM_PFNMAP, VM_READ } from "../mm/index.ts";
-import { IntervalNotifier } from "../notifier/index.ts";
+import { IntervalNotifier, type Seq } from "../notifier/index.ts";
 import type { CancelSignal, Sleeps } from "../sync/index.ts";
 import type { DeviceEntries, EntryContext, EntryFormat } from "./entry-format.ts";
 import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, type HmmRange } from "./hmm-range.ts";
@@ -84,6 +84,8 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
       return vma !== undefined && (vma.flags & DEVICE_VMA) !== 0;
     },
   };
+  // when the words were read; none: not yet
+  #readSeq: Seq | undefined;
   #isArmed = false;
   #isRegistered = true;
   #isMapped = false;
@@ -135,21 +137,24 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
     return this.#arm(this.#hmm.notifier.tryReadBegin());
   }
 
-  /** Nothing has touched the range since `waitUntilValid`. Final only under the driver's lock. */
+  /**
+   * Nothing has touched the range since it was read (before it is read: since `waitUntilValid`).
+   * Final only under the driver's lock. Never true again for what was read before an event, however
+   * often is waited: it has to be read again.
+   */
   get valid(): boolean {
-    this.#assertRegistered();
-    if (!this.#isArmed || !this.#mirror.isRegistered) return false;
-    return !this.#hmm.notifier.readRetry(this.#hmm.notifierSeq);
+    return this.#mayRead && (this.#readSeq ?? this.#hmm.notifierSeq) === this.#hmm.notifierSeq;
   }
 
   /**
    * What is there now, without faulting: how many pages were looked at, or a negated errno.
    * -EBUSY: not valid (any more), wait again. -EFAULT: no memory that a device may see is mapped
    * somewhere; -EPERM: it may not be read; -EINVAL: its pages have another size than `pageShift`.
-   * After an error the entries say "nothing" from the first page that was not looked at.
+   * After an error the entries say "nothing" from the first page that was not looked at. (-EBUSY
+   * before anything was looked at leaves them as they were.)
    */
   *snapshot(): Sleeps<Result> {
-    if (!this.valid) return -EBUSY;
+    if (!this.#mayRead) return -EBUSY;
     using _mmap = yield* this.#mirror.space.mmapLock.acquireRead();
     return this.#refuse() || (yield* this.#walk(this.#ask(0, 0)));
   }
@@ -160,7 +165,7 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
    * -ENOMEM. Own device-private pages are reported where they are, those of others come home.
    */
   *fault(options: FaultOptions = {}): Sleeps<Result> {
-    if (!this.valid) return -EBUSY;
+    if (!this.#mayRead) return -EBUSY;
     using _mmap = yield* this.#mirror.space.mmapLock.acquireRead();
     return this.#refuse() || (yield* this.#walk(this.#askWith(options)));
   }
@@ -170,7 +175,7 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
    * file, an event: begin again where sleeping is allowed. Linux 5.2: hmm_range_fault(block=false).
    */
   tryFault(options: FaultOptions = {}): Result {
-    if (!this.valid) return -EBUSY;
+    if (!this.#mayRead) return -EBUSY;
     const { space } = this.#mirror;
     using mmap = space.mmapLock.tryAcquireRead();
     if (mmap === undefined) return -EAGAIN;
@@ -190,6 +195,7 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
    */
   dmaMap(dma: DmaDevice, addresses: Float64Array): Result {
     assert(!this.#isMapped, () => `range ${formatRange(this)} is mapped for DMA already`);
+    this.#assertRegistered();
     const mapped = mapRangeForDma(this.#hmm.pfns, dma, addresses, () => this.valid);
     this.#isMapped = mapped > 0;
     return mapped;
@@ -226,6 +232,13 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
     if (this.#isRegistered) this.unregister();
   }
 
+  /** Nothing has touched the range since `waitUntilValid`. */
+  get #mayRead(): boolean {
+    this.#assertRegistered();
+    if (!this.#isArmed || !this.#mirror.isRegistered) return false;
+    return !this.#hmm.notifier.readRetry(this.#hmm.notifierSeq);
+  }
+
   *#walk(asked: HmmRange): Sleeps<Result> {
     return this.#finish(yield* hmmRangeFault(this.#mirror.space, asked), asked);
   }
@@ -248,12 +261,14 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
   /** The bare range to walk, with the requests of each page in its words. */
   #ask(defaultFlags: number, pfnFlagsMask: number): HmmRange {
     assert(!this.#isMapped, () => `range ${formatRange(this)} is mapped for DMA: unmap it first`);
-    const { pfns: words } = this.#hmm;
+    const { pfns } = this.#hmm;
+    // Requests stay out of the results, also when the task is killed or the range looked at twice.
+    const words = pfnFlagsMask === 0 ? pfns : new Uint32Array(pfns.length);
     if (pfnFlagsMask !== 0) {
       const shift = this.pageShift - PAGE_SHIFT;
       for (let i = 0; i < words.length; i++) words[i] = this.#requestOf(this.requests[i >> shift]!);
     }
-    return { ...this.#hmm, defaultFlags, pfnFlagsMask, last: vpnOf(this.start) };
+    return { ...this.#hmm, pfns: words, defaultFlags, pfnFlagsMask, last: vpnOf(this.start) };
   }
 
   /**
@@ -287,7 +302,9 @@ export class MirrorRange<E extends DeviceEntries = Uint32Array> implements AddrR
 
   /** Hands the words over in the device's format; gives the number of pages for a success. */
   #finish(result: Result, asked: HmmRange): Result {
-    const { pfns: words } = asked;
+    const { pfns: words } = this.#hmm;
+    if (asked.pfns !== words) words.set(asked.pfns);
+    this.#readSeq = asked.notifierSeq;
     if (result < 0) {
       const done = Math.max(asked.last! - vpnOf(this.start), 0);
       words.fill(0, done);

@@ -12,7 +12,7 @@ import {
   SPACE_BYTES,
   virtAddr,
 } from "../base/index.ts";
-import { type AddressSpace, LEAF_SHIFT } from "../mm/index.ts";
+import { type AddressSpace, LEAF_SHIFT, mmputAsync } from "../mm/index.ts";
 import { IntervalNotifier, type Invalidation, type NotifierOps } from "../notifier/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import type { DeviceEntries } from "./entry-format.ts";
@@ -56,7 +56,7 @@ export class Mirror {
       { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
       { invalidate: (invalidation) => ops.syncCpuDevicePagetables(invalidation) },
     );
-    this.#listener = ops.release === undefined ? {} : { release: () => ops.release!() };
+    this.#listener = ops.release === undefined ? {} : { release: () => this.#release(ops) };
   }
 
   /**
@@ -72,6 +72,11 @@ export class Mirror {
     if (result < 0) return result;
     space.notifiers.register(mirror.#listener);
     return mirror;
+  }
+
+  /** Whoever unregisters may be killed before the listener is gone. */
+  *#release(ops: MirrorOps): Sleeps<void> {
+    if (this.#isRegistered) yield* ops.release!();
   }
 
   get isRegistered(): boolean {
@@ -102,6 +107,11 @@ export class Mirror {
     if (!this.#isRegistered || !PAGE_SHIFTS.includes(pageShift)) return -EINVAL;
     if (!isPageRange(start, end) || (start | (end - start)) % 2 ** pageShift !== 0) return -EINVAL;
     if (!this.space.users.getUnlessZero()) return -EFAULT;
-    return new MirrorRange(this, options);
+    try {
+      return new MirrorRange(this, options);
+    } catch (error) {
+      mmputAsync(this.space);
+      throw error;
+    }
   }
 }

@@ -39,7 +39,7 @@ import {
   VM_WRITE,
   type Vma,
 } from "../mm/index.ts";
-import type { Sleeps } from "../sync/index.ts";
+import { type Sleeps, YIELD } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import {
   HMM_PFN_ERROR,
@@ -137,6 +137,10 @@ function* faultIn(space: AddressSpace, range: HmmRange, walk: RangeWalk): Sleeps
     if (flags === 0 || tryFault(space, vma, page, flags) === 0) continue;
     const result = yield* handleMmFault(space, vma, page, flags);
     if (result < 0) return failAt(space, range, walk, { page, result });
+    // Somebody holds what cannot move: without a pause that one never gets to let go of it.
+    const request = requestOf(range, page - vpnOf(range.start));
+    const pte = space.pageTable.get(page);
+    if (lacks(range, pte, wordOf(space, range, pte), request)) yield YIELD;
   }
   return 0;
 }

@@ -59,7 +59,7 @@ export interface CollisionRetryOptions {
   readonly timeoutMs?: number;
   /** Default `COLLISIONS_MAX`. */
   readonly collisionsMax?: number;
-  /** Calls the reading off: `begin` answers -EINTR. */
+  /** Calls the reading off: `begin` answers -EINTR. Not heard in the middle of waits for locks. */
   readonly signal?: CancelSignal;
 }
 
@@ -85,7 +85,9 @@ export class CollisionRetry {
     this.notifier = notifier;
     this.#notifiers = notifiers;
     this.#lock = options.lock;
-    this.#deadlineMs = notifiers.nowMs + (options.timeoutMs ?? COLLISION_TIMEOUT_MS);
+    const { timeoutMs = COLLISION_TIMEOUT_MS } = options;
+    assert(!Number.isNaN(timeoutMs), "timeoutMs is no number");
+    this.#deadlineMs = notifiers.nowMs + timeoutMs;
     this.#collisionsMax = options.collisionsMax ?? COLLISIONS_MAX;
     this.#signal = options.signal;
   }
@@ -117,6 +119,7 @@ export class CollisionRetry {
     if (!this.#isPatient) yield* this.#goFirst();
     const seq = yield* this.#sample();
     if (seq === undefined) {
+      this.#giveBackPrecedence();
       this.#giveBackMmap();
       return -EINTR;
     }
@@ -138,8 +141,7 @@ export class CollisionRetry {
   /** Gives everything back, whatever happened. Again is nothing. */
   end(): void {
     this.#isOver = true;
-    this.#precedence?.[Symbol.dispose]();
-    this.#precedence = undefined;
+    this.#giveBackPrecedence();
     this.#giveBackMmap();
   }
 
@@ -166,6 +168,11 @@ export class CollisionRetry {
       yield* this.#goFirst();
     }
     return yield* this.#notifiers.readBegin(notifier, undefined, this.#signal);
+  }
+
+  #giveBackPrecedence(): void {
+    this.#precedence?.[Symbol.dispose]();
+    this.#precedence = undefined;
   }
 
   #giveBackMmap(): void {

@@ -52,10 +52,11 @@ export class Precedence {
    */
   *take(space: object, range: AddrRange): Sleeps<LockGuard> {
     const guard = yield* this.#lock.acquire();
-    this.#holder = { task: this.#scheduler.current, space, range };
+    const holder = { task: this.#scheduler.current, space, range };
+    this.#holder = holder;
     return {
       [Symbol.dispose]: () => {
-        if (this.#holder === undefined) return;
+        if (this.#holder !== holder) return;
         this.#holder = undefined;
         guard[Symbol.dispose]();
         this.#queue.wakeAll();

@@ -69,6 +69,7 @@ export class WaitQueue {
     deadlineMs = Number.POSITIVE_INFINITY,
     signal?: CancelSignal,
   ): Sleeps<boolean> {
+    assert(!Number.isNaN(deadlineMs), () => `a deadline is no number (${this.name})`);
     while (!isTrue()) {
       if (this.#scheduler.nowMs >= deadlineMs || signal?.aborted) return false;
       yield* this.sleep(deadlineMs, signal);
