@@ -127,6 +127,26 @@ export {
 } from "./notifier/index.ts";
 export { PG_DIRTY } from "./phys/index.ts";
 export {
+  evictRange,
+  type FindOptions,
+  type GetPagesOptions,
+  getPages,
+  type MigrateOptions,
+  migrateRange,
+  type ServiceOptions,
+  Svm,
+  SvmAllocation,
+  SvmDeviceMemory,
+  type SvmDeviceMemoryOptions,
+  type SvmMemoryOps,
+  type SvmOps,
+  type SvmOptions,
+  SvmRange,
+  SvmScan,
+  scanRange,
+  serviceFault,
+} from "./svm/index.ts";
+export {
   Completion,
   type LockGuard,
   Mutex,

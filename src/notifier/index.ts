@@ -32,7 +32,8 @@
  * lock; a callback that returns early (its own MIGRATE event) then forgets it. Here the core
  * does it for all, before the first callback, so no driver can.
  *
- * **Locks.** "invalidation" (virtual: start to end, and readBegin), "srcu" around callbacks.
+ * **Locks.** "invalidation" (virtual: start to end, and readBegin), "srcu" around callbacks,
+ * "precedence" (one reader of a machine), which is taken with mmapLock held for reading.
  *
  * **Example.**
  * ```ts
@@ -42,8 +43,7 @@
  * space.notifiers.end(inv);
  * ```
  *
- * **What it refuses.** Callbacks that fail a blockable event; removal from
- * inside a callback.
+ * **What it refuses.** Callbacks that fail a blockable event; removal from inside a callback.
  */
 export {
   COLLISION_TIMEOUT_MS,
