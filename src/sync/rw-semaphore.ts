@@ -30,12 +30,14 @@ export class RwSemaphore {
   readonly #scheduler: Scheduler;
   readonly #readers: Task[] = [];
   readonly #waiters: Waiter[] = [];
+  readonly #object: number;
   #writer: Task | undefined;
 
   constructor(scheduler: Scheduler, lockClass: LockClass, name: string) {
     this.#scheduler = scheduler;
     this.lockClass = lockClass;
     this.name = name;
+    this.#object = scheduler.footprint?.newObject() ?? 0;
   }
 
   acquireRead(options: AcquireOptions = {}): Sleeps<LockGuard> {
@@ -56,6 +58,7 @@ export class RwSemaphore {
   }
 
   get isLocked(): boolean {
+    this.#scheduler.footprint?.read(this.#object);
     return this.#writer !== undefined || this.#readers.length > 0;
   }
 
@@ -81,6 +84,7 @@ export class RwSemaphore {
     if (this.#isFree(writes)) return this.#take(task, writes);
     const waiter: Waiter = { task, writes, granted: false };
     this.#waiters.push(waiter);
+    this.#note(writes ? "waits to write" : "waits for");
     let resumed = false;
     try {
       while (!waiter.granted) {
@@ -98,6 +102,7 @@ export class RwSemaphore {
 
   /** A killed waiter leaves the line, or gives back what it was handed but never saw. */
   #abandon(waiter: Waiter): void {
+    this.#scheduler.footprint?.write(this.#object);
     if (waiter.granted) {
       this.release(waiter.task, waiter.writes);
       return;
@@ -107,6 +112,7 @@ export class RwSemaphore {
   }
 
   #isFree(writes: boolean): boolean {
+    this.#scheduler.footprint?.write(this.#object);
     if (this.#writer !== undefined || this.#waiters.length > 0) return false;
     return !writes || this.#readers.length === 0;
   }
@@ -119,6 +125,7 @@ export class RwSemaphore {
   #enter(task: Task, writes: boolean): void {
     if (writes) this.#writer = task;
     else this.#readers.push(task);
+    if (task === this.#scheduler.current) this.#note(writes ? "takes" : "takes for reading");
     noteAcquired(task, this.lockClass);
   }
 
@@ -128,6 +135,8 @@ export class RwSemaphore {
 
   /** Only a guard calls this, once. */
   release(task: Task, writes: boolean): void {
+    this.#scheduler.footprint?.write(this.#object);
+    this.#note("gives back");
     if (writes) {
       assert(this.#writer === task, () => `${this.name} is not held by "${task.name}"`);
       this.#writer = undefined;
@@ -139,6 +148,10 @@ export class RwSemaphore {
     }
     noteReleased(task, this.lockClass);
     this.#handOver();
+  }
+
+  #note(verb: string): void {
+    this.#scheduler.footprint?.note(`${verb} ${this.name}`);
   }
 
   #handOver(): void {

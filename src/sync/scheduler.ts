@@ -7,6 +7,7 @@
  */
 import { AssertionError, assert } from "../base/index.ts";
 import { Tracer } from "../trace/index.ts";
+import type { Footprint } from "./footprint.ts";
 import { NativeStrategy, type Strategy } from "./strategy.ts";
 import { BLOCK, type Sleeps, Task, TaskState } from "./task.ts";
 
@@ -31,6 +32,8 @@ export class DeadlockError extends AssertionError {}
 export class Scheduler {
   readonly strategy: Strategy;
   readonly tracer: Tracer;
+  /** Where steps declare what they share, while somebody explores. */
+  readonly footprint: Footprint | undefined;
   readonly #host: Host | undefined;
   readonly #runnable: Task[] = [];
   readonly #live = new Set<Task>();
@@ -49,6 +52,7 @@ export class Scheduler {
   constructor(options: { strategy?: Strategy; host?: Host; tracer?: Tracer } = {}) {
     this.strategy = options.strategy ?? new NativeStrategy();
     this.tracer = options.tracer ?? new Tracer();
+    this.footprint = this.strategy.footprint;
     this.#host = options.host;
   }
 
@@ -73,6 +77,9 @@ export class Scheduler {
   spawn<T>(name: string, body: Sleeps<T>): Task<T> {
     const task = new Task<T>(this.#nextId++, name, body);
     this.#live.add(task as Task);
+    // Tasks are numbered in the order in which they come to be.
+    this.footprint?.write(0);
+    this.footprint?.wakes(task.id);
     this.#runnable.push(task as Task);
     this.#kick();
     return task;
@@ -108,6 +115,7 @@ export class Scheduler {
   /** Ends a task that is not running: its locks and references are given back by its guards. */
   kill(task: Task): void {
     assert(task !== this.#current, "a task cannot kill itself");
+    this.footprint?.wakes(task.id);
     if (task.isSettled) return;
     const at = this.#runnable.indexOf(task);
     if (at >= 0) this.#runnable.splice(at, 1);
@@ -124,6 +132,7 @@ export class Scheduler {
 
   /** A blocked task may run again. */
   wake(task: Task): void {
+    this.footprint?.wakes(task.id);
     if (task.state !== TaskState.blocked) return;
     task.state = TaskState.runnable;
     this.#runnable.push(task);
@@ -172,6 +181,7 @@ export class Scheduler {
     const index = this.strategy.next(this.#runnable);
     const task = this.#runnable[index]!;
     this.#runnable.splice(index, 1);
+    this.footprint?.begin(task.id);
     this.#enter(task);
     try {
       const step = task.body.next();

@@ -14,19 +14,25 @@ export class Srcu {
   readonly #readers: number[] = [0];
   readonly #callbacks: { readonly epoch: number; readonly run: () => void }[] = [];
   #oldest = 0;
+  readonly #scheduler: Scheduler;
+  readonly #object: number;
 
   constructor(scheduler: Scheduler, name: string) {
+    this.#scheduler = scheduler;
+    this.#object = scheduler.footprint?.newObject() ?? 0;
     this.#queue = new WaitQueue(scheduler, `grace period of ${name}`);
   }
 
   /** Enters; give the returned epoch to `readUnlock`. */
   readLock(): number {
+    this.#touch("begins to read");
     const last = this.#readers.length - 1;
     this.#readers[last] = this.#readers[last]! + 1;
     return this.#oldest + last;
   }
 
   readUnlock(epoch: number): void {
+    this.#touch("has read");
     const index = epoch - this.#oldest;
     assert(index >= 0 && this.#readers[index]! > 0, "readUnlock without readLock");
     this.#readers[index] = this.#readers[index]! - 1;
@@ -36,7 +42,10 @@ export class Srcu {
   /** Sleeps until every reader that is inside now has left. Never from within a reader. */
   *synchronize(): Sleeps<void> {
     const epoch = this.#close();
-    yield* this.#queue.until(() => this.#oldest > epoch);
+    yield* this.#queue.until(() => {
+      this.#scheduler.footprint?.read(this.#object);
+      return this.#oldest > epoch;
+    });
   }
 
   /** Runs `run` after every reader that is inside now has left. Linux: call_srcu(). */
@@ -47,10 +56,17 @@ export class Srcu {
 
   /** Later readers belong to a new epoch; gives the one that ends now. */
   #close(): number {
+    this.#touch("waits for readers");
     this.#readers.push(0);
     const epoch = this.#oldest + this.#readers.length - 2;
     this.#retire();
     return epoch;
+  }
+
+  #touch(verb: string): void {
+    const { footprint } = this.#scheduler;
+    footprint?.write(this.#object);
+    footprint?.note(verb);
   }
 
   #retire(): void {

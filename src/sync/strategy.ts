@@ -3,6 +3,7 @@
  * a seed so that a run can be had again.
  */
 import { assert } from "../base/index.ts";
+import type { Footprint } from "./footprint.ts";
 import type { Task } from "./task.ts";
 
 export interface Strategy {
@@ -12,6 +13,8 @@ export interface Strategy {
   next(runnable: readonly Task[]): number;
   /** How to have the same run again, for failure messages. */
   readonly replay: string;
+  /** Where steps declare what they share; only explorers want to know. */
+  readonly footprint?: Footprint;
 }
 
 /** First in, first out. */

@@ -23,13 +23,16 @@ export class WaitQueue {
   readonly name: string;
   readonly #scheduler: Scheduler;
   readonly #waiters: Waiter[] = [];
+  readonly #object: number;
 
   constructor(scheduler: Scheduler, name: string) {
     this.#scheduler = scheduler;
     this.name = name;
+    this.#object = scheduler.footprint?.newObject() ?? 0;
   }
 
   get length(): number {
+    this.#scheduler.footprint?.read(this.#object);
     return this.#waiters.length;
   }
 
@@ -42,6 +45,7 @@ export class WaitQueue {
     assert(task.atomicDepth === 0, () => `"${task.name}" may not sleep here (${this.name})`);
     const waiter: Waiter = { task, woken: false };
     this.#waiters.push(waiter);
+    this.#touch("sleeps on");
     const stop = (): void => this.#scheduler.wake(task);
     const cancel = Number.isFinite(deadlineMs)
       ? this.#scheduler.timer(deadlineMs, stop)
@@ -58,6 +62,7 @@ export class WaitQueue {
       task.waitsFor = "";
       cancel?.();
       signal?.removeEventListener("abort", stop);
+      this.#touch(resumed ? "wakes on" : "is killed on");
       if (!waiter.woken) this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
       else if (!resumed) this.wakeOne();
     }
@@ -70,6 +75,8 @@ export class WaitQueue {
     signal?: CancelSignal,
   ): Sleeps<boolean> {
     assert(!Number.isNaN(deadlineMs), () => `a deadline is no number (${this.name})`);
+    // What the condition looks at changes together with a wake-up.
+    this.#scheduler.footprint?.read(this.#object);
     while (!isTrue()) {
       if (this.#scheduler.nowMs >= deadlineMs || signal?.aborted) return false;
       yield* this.sleep(deadlineMs, signal);
@@ -79,12 +86,21 @@ export class WaitQueue {
 
   wakeOne(): void {
     const waiter = this.#waiters.shift();
+    this.#touch("wakes one of");
     if (waiter !== undefined) this.#wake(waiter);
   }
 
   wakeAll(): void {
+    this.#touch("wakes all of");
     if (this.#waiters.length === 0) return;
     for (const waiter of this.#waiters.splice(0)) this.#wake(waiter);
+  }
+
+  #touch(verb: string): void {
+    const { footprint } = this.#scheduler;
+    if (footprint === undefined) return;
+    footprint.write(this.#object);
+    if (this.#waiters.length > 0) footprint.note(`${verb} "${this.name}"`);
   }
 
   #wake(waiter: Waiter): void {

@@ -1,0 +1,55 @@
+/** Runs a schedule twice: whoever explores relies on getting the same run again. */
+import { type Chooser, execute, type Outcome, type Point, type Step } from "./execution.ts";
+import { Order } from "./order.ts";
+import type { Scenario } from "./scenario.ts";
+import { formatSchedule } from "./schedule.ts";
+import { Replay } from "./strategy/index.ts";
+
+/** The scenario did something else when it was run again. */
+export class NondeterminismError extends Error {
+  override readonly name = "NondeterminismError";
+}
+
+/** As `execute`; throws a `NondeterminismError` when the same schedule is another run. */
+export function executeTwice(scenario: Scenario, chooser: Chooser): Outcome {
+  const first = new Diary(chooser);
+  const outcome = execute(scenario, first);
+  const { schedule } = outcome;
+  const second = new Diary(new Replay(schedule), schedule.length);
+  const again = execute(scenario, second);
+  const at = first.lines.findIndex((line, i) => line !== second.lines[i]);
+  const failures = [outcome, again].map((each) => each.failure?.message ?? "none");
+  if (at < 0 && (outcome.isPruned || failures[0] === failures[1])) return outcome;
+  const where = at < 0 ? `failure: ${failures.join(" and then ")}` : `step ${at + 1}`;
+  throw new NondeterminismError(
+    `scenario "${scenario.name}" differs from itself, ${where} (schedule ` +
+      `${formatSchedule(schedule)}): it must not use chance, clocks or state of its own`,
+  );
+}
+
+/** Notes who could run and what the steps before had in common, line by line. */
+class Diary implements Chooser {
+  readonly lines: string[] = [];
+  readonly #order = new Order();
+  readonly #chooser: Chooser;
+  readonly #length: number;
+
+  constructor(chooser: Chooser, length = Number.POSITIVE_INFINITY) {
+    this.#chooser = chooser;
+    this.#length = length;
+  }
+
+  choose(point: Point): number {
+    if (point.depth < this.#length) this.lines.push(`${point.enabled} ${this.#order.state}`);
+    return this.#chooser.choose(point);
+  }
+
+  took(step: Step, depth: number): void {
+    this.#order.add(step);
+    this.#chooser.took?.(step, depth);
+  }
+
+  isNew(depth: number): boolean {
+    return this.#chooser.isNew?.(depth) ?? true;
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * Runs a scenario under one schedule, which a chooser makes up as it goes. The scheduler asks who
+ * is next; after each step the chooser learns what the step touched, and the checkers look.
+ */
+import { assert } from "../base/index.ts";
+import {
+  DeadlockError,
+  Footprint,
+  type Note,
+  type Place,
+  type Scheduler,
+  type Strategy,
+  type Task,
+  TaskState,
+} from "../sync/index.ts";
+import type { TracedEvent } from "../trace/index.ts";
+import { type Failure, kindOf, messageOf } from "./failure.ts";
+import { type Run, type Scenario, STEPS_MAX } from "./scenario.ts";
+import { formatSchedule } from "./schedule.ts";
+
+/** What a chooser knows when it chooses. */
+export interface Point {
+  /** Steps so far. */
+  readonly depth: number;
+  /** Numbers of the tasks that can run, rising. */
+  readonly enabled: readonly number[];
+  /** Who ran last; 0 at the beginning. */
+  readonly previous: number;
+  /** The clock has moved since the last step: everybody had to wait. */
+  readonly isLater: boolean;
+}
+
+export interface Step {
+  readonly task: number;
+  readonly reads: readonly Place[];
+  readonly writes: readonly Place[];
+  /** Tasks that could not run before this step and can after it. */
+  readonly woken: readonly number[];
+}
+
+/** What `choose` answers to end a schedule that need not be followed further. */
+export const PRUNE = -1;
+
+export interface Chooser {
+  /** One of `point.enabled`, or `PRUNE`. */
+  choose(point: Point): number;
+  /** What the chosen step did. */
+  took?(step: Step, depth: number): void;
+  /** False: the checkers have seen the state after the step at `depth` before. */
+  isNew?(depth: number): boolean;
+}
+
+/** A step as a reader of a report wants it. */
+export interface ToldStep {
+  readonly task: number;
+  readonly notes: readonly Note[];
+  readonly events: readonly TracedEvent[];
+}
+
+export interface Outcome {
+  readonly schedule: readonly number[];
+  /** Number -> name of every task that has run. */
+  readonly names: ReadonlyMap<number, string>;
+  readonly isPruned: boolean;
+  readonly failure: Failure | undefined;
+  /** Only when it was asked for. */
+  readonly told: readonly ToldStep[];
+}
+
+/** Ends a run from within; never leaves this file. */
+class Stop extends Error {}
+
+export interface ExecutionOptions {
+  /** Collect what a report needs. Default false. */
+  readonly tells?: boolean;
+}
+
+export function execute(
+  scenario: Scenario,
+  chooser: Chooser,
+  options: ExecutionOptions = {},
+): Outcome {
+  return new Execution(scenario, chooser, options).run();
+}
+
+class Execution implements Strategy {
+  readonly explores = true;
+  readonly footprint = new Footprint();
+  readonly #scenario: Scenario;
+  readonly #chooser: Chooser;
+  readonly #options: ExecutionOptions;
+  readonly #schedule: number[] = [];
+  readonly #names = new Map<number, string>();
+  readonly #told: ToldStep[] = [];
+  #run: Run | undefined;
+  #isSetUp = false;
+  #isPruned = false;
+  #failure: Failure | undefined;
+  #current: Task | undefined;
+  #enabled: number[] = [];
+  #nowMs = 0;
+  #events = 0;
+
+  constructor(scenario: Scenario, chooser: Chooser, options: ExecutionOptions) {
+    this.#scenario = scenario;
+    this.#chooser = chooser;
+    this.#options = options;
+  }
+
+  get replay(): string {
+    return formatSchedule(this.#schedule);
+  }
+
+  run(): Outcome {
+    this.footprint.isPaused = true;
+    const run = this.#scenario.setUp(this);
+    const { scheduler } = run;
+    assert(scheduler.strategy === this, "a scenario builds its world with the given strategy");
+    this.#run = run;
+    this.#nowMs = scheduler.nowMs;
+    this.footprint.tells = this.#options.tells === true;
+    if (this.footprint.tells) this.#newEvents();
+    this.#isSetUp = true;
+    this.footprint.isPaused = false;
+    scheduler.afterStep = () => this.#afterStep(scheduler);
+    try {
+      scheduler.run();
+      this.#judgeEnd(run);
+    } catch (error) {
+      if (!(error instanceof Stop)) this.#fail(error, 0);
+    }
+    return {
+      schedule: this.#schedule,
+      names: this.#names,
+      isPruned: this.#isPruned,
+      failure: this.#failure,
+      told: this.#told,
+    };
+  }
+
+  next(runnable: readonly Task[]): number {
+    if (!this.#isSetUp) return 0;
+    const { nowMs } = this.#run!.scheduler;
+    this.#enabled = runnable.map((task) => task.id).sort((a, b) => a - b);
+    const task = this.#chooser.choose({
+      depth: this.#schedule.length,
+      enabled: this.#enabled,
+      previous: this.#schedule.at(-1) ?? 0,
+      isLater: nowMs !== this.#nowMs,
+    });
+    this.#nowMs = nowMs;
+    if (task === PRUNE) {
+      this.#isPruned = true;
+      throw new Stop();
+    }
+    const index = runnable.findIndex((each) => each.id === task);
+    assert(index >= 0, () => `task ${task} was chosen and cannot run`);
+    this.#current = runnable[index]!;
+    this.#names.set(task, this.#current.name);
+    this.#schedule.push(task);
+    return index;
+  }
+
+  #afterStep(scheduler: Scheduler): void {
+    const depth = this.#schedule.length - 1;
+    const task = this.#current!;
+    this.#tell(task);
+    this.footprint.isPaused = true;
+    const woken: number[] = [];
+    for (const each of scheduler.liveTasks) {
+      if (each.state !== TaskState.runnable || each === task) continue;
+      if (!this.#enabled.includes(each.id)) woken.push(each.id);
+    }
+    const { reads, writes } = this.footprint;
+    this.#chooser.took?.({ task: task.id, reads: [...reads], writes: [...writes], woken }, depth);
+    if (task.state === TaskState.failed) this.#fail(task.error, task.id);
+    const isNew = this.#chooser.isNew?.(depth) ?? true;
+    if (isNew && this.#failure === undefined) this.#check(task.id);
+    if (this.#failure !== undefined) throw new Stop();
+    this.footprint.isPaused = false;
+    if (depth + 1 < (this.#scenario.stepsMax ?? STEPS_MAX)) return;
+    const message = `no end after ${depth + 1} steps: ${scheduler.describeWaits()}`;
+    this.#failure = { kind: "livelock", message, step: depth + 1, task: task.id, error: undefined };
+    throw new Stop();
+  }
+
+  #check(task: number): void {
+    try {
+      this.#run!.checkStep?.();
+    } catch (error) {
+      this.#fail(error, task);
+    }
+  }
+
+  #judgeEnd(run: Run): void {
+    const { scheduler } = run;
+    this.footprint.isPaused = true;
+    const blocked = [...scheduler.liveTasks];
+    if (blocked.length > 0) {
+      throw new DeadlockError(blocked.map((task) => `${task.name} waits on ${task.waitsFor}`).join());
+    }
+    // What tears the world down is not explored.
+    this.#isSetUp = false;
+    scheduler.afterStep = undefined;
+    run.checkEnd?.();
+  }
+
+  #fail(error: unknown, task: number): void {
+    const step = this.#schedule.length;
+    this.#failure = { kind: kindOf(error), message: messageOf(error), step, task, error };
+  }
+
+  #tell(task: Task): void {
+    if (!this.footprint.tells) return;
+    const told = { task: task.id, notes: [...this.footprint.notes], events: this.#newEvents() };
+    this.#told.push(told);
+  }
+
+  #newEvents(): TracedEvent[] {
+    const { tracer } = this.#run!.scheduler;
+    const fresh = tracer.last(4096).filter((event) => event.index >= this.#events);
+    this.#events = (fresh.at(-1)?.index ?? this.#events - 1) + 1;
+    return fresh;
+  }
+}
