@@ -63,6 +63,8 @@ export interface Outcome {
   readonly names: ReadonlyMap<number, string>;
   readonly isPruned: boolean;
   readonly failure: Failure | undefined;
+  /** What the run said at its end; empty for one that did not get there. */
+  readonly fingerprint: string;
   /** Only when it was asked for. */
   readonly told: readonly ToldStep[];
 }
@@ -96,6 +98,7 @@ class Execution implements Strategy {
   #isSetUp = false;
   #isPruned = false;
   #failure: Failure | undefined;
+  #fingerprint = "";
   #current: Task | undefined;
   #enabled: number[] = [];
   #nowMs = 0;
@@ -134,6 +137,7 @@ class Execution implements Strategy {
       names: this.#names,
       isPruned: this.#isPruned,
       failure: this.#failure,
+      fingerprint: this.#fingerprint,
       told: this.#told,
     };
   }
@@ -202,6 +206,7 @@ class Execution implements Strategy {
     // What tears the world down is not explored.
     this.#isSetUp = false;
     scheduler.afterStep = undefined;
+    this.#fingerprint = run.fingerprint?.() ?? "";
     run.checkEnd?.();
   }
 

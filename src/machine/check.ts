@@ -51,6 +51,7 @@ import {
   PG_RESERVED,
   ZERO_PFN,
 } from "../phys/index.ts";
+import { unwatched } from "../sync/index.ts";
 
 /** A device's table of one space. */
 export interface Shadow {
@@ -313,10 +314,11 @@ function checkSwap(memory: Memory, swapped: ReadonlyMap<number, number>): void {
 }
 
 function forEachEntry(table: PageTable, visit: (page: Vpn, pte: Pte) => void): void {
-  for (let index = 0; index < table.directory.length; index++) {
-    const leaf = table.directory[index]!;
+  const directory = unwatched(table.directory);
+  for (let index = 0; index < directory.length; index++) {
+    const leaf = directory[index]!;
     if (leaf < 0) continue;
-    const entries = table.leaves[leaf]!;
+    const entries = unwatched(table.leaves[leaf]!);
     for (let i = 0; i < LEAF_PAGES; i++) {
       if (entries[i] !== 0) visit(vpn((index << LEAF_SHIFT) + i), asPte(entries[i]!));
     }

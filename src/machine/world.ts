@@ -12,7 +12,7 @@ import {
   Pages,
   Zone,
 } from "../phys/index.ts";
-import { type Host, Scheduler, type Strategy } from "../sync/index.ts";
+import { type Host, Scheduler, Shared, type Strategy } from "../sync/index.ts";
 import { Tracer } from "../trace/index.ts";
 
 export interface WorldOptions {
@@ -56,10 +56,15 @@ export function buildWorld(options: WorldOptions = {}): World {
   });
   const end = FIRST_ZONE_PFN + frames;
   const pages = new Pages(scheduler, end);
+  const shared = new Shared(scheduler);
   const bytes =
     options.window === undefined
-      ? new FrameBytes(new ArrayBuffer((end + (options.coherentFrames ?? 0)) * PAGE_SIZE))
-      : new FrameBytes(options.window.buffer, options.window.bulk);
+      ? new FrameBytes(
+          new ArrayBuffer((end + (options.coherentFrames ?? 0)) * PAGE_SIZE),
+          undefined,
+          shared,
+        )
+      : new FrameBytes(options.window.buffer, options.window.bulk, shared);
   const isWindow = options.window !== undefined;
   const ram = new Zone({
     name: "ram",

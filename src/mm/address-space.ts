@@ -13,7 +13,7 @@ import {
 } from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
-import { RefCount, RwSemaphore } from "../sync/index.ts";
+import { RefCount, RwSemaphore, Shared } from "../sync/index.ts";
 import type { CpuMmu } from "./cpu-mmu.ts";
 import { Cursor } from "./cursor.ts";
 import type { Memory } from "./memory.ts";
@@ -43,9 +43,9 @@ export class AddressSpace {
   /** Written to change `vmas`, read to look at them and to fault. */
   readonly mmapLock: RwSemaphore;
   /** Guarded by mmapLock. */
-  readonly vmas = new VmaSet();
+  readonly vmas: VmaSet;
   /** Written through `cursor` only. */
-  readonly pageTable = new PageTable();
+  readonly pageTable: PageTable;
   readonly cursor: Cursor;
   readonly notifiers: NotifierSubscriptions;
   /** Shadows of the CPU. Linux: the TLBs. */
@@ -53,7 +53,7 @@ export class AddressSpace {
   /** Who may look at VMAs and the page table; at 0 the space is torn down. Linux: mm_users. */
   readonly users: RefCount;
   // MM_… -> mapped pages of that kind, wherever they live; written by `cursor` only
-  readonly rss = new Int32Array(NR_MM_COUNTERS);
+  readonly rss: Int32Array;
 
   constructor(memory: Memory, options: AddressSpaceOptions = {}) {
     this.memory = memory;
@@ -62,8 +62,13 @@ export class AddressSpace {
     this.mmapLock = new RwSemaphore(memory.scheduler, "mmap", `mmapLock of space ${this.id}`);
     this.cursor = new Cursor(this);
     const { scheduler, tracer, precedence } = memory;
+    const { footprint } = scheduler;
+    this.vmas = new VmaSet(new Shared(scheduler));
+    this.pageTable = new PageTable(footprint);
+    const rss = new Int32Array(NR_MM_COUNTERS);
+    this.rss = footprint?.watch(rss) ?? rss;
     this.notifiers = new NotifierSubscriptions(scheduler, tracer, precedence);
-    this.users = new RefCount(`space ${this.id}`);
+    this.users = new RefCount(`space ${this.id}`, new Shared(scheduler));
   }
 
   get ram(): Zone {
@@ -99,6 +104,7 @@ export class AddressSpace {
   /** The reverse map of the anonymous pages of `vma`, made now if need be. */
   anonVmaOf(vma: Vma): AnonVma {
     if (vma.anonVma !== undefined) return vma.anonVma;
+    this.vmas.changes();
     const anon = borrowAnon(this.vmas, vma) ?? this.memory.newAnonVma();
     vma.anonVma = anon;
     vma.joinAnon(anon);

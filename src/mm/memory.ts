@@ -5,7 +5,7 @@
 import { assert, type Pfn } from "../base/index.ts";
 import { Precedence } from "../notifier/index.ts";
 import type { FrameBytes, MemoryGroup, Pages, Zone } from "../phys/index.ts";
-import type { Scheduler } from "../sync/index.ts";
+import { type Scheduler, Shared } from "../sync/index.ts";
 import type { Tracer } from "../trace/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { CachedFile } from "./file/index.ts";
@@ -42,15 +42,18 @@ export class Memory {
   readonly group: MemoryGroup;
   readonly hugePages: HugePagePolicy;
   readonly hugetlb: HugetlbPool;
-  readonly swap: SwapArea;
   /** Which reader of page tables goes before writers, if any. */
   readonly precedence: Precedence;
   /** Broken frames: taken out of use, with the reference that keeps them so. */
   readonly poisoned: Pfn[] = [];
-  /** Cached pages of files that can be read again: what can be forgotten without swap. */
-  forgettableCount = 0;
-  /** Where reclaim looks next: an index into the frames of RAM. */
-  hand = 0;
+  readonly #swap: SwapArea;
+  #forgettableCount = 0;
+  #hand = 0;
+  // What tasks share here that no column holds.
+  readonly #reclaimShared: Shared;
+  readonly #swapShared: Shared;
+  readonly #spacesShared: Shared;
+  readonly #reverseShared: Shared;
   // PagemapId -> DevPagemap
   readonly #pagemaps: (DevPagemap | undefined)[] = [undefined];
   // SpaceId -> AddressSpace
@@ -68,33 +71,70 @@ export class Memory {
     this.ram = options.ram;
     this.group = options.group;
     this.hugePages = options.hugePages ?? "madvise";
-    this.swap = options.swap ?? new SwapArea(0);
+    this.#swap = options.swap ?? new SwapArea(0);
+    this.#reclaimShared = new Shared(options.scheduler);
+    this.#swapShared = new Shared(options.scheduler);
+    this.#spacesShared = new Shared(options.scheduler);
+    this.#reverseShared = new Shared(options.scheduler);
     this.precedence = new Precedence(options.scheduler);
     this.hugetlb = new HugetlbPool(options.pages, options.ram, options.hugetlbPages ?? 0);
   }
 
+  /** Whoever asks for it may change it. */
+  get swap(): SwapArea {
+    this.#swapShared.write();
+    return this.#swap;
+  }
+
+  /** Cached pages of files that can be read again: what can be forgotten without swap. */
+  get forgettableCount(): number {
+    this.#reclaimShared.read();
+    return this.#forgettableCount;
+  }
+
+  set forgettableCount(count: number) {
+    this.#reclaimShared.write();
+    this.#forgettableCount = count;
+  }
+
+  /** Where reclaim looks next: an index into the frames of RAM. */
+  get hand(): number {
+    this.#reclaimShared.read();
+    return this.#hand;
+  }
+
+  set hand(index: number) {
+    this.#reclaimShared.write();
+    this.#hand = index;
+  }
+
   newAnonVma(root?: AnonVma): AnonVma {
-    const anon = new AnonVma(this.#nextReverseMap++, root);
+    this.#reverseShared.write();
+    const anon = new AnonVma(this.#nextReverseMap++, { shared: this.#reverseShared, root });
     this.#reverseMaps.set(anon.id, anon);
     return anon;
   }
 
   newFileMap(file: CachedFile): ReverseMap {
-    const map = new ReverseMap(this.#nextReverseMap++, file);
+    this.#reverseShared.write();
+    const map = new ReverseMap(this.#nextReverseMap++, { shared: this.#reverseShared, file });
     this.#reverseMaps.set(map.id, map);
     return map;
   }
 
   /** The reverse map that pages name by `id`; none for 0 or when it is gone. */
   reverseMap(id: number): ReverseMap | undefined {
+    this.#reverseShared.read();
     return this.#reverseMaps.get(id);
   }
 
   forgetReverseMap(map: ReverseMap): void {
+    this.#reverseShared.write();
     this.#reverseMaps.delete(map.id);
   }
 
   get spaces(): Iterable<AddressSpace> {
+    this.#spacesShared.read();
     return this.#spaces.values();
   }
 
@@ -103,17 +143,20 @@ export class Memory {
   }
 
   space(id: number): AddressSpace | undefined {
+    this.#spacesShared.read();
     return this.#spaces.get(id);
   }
 
   /** Gives a space its number and remembers it until `forget`. */
   adopt(space: AddressSpace): number {
+    this.#spacesShared.write();
     const id = this.#nextSpace++;
     this.#spaces.set(id, space);
     return id;
   }
 
   forget(space: AddressSpace): void {
+    this.#spacesShared.write();
     this.#spaces.delete(space.id);
   }
 
@@ -144,7 +187,7 @@ export class Memory {
 
   /** There may be something to make room with. */
   get canReclaim(): boolean {
-    return this.swap.slotCount > 0 || this.forgettableCount > 0;
+    return this.#swap.slotCount > 0 || this.forgettableCount > 0;
   }
 
   /** A charged frame of RAM with one reference that is the caller's, for any use; 0 for none. */

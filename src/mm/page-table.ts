@@ -7,6 +7,7 @@
  * made, or has been freed with the last Vma, can a huge entry appear.
  */
 import { assert, SPACE_PAGES, type Vpn } from "../base/index.ts";
+import { type Column, type Footprint, unwatched } from "../sync/index.ts";
 import {
   asPte,
   isDevicePrivate,
@@ -43,12 +44,21 @@ export const leafEnd = (page: Vpn): Vpn => (leafStart(page) + LEAF_PAGES) as Vpn
 
 export class PageTable {
   // page >>> LEAF_SHIFT -> index into leaves, or -1
-  readonly directory = new Int16Array(DIRECTORY).fill(-1);
+  readonly directory: Int16Array;
   // page >>> LEAF_SHIFT -> LEAF_KIND_
-  readonly #kinds = new Uint8Array(DIRECTORY);
+  readonly #kinds: Uint8Array;
   readonly leaves: Uint32Array[] = [];
   // leaf index * COUNTERS + LEAF_ -> entries of that kind
-  counters = new Int32Array(COUNTERS * 8);
+  counters: Int32Array;
+  readonly #footprint: Footprint | undefined;
+
+  /** `footprint`: who wants to know which entries are looked at and changed. */
+  constructor(footprint?: Footprint) {
+    this.#footprint = footprint;
+    this.directory = this.#watched(new Int16Array(DIRECTORY).fill(-1));
+    this.#kinds = this.#watched(new Uint8Array(DIRECTORY));
+    this.counters = this.#watched(new Int32Array(COUNTERS * 8));
+  }
 
   get(page: Vpn): Pte {
     const leaf = this.directory[page >>> LEAF_SHIFT]!;
@@ -89,15 +99,25 @@ export class PageTable {
 
   /** The first page at or after `page`, below `end`, with an entry; `end` when there is none. */
   nextUsed(page: Vpn, end: Vpn): Vpn {
+    const directory = this.#footprint === undefined ? this.directory : unwatched(this.directory);
     let at = page as number;
     while (at < end) {
-      const leaf = this.directory[at >>> LEAF_SHIFT]!;
+      const leaf = directory[at >>> LEAF_SHIFT]!;
       const stop = Math.min(end, leafEnd(at as Vpn));
       if (leaf >= 0 && this.counters[leaf * COUNTERS + LEAF_USED]! > 0) {
         const entries = this.leaves[leaf]!;
         for (; at < stop; at++) if (entries[at & LEAF_MASK] !== 0) return at as Vpn;
       }
       at = stop;
+    }
+    return end;
+  }
+
+  /** The first page of the first table at or after `page`, below `end`; `end` for none. */
+  nextTable(page: Vpn, end: Vpn): Vpn {
+    const kinds = this.#footprint === undefined ? this.#kinds : unwatched(this.#kinds);
+    for (let at = page >>> LEAF_SHIFT; at << LEAF_SHIFT < end; at++) {
+      if (kinds[at] === LEAF_KIND_TABLE) return Math.max(page, at << LEAF_SHIFT) as Vpn;
     }
     return end;
   }
@@ -167,6 +187,10 @@ export class PageTable {
     this.#kinds[page >>> LEAF_SHIFT] = LEAF_KIND_NONE;
   }
 
+  #watched<Kind extends Column>(column: Kind): Kind {
+    return this.#footprint?.watch(column) ?? column;
+  }
+
   #count(leaf: number, pte: Pte, change: number): void {
     const counters = this.counters;
     const at = leaf * COUNTERS;
@@ -179,11 +203,11 @@ export class PageTable {
   #addLeaf(page: Vpn): number {
     assert(page >= 0 && page < SPACE_PAGES, () => `page ${page} is outside the space`);
     const leaf = this.leaves.length;
-    this.leaves.push(new Uint32Array(LEAF_PAGES));
+    this.leaves.push(this.#watched(new Uint32Array(LEAF_PAGES)));
     if ((leaf + 1) * COUNTERS > this.counters.length) {
       const grown = new Int32Array(this.counters.length * 2);
       grown.set(this.counters);
-      this.counters = grown;
+      this.counters = this.#watched(grown);
     }
     this.directory[page >>> LEAF_SHIFT] = leaf;
     return leaf;

@@ -49,7 +49,7 @@ describe("a reverse map", () => {
 
   it("of anonymous pages knows the oldest ancestor", () => {
     const root = new AnonVma(1);
-    const child = new AnonVma(2, root);
+    const child = new AnonVma(2, { root });
     expect([root.root, child.root, child.file]).toEqual([root, root, undefined]);
   });
 });

@@ -5,8 +5,16 @@
  * mm/interval_tree.c.
  */
 import { assert } from "../base/index.ts";
+import type { Shared } from "../sync/index.ts";
 import type { CachedFile } from "./file/index.ts";
 import type { Vma } from "./vma.ts";
+
+export interface ReverseMapOptions {
+  /** Whose pages these are; absent for anonymous memory. */
+  readonly file?: CachedFile;
+  /** What an explorer knows all reverse maps of a machine by. */
+  readonly shared?: Shared;
+}
 
 export class ReverseMap {
   readonly id: number;
@@ -14,24 +22,29 @@ export class ReverseMap {
   readonly file: CachedFile | undefined;
   // sorted by offset
   readonly #vmas: Vma[] = [];
+  readonly #shared: Shared | undefined;
 
-  constructor(id: number, file?: CachedFile) {
+  constructor(id: number, options: ReverseMapOptions = {}) {
     this.id = id;
-    this.file = file;
+    this.file = options.file;
+    this.#shared = options.shared;
   }
 
   get vmas(): readonly Vma[] {
+    this.#shared?.read();
     return this.#vmas;
   }
 
   /** Adds `vma` behind those that begin at the same offset. */
   link(vma: Vma): void {
+    this.#shared?.write();
     let at = this.#vmas.length;
     while (at > 0 && this.#vmas[at - 1]!.offset > vma.offset) at--;
     this.#vmas.splice(at, 0, vma);
   }
 
   unlink(vma: Vma): void {
+    this.#shared?.write();
     const at = this.#vmas.indexOf(vma);
     assert(at >= 0, "a Vma leaves a reverse map that it is not in");
     this.#vmas.splice(at, 1);
@@ -39,7 +52,7 @@ export class ReverseMap {
 
   /** Those that cover part of the byte offsets [start, end), in order; a copy. */
   overlapping(start: number, end: number): Vma[] {
-    return this.#vmas.filter(
+    return this.vmas.filter(
       (vma) => vma.offset < end && vma.offset + (vma.end - vma.start) > start,
     );
   }
@@ -53,8 +66,11 @@ export class AnonVma extends ReverseMap {
   /** The oldest ancestor: where a page belongs that several processes may write. */
   readonly root: AnonVma;
 
-  constructor(id: number, root?: AnonVma) {
-    super(id);
-    this.root = root ?? this;
+  constructor(
+    id: number,
+    options: ReverseMapOptions & { readonly root?: AnonVma | undefined } = {},
+  ) {
+    super(id, options);
+    this.root = options.root ?? this;
   }
 }

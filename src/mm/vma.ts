@@ -4,6 +4,7 @@
  * Guarded by mmapLock. Linux: struct vm_area_struct, mm/vma.c.
  */
 import { type AddrRange, assert, PAGE_SIZE, type VirtAddr } from "../base/index.ts";
+import type { Shared } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { CachedFile } from "./file/index.ts";
 import type { HugetlbReservation } from "./hugetlb-pool.ts";
@@ -184,8 +185,20 @@ export class Vma implements AddrRange {
 
 export class VmaSet {
   readonly #vmas: Vma[] = [];
+  readonly #shared: Shared | undefined;
+
+  /** `shared`: what an explorer knows all Vmas of a space by. */
+  constructor(shared?: Shared) {
+    this.#shared = shared;
+  }
+
+  /** Whoever is about to change a Vma in place says so. */
+  changes(): void {
+    this.#shared?.write();
+  }
 
   get all(): readonly Vma[] {
+    this.#shared?.read();
     return this.#vmas;
   }
 
@@ -202,6 +215,7 @@ export class VmaSet {
 
   /** The neighbours of `vma`, touching or not. */
   neighbours(vma: Vma): readonly [before: Vma | undefined, after: Vma | undefined] {
+    this.#shared?.read();
     const at = this.#vmas.indexOf(vma);
     return [this.#vmas[at - 1], this.#vmas[at + 1]];
   }
@@ -218,6 +232,7 @@ export class VmaSet {
   }
 
   insert(vma: Vma): void {
+    this.changes();
     const at = this.#firstEndingAfter(vma.start);
     const next = this.#vmas[at];
     assert(next === undefined || next.start >= vma.end, "a Vma is put on top of another");
@@ -228,6 +243,7 @@ export class VmaSet {
   split(address: VirtAddr): void {
     const vma = this.find(address);
     if (vma === undefined || vma.start === address) return;
+    this.changes();
     const upper = vma.cloneAt({ start: address, end: vma.end }, vma.offset + address - vma.start);
     vma.resize(vma.start, address);
     this.insert(upper);
@@ -238,7 +254,9 @@ export class VmaSet {
     this.split(start);
     this.split(end);
     const gone = this.overlapping(start, end);
-    if (gone.length > 0) this.#vmas.splice(this.#vmas.indexOf(gone[0]!), gone.length);
+    if (gone.length === 0) return gone;
+    this.changes();
+    this.#vmas.splice(this.#vmas.indexOf(gone[0]!), gone.length);
     return gone;
   }
 
@@ -260,6 +278,7 @@ export class VmaSet {
   #join(lower: Vma | undefined, upper: Vma | undefined, old: Vma | undefined): Vma | undefined {
     if (lower === undefined || upper === undefined) return undefined;
     if (!canMerge(lower, upper, old!)) return undefined;
+    this.changes();
     const { end } = upper;
     if (lower.anonVma === undefined && upper.anonVma !== undefined) {
       lower.anonVma = upper.anonVma;
@@ -276,7 +295,7 @@ export class VmaSet {
   findHole(bytes: number, low: VirtAddr, high: VirtAddr, align = PAGE_SIZE): VirtAddr | undefined {
     const up = (address: number): number => Math.ceil(address / align) * align;
     let at = up(low);
-    for (const vma of this.#vmas) {
+    for (const vma of this.all) {
       if (vma.end <= at) continue;
       if (vma.start >= at + bytes) break;
       at = up(vma.end);
@@ -286,6 +305,7 @@ export class VmaSet {
 
   /** Binary search: the index of the first Vma whose end lies above `address`. */
   #firstEndingAfter(address: VirtAddr): number {
+    this.#shared?.read();
     let low = 0;
     let high = this.#vmas.length;
     while (low < high) {

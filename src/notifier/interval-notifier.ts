@@ -5,7 +5,7 @@
  * so makes a reader wait for events that never touch it; two counters a subscription do not.
  */
 import type { AddrRange, Handle, VirtAddr } from "../base/index.ts";
-import type { Sleeps } from "../sync/index.ts";
+import type { Shared, Sleeps } from "../sync/index.ts";
 import type { Invalidation } from "./invalidation.ts";
 
 export type Seq = number;
@@ -28,6 +28,8 @@ export class IntervalNotifier implements AddrRange {
   seq: Seq = 0;
   active = 0;
   handle: Handle | -1 = -1;
+  /** What an explorer knows it by, once it is inserted. */
+  shared: Shared | undefined = undefined;
 
   constructor(range: AddrRange, ops?: IntervalOps) {
     this.start = range.start;
@@ -36,6 +38,7 @@ export class IntervalNotifier implements AddrRange {
   }
 
   get isRegistered(): boolean {
+    this.shared?.read();
     return this.handle !== -1;
   }
 
@@ -44,11 +47,13 @@ export class IntervalNotifier implements AddrRange {
    * The answer is final only under the driver's lock, the one that `invalidate` takes.
    */
   readRetry(seq: Seq): boolean {
+    this.shared?.read();
     return this.seq !== seq || this.active > 0;
   }
 
   /** `readBegin` for code that may not sleep: `undefined` while an invalidation is open here. */
   tryReadBegin(): Seq | undefined {
+    this.shared?.read();
     return this.active === 0 ? this.seq : undefined;
   }
 }

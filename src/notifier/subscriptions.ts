@@ -25,6 +25,7 @@ import {
   noteAcquired,
   noteReleased,
   type Scheduler,
+  Shared,
   type Sleeps,
   Srcu,
   type Task,
@@ -65,6 +66,9 @@ export class NotifierSubscriptions {
   readonly #srcu: Srcu;
   readonly #precedence: Precedence;
   #released = false;
+  // What tasks share: who subscribes, and which events are open.
+  readonly #subscribed: Shared;
+  readonly #open: Shared;
 
   /** `precedence` is the machine's, which all its spaces share. */
   constructor(scheduler: Scheduler, tracer: Tracer, precedence = new Precedence(scheduler)) {
@@ -73,23 +77,29 @@ export class NotifierSubscriptions {
     this.#precedence = precedence;
     this.#quiet = new WaitQueue(scheduler, "the end of an invalidation");
     this.#srcu = new Srcu(scheduler, "notifier callbacks");
+    this.#subscribed = new Shared(scheduler);
+    this.#open = new Shared(scheduler);
   }
 
   /** Invalidations between start and end now. */
   get activeCount(): number {
+    this.#open.read();
     return this.#active.length;
   }
 
   /** An invalidation is open on part of `range`: shadows may lag behind the page table there. */
   isInvalidating(range: AddrRange): boolean {
+    this.#open.read();
     return this.#active.some((invalidation) => overlaps(invalidation, range));
   }
 
   get intervalCount(): number {
+    this.#subscribed.read();
     return this.#tree.size;
   }
 
   get listCount(): number {
+    this.#subscribed.read();
     return this.#list.length;
   }
 
@@ -111,7 +121,7 @@ export class NotifierSubscriptions {
       yield* this.#precedence.giveWay(this, invalidation);
     }
     noteAcquired(task, "invalidation");
-    this.#open(invalidation);
+    this.#begin(invalidation);
     return this.#hasCallbacks(invalidation) ? yield* this.#callInside(task, invalidation) : 0;
   }
 
@@ -143,7 +153,11 @@ export class NotifierSubscriptions {
   /** Subscribes. -EINVAL when the range is not pages of the space or the space is gone. */
   insert(notifier: IntervalNotifier): Result {
     assert(!notifier.isRegistered, "an interval notifier is inserted twice");
+    this.#subscribed.write();
+    this.#open.read();
     if (this.#released || !isPageRange(notifier.start, notifier.end)) return -EINVAL;
+    notifier.shared ??= new Shared(this.#scheduler);
+    notifier.shared.write();
     const handle = this.#tree.insert(notifier.start, notifier.end);
     notifier.handle = handle;
     this.#byHandle[handle] = notifier;
@@ -163,7 +177,10 @@ export class NotifierSubscriptions {
     assert(!this.isInCallback, "an interval notifier is removed in a callback, which it waits for");
     assertMayWait(this.#scheduler.current, "invalidation");
     this.#forget(notifier);
-    yield* this.#quiet.until(() => notifier.active === 0);
+    yield* this.#quiet.until(() => {
+      notifier.shared?.read();
+      return notifier.active === 0;
+    });
   }
 
   /** The same for a subscription without callbacks: there is nothing to wait for. */
@@ -184,9 +201,13 @@ export class NotifierSubscriptions {
   ): Sleeps<Seq | undefined> {
     assertMayWait(this.#scheduler.current, "invalidation");
     if (this.#scheduler.explores) yield YIELD;
+    notifier.shared?.read();
     if (notifier.active > 0) {
       this.#tracer.emit(COLLIDE, vpnOf(notifier.start), pagesIn(notifier), notifier.seq);
-      const isQuiet = (): boolean => notifier.active === 0;
+      const isQuiet = (): boolean => {
+        notifier.shared?.read();
+        return notifier.active === 0;
+      };
       if (!(yield* this.#quiet.until(isQuiet, deadlineMs, signal))) return undefined;
     }
     return signal?.aborted ? undefined : notifier.seq;
@@ -214,6 +235,7 @@ export class NotifierSubscriptions {
    * (examples/drivers/secondary-mmu.ts: `readBegin` of a silent notifier, then this, in one step).
    */
   register(ops: NotifierOps): void {
+    this.#subscribed.write();
     assert(!this.#list.includes(ops), "a notifier is registered twice");
     this.#list = [...this.#list, ops];
   }
@@ -226,6 +248,7 @@ export class NotifierSubscriptions {
   *unregister(ops: NotifierOps): Sleeps<Result> {
     assert(!this.isInCallback, "a notifier is unregistered in a callback, which it waits for");
     assertMayWait(this.#scheduler.current, "srcu");
+    this.#subscribed.write();
     const isListed = this.#list.includes(ops);
     this.#list = this.#list.filter((each) => each !== ops);
     yield* this.#srcu.synchronize();
@@ -234,6 +257,7 @@ export class NotifierSubscriptions {
 
   /** The space goes away: everybody forgets everything, once. Linux: mmu_notifier_release(). */
   *release(): Sleeps<void> {
+    this.#subscribed.write();
     assert(!this.#released, "a space is released twice");
     this.#released = true;
     const all = new Invalidation({
@@ -251,6 +275,7 @@ export class NotifierSubscriptions {
   /** As a reader: whoever unregisters meanwhile waits for its callback. */
   *#releaseAll(): Sleeps<void> {
     const task = this.#scheduler.current;
+    this.#subscribed.write();
     const list = this.#list;
     this.#list = [];
     const epoch = this.#srcu.readLock();
@@ -264,18 +289,23 @@ export class NotifierSubscriptions {
   }
 
   get isReleased(): boolean {
+    this.#subscribed.read();
     return this.#released;
   }
 
   #forget(notifier: IntervalNotifier): void {
+    this.#subscribed.write();
+    notifier.shared?.write();
     this.#tree.remove(notifier.handle as Handle);
     this.#byHandle[notifier.handle] = undefined;
     notifier.handle = -1;
   }
 
-  #open(invalidation: Invalidation): void {
+  #begin(invalidation: Invalidation): void {
     assert(!invalidation.isActive, "an invalidation is started twice");
     invalidation.isActive = true;
+    this.#subscribed.read();
+    this.#open.write();
     this.#active.push(invalidation);
     const hits = this.#tree.query(invalidation.start, invalidation.end);
     for (let i = 0; i < hits; i++) collide(invalidation, this.#byHandle[this.#tree.hits[i]!]!);
@@ -303,6 +333,7 @@ export class NotifierSubscriptions {
   }
 
   *#callList(invalidation: Invalidation): Sleeps<Result> {
+    this.#subscribed.read();
     const list = this.#list;
     let started = 0;
     try {
@@ -327,10 +358,14 @@ export class NotifierSubscriptions {
   #close(invalidation: Invalidation): void {
     assert(invalidation.isActive, "an invalidation is ended that is not open");
     invalidation.isActive = false;
+    this.#open.write();
     const last = this.#active.pop()!;
     if (last !== invalidation) this.#active[this.#active.indexOf(invalidation)] = last;
     const { colliding } = invalidation;
-    for (let i = 0; i < colliding.length; i++) colliding[i]!.active--;
+    for (let i = 0; i < colliding.length; i++) {
+      colliding[i]!.shared?.write();
+      colliding[i]!.active--;
+    }
     invalidation.colliding = NOBODY;
     noteReleased(this.#scheduler.current, "invalidation");
     if (this.#quiet.length > 0) this.#quiet.wakeAll();
@@ -343,6 +378,7 @@ export class NotifierSubscriptions {
 
 /** From here to the end of `invalidation` nobody may begin to read the range of `notifier`. */
 function collide(invalidation: Invalidation, notifier: IntervalNotifier): void {
+  notifier.shared?.write();
   notifier.seq++;
   notifier.active++;
   // Most events have one: an array made with it has room for no more, an empty one for many.

@@ -9,9 +9,11 @@
  */
 import { assert, type Pfn, pfn as pfnOf, type Result, unreachable } from "../base/index.ts";
 import {
+  type Column,
   noteAcquired,
   noteReleased,
   type Scheduler,
+  Shared,
   type Sleeps,
   WaitQueue,
 } from "../sync/index.ts";
@@ -98,20 +100,25 @@ export class Pages {
   readonly #zones: Zone[] = [];
   readonly #unlocked: WaitQueue;
   readonly #scheduler: Scheduler;
+  // by page map number: which frames of a zone are free
+  readonly #freeShared: Shared;
+  readonly #chargesShared: Shared;
 
   constructor(scheduler: Scheduler, frames: number) {
     this.#scheduler = scheduler;
     this.#unlocked = new WaitQueue(scheduler, "a page lock");
-    this.refs = new Int32Array(frames);
-    this.mapcount = new Int32Array(frames);
-    this.pins = new Int32Array(frames);
-    this.writePins = new Int32Array(frames);
-    this.flags = new Uint16Array(frames);
-    this.pagemap = new Uint8Array(frames);
-    this.mapping = new Int32Array(frames);
-    this.index = new Int32Array(frames);
-    this.live = new Int16Array(frames);
-    this.charged = new Uint8Array(frames);
+    this.#freeShared = new Shared(scheduler);
+    this.#chargesShared = new Shared(scheduler);
+    this.refs = this.#watched(new Int32Array(frames));
+    this.mapcount = this.#watched(new Int32Array(frames));
+    this.pins = this.#watched(new Int32Array(frames));
+    this.writePins = this.#watched(new Int32Array(frames));
+    this.flags = this.#watched(new Uint16Array(frames));
+    this.pagemap = this.#watched(new Uint8Array(frames));
+    this.mapping = this.#watched(new Int32Array(frames));
+    this.index = this.#watched(new Int32Array(frames));
+    this.live = this.#watched(new Int16Array(frames));
+    this.charged = this.#watched(new Uint8Array(frames));
     this.refs[ZERO_PFN] = 1;
     this.flags[ZERO_PFN] = PG_RESERVED;
   }
@@ -149,6 +156,7 @@ export class Pages {
 
   /** Any free frame of `zone` with one reference, or 0 when it is full. Not cleared. */
   alloc(zone: Zone): Pfn | 0 {
+    this.#freeShared.write(zone.pagemapId);
     const frame = zone.take();
     if (frame !== 0) this.#born(frame);
     return frame;
@@ -156,6 +164,7 @@ export class Pages {
 
   /** The frame `frame` itself, when it is free. */
   allocAt(zone: Zone, frame: Pfn): Pfn | 0 {
+    this.#freeShared.write(zone.pagemapId);
     if (!zone.takeAt(frame)) return 0;
     this.#born(frame);
     return frame;
@@ -166,6 +175,7 @@ export class Pages {
    * Gives the first.
    */
   allocLarge(zone: Zone, flags = 0): Pfn | 0 {
+    this.#freeShared.write(zone.pagemapId);
     const head = zone.takeRun(LARGE_FRAMES);
     if (head === 0) return 0;
     for (let i = 0; i < LARGE_FRAMES; i++) {
@@ -235,6 +245,7 @@ export class Pages {
   /** Lets `group` pay for `frame` until it is freed. 0, or -ENOMEM at the group's limit. */
   charge(frame: Pfn, group: MemoryGroup): Result {
     assert(this.charged[frame] === 0, () => `frame ${frame} is charged twice`);
+    this.#chargesShared.write();
     const result = group.charge(1);
     if (result < 0) return result;
     let id = this.#groups.indexOf(group);
@@ -326,6 +337,7 @@ export class Pages {
     assert(this.mapcount[frame] === 0, () => `frame ${frame} is freed while it is mapped`);
     assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
     this.mapping[frame] = 0;
+    this.#chargesShared.write();
     this.#groups[this.charged[frame]!]?.uncharge(1);
     this.charged[frame] = 0;
     if (this.is(frame, PG_LARGE)) this.#freePart(frame);
@@ -346,17 +358,20 @@ export class Pages {
 
   #giveBack(frame: Pfn): void {
     this.flags[frame] = 0;
-    this.zoneOf(frame).giveBack(frame);
+    const zone = this.zoneOf(frame);
+    this.#freeShared.write(zone.pagemapId);
+    zone.giveBack(frame);
+  }
+
+  #watched<Kind extends Column>(column: Kind): Kind {
+    return this.#scheduler.footprint?.watch(column) ?? column;
   }
 
   #grow(frames: number): void {
     const capacity = Math.min(1 << 24, Math.max(frames, this.capacity * 2));
-    const copy = <Column extends Int32Array | Int16Array | Uint16Array | Uint8Array>(
-      from: Column,
-      to: Column,
-    ): Column => {
+    const copy = <Kind extends Column>(from: Kind, to: Kind): Kind => {
       to.set(from);
-      return to;
+      return this.#watched(to);
     };
     this.refs = copy(this.refs, new Int32Array(capacity));
     this.mapcount = copy(this.mapcount, new Int32Array(capacity));

@@ -23,6 +23,11 @@ export type Column = Int32Array | Int16Array | Uint32Array | Uint16Array | Uint8
 
 const INDEX_BITS = 16;
 const OBJECTS_PER_TASK = 2 ** 14;
+/**
+ * The index that stands for a whole column. Who changes an element "reads" it and who looks at
+ * much of the column "writes" it: so the two conflict, and two elements do not.
+ */
+const WHOLE = 2 ** INDEX_BITS - 1;
 const UNWATCHED = Symbol("unwatched");
 
 export class Footprint {
@@ -79,7 +84,10 @@ export class Footprint {
     const object = this.newObject();
     return new Proxy(column, {
       get: (target, key) => {
-        if (key === UNWATCHED) return target;
+        if (key === UNWATCHED) {
+          this.write(object, WHOLE);
+          return target;
+        }
         const index = typeof key === "symbol" ? Number.NaN : Number(key);
         if (Number.isInteger(index)) {
           this.read(object, index);
@@ -87,12 +95,14 @@ export class Footprint {
         }
         const member: unknown = Reflect.get(target, key);
         if (typeof member !== "function") return member;
-        for (let i = 0; i < target.length; i++) this.write(object, i);
+        if (!this.isPaused) for (let i = 0; i < target.length; i++) this.write(object, i);
+        this.read(object, WHOLE);
         return member.bind(target);
       },
       set: (target, key, value: number) => {
         const index = Number(key);
         this.write(object, index);
+        this.read(object, WHOLE);
         target[index] = value;
         return true;
       },
@@ -100,10 +110,33 @@ export class Footprint {
   }
 }
 
+/**
+ * One thing that tasks share, as an explorer sees it: whoever owns it says when it is looked at and
+ * when it is changed. Costs the test of a field when nobody explores.
+ */
+export class Shared {
+  readonly #footprint: Footprint | undefined;
+  readonly #object: number;
+
+  constructor(owner: { readonly footprint: Footprint | undefined }) {
+    this.#footprint = owner.footprint;
+    this.#object = owner.footprint?.newObject() ?? 0;
+  }
+
+  /** `index`: which part of it, 0 to 65,535. */
+  read(index = 0): void {
+    this.#footprint?.read(this.#object, index);
+  }
+
+  write(index = 0): void {
+    this.#footprint?.write(this.#object, index);
+  }
+}
+
 /** The place that a step of a task and a wake-up of it have in common. */
 export const placeOfTask = (task: number): Place => -task;
 
-/** The column behind a watched one, for checkers that look at all of it; else the column. */
+/** The column behind a watched one, for whoever looks at much of it; else the column itself. */
 export function unwatched<Kind extends Column>(column: Kind): Kind {
   return (column as Kind & { readonly [UNWATCHED]?: Kind })[UNWATCHED] ?? column;
 }

@@ -28,7 +28,7 @@
  * **What it refuses.** Threads: engine state belongs to one thread; other threads talk to it by
  * messages and shared words.
  */
-export { type Column, Footprint, type Note, type Place, unwatched } from "./footprint.ts";
+export { type Column, Footprint, type Note, type Place, Shared, unwatched } from "./footprint.ts";
 export {
   assertMayWait,
   LOCK_ORDER,

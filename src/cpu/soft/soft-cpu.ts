@@ -23,15 +23,17 @@ import {
   ptePfn,
 } from "../../mm/index.ts";
 import { PG_DIRTY } from "../../phys/index.ts";
-import { type Sleeps, YIELD } from "../../sync/index.ts";
+import { Shared, type Sleeps, YIELD } from "../../sync/index.ts";
 
 export class SoftCpu implements CpuMmu {
   readonly space: AddressSpace;
   // Vpn -> page table entry as it was when the access walked, or 0
   readonly #tlb = new Map<Vpn, number>();
+  readonly #shared: Shared;
 
   constructor(space: AddressSpace) {
     this.space = space;
+    this.#shared = new Shared(space.memory.scheduler);
     space.mmus.push(this);
   }
 
@@ -55,6 +57,7 @@ export class SoftCpu implements CpuMmu {
   }
 
   revoke(start: Vpn, end: Vpn): void {
+    this.#shared.write();
     if (end - start > this.#tlb.size) {
       for (const page of this.#tlb.keys()) {
         if (page >= start && page < end) this.#tlb.delete(page);
@@ -83,7 +86,9 @@ export class SoftCpu implements CpuMmu {
     if (this.space.memory.scheduler.explores) yield YIELD;
     while (((this.#tlb.get(page) ?? 0) & need) !== need) {
       const pte = this.space.pageTable.get(page);
+      this.#shared.read();
       if ((pte & need) === need) {
+        this.#shared.write();
         this.#tlb.set(page, pte);
         break;
       }
@@ -94,6 +99,7 @@ export class SoftCpu implements CpuMmu {
   }
 
   #frameAt(address: VirtAddr) {
+    this.#shared.read();
     return ptePfn(asPte(this.#tlb.get(vpnOf(address))!));
   }
 }

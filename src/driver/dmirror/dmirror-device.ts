@@ -13,7 +13,7 @@ import {
   runMigration,
 } from "../../devmem/index.ts";
 import type { AddressSpace, Fault, Memory } from "../../mm/index.ts";
-import type { Sleeps } from "../../sync/index.ts";
+import { Shared, type Sleeps } from "../../sync/index.ts";
 import type { DmirrorTable } from "./dmirror-table.ts";
 
 export interface DmirrorDeviceOptions {
@@ -35,10 +35,13 @@ export class DmirrorDevice {
   readonly #tables = new Map<AddressSpace, DmirrorTable>();
   // Pfn -> who brings its page home: the mirror that brought it here
   readonly #wayHome = new Map<Pfn, MigrationDriver>();
+  // Device frame -> its bytes and its way home, as an explorer knows them; 0: the tables.
+  readonly #shared: Shared;
 
   constructor(memory: Memory, options: DmirrorDeviceOptions) {
     const { name, frames, isCoherent = false } = options;
     this.memory = memory;
+    this.#shared = new Shared(memory.scheduler);
     this.bytes = new Uint8Array(isCoherent ? 0 : frames * PAGE_SIZE);
     this.pagemap = new DevicePagemap(memory, {
       name,
@@ -46,20 +49,26 @@ export class DmirrorDevice {
       frames,
       isCoherent,
       migrateToRam: (fault) => this.#migrateToRam(fault),
-      pageFree: (frame) => this.#wayHome.delete(frame),
+      pageFree: (frame) => {
+        this.#shared.write(frame);
+        this.#wayHome.delete(frame);
+      },
     });
   }
 
   /** A mirror of `space` opens: this is its table. */
   addTable(space: AddressSpace, table: DmirrorTable): void {
+    this.#shared.write();
     this.#tables.set(space, table);
   }
 
   removeTable(space: AddressSpace): void {
+    this.#shared.write();
     this.#tables.delete(space);
   }
 
   tableOf(space: AddressSpace): DmirrorTable | undefined {
+    this.#shared.read();
     return this.#tables.get(space);
   }
 
@@ -88,10 +97,8 @@ export class DmirrorDevice {
   }
 
   bytesOf(frame: Pfn): Uint8Array {
-    if (this.isCoherent) {
-      const at = frame * PAGE_SIZE;
-      return this.memory.bytes.u8.subarray(at, at + PAGE_SIZE);
-    }
+    if (this.isCoherent) return this.memory.bytes.page(frame);
+    this.#shared.write(frame);
     const at = this.pagemap.indexOf(frame) * PAGE_SIZE;
     return this.bytes.subarray(at, at + PAGE_SIZE);
   }
@@ -99,12 +106,15 @@ export class DmirrorDevice {
   /** A locked frame for a page that `toRam` can bring home again, or 0. */
   alloc(toRam: MigrationDriver): Pfn | 0 {
     const frame = this.pagemap.allocLocked();
-    if (frame !== 0) this.#wayHome.set(frame, toRam);
+    if (frame === 0) return 0;
+    this.#shared.write(frame);
+    this.#wayHome.set(frame, toRam);
     return frame;
   }
 
   /** Moves just the page that was touched, or pinned for long. Linux: dmirror_devmem_fault(). */
   *#migrateToRam(fault: Fault): Sleeps<Result> {
+    this.#shared.read(fault.frame);
     const toRam = this.#wayHome.get(fault.frame);
     assert(toRam !== undefined, "a page of the device has a mirror that brought it here");
     const { space, vma, page, frame } = fault;

@@ -10,11 +10,12 @@ import { Mutex, type Scheduler, type Sleeps } from "../../sync/index.ts";
 export class DmirrorTable {
   readonly lock: Mutex;
   /** Guarded by `lock`; written here only. */
-  readonly entries = new PageTable();
+  readonly entries: PageTable;
   readonly #owner: object;
 
   constructor(scheduler: Scheduler, owner: object) {
     this.lock = new Mutex(scheduler, "driver", "the device's update lock");
+    this.entries = new PageTable(scheduler.footprint);
     this.#owner = owner;
   }
 

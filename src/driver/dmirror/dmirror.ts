@@ -12,7 +12,6 @@ import {
   EINVAL,
   ENOENT,
   EPERM,
-  PAGE_SIZE,
   type Pfn,
   type Result,
   SPACE_BYTES,
@@ -257,9 +256,8 @@ export class Dmirror {
       const entry = this.table.get(page);
       if ((entry & need) !== need) break;
       const frame = ptePfn(entry);
-      const at = frame * PAGE_SIZE;
       const isPrivate = this.space.memory.isPrivate(frame);
-      const data = isPrivate ? this.device.bytesOf(frame) : bytes.u8.subarray(at, at + PAGE_SIZE);
+      const data = isPrivate ? this.device.bytesOf(frame) : bytes.page(frame);
       if (write) pages.setFlag(frame, PG_DIRTY);
       each(page, data);
     }

@@ -102,6 +102,7 @@ export function changeFlags(space: AddressSpace, part: AddrRange, flags: number)
   space.vmas.split(part.start);
   space.vmas.split(part.end);
   const changed = space.vmas.find(part.start)!;
+  space.vmas.changes();
   changed.flags = flags;
   return space.vmas.merge(changed);
 }

@@ -19,7 +19,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { splitHugeForCut } from "../fault/huge.ts";
-import { LEAF_KIND_TABLE, leafEnd, leafStart } from "../page-table.ts";
+import { leafEnd, leafStart } from "../page-table.ts";
 import type { Vma } from "../vma.ts";
 import { pageEnd, splitsHugetlb } from "./range.ts";
 
@@ -72,8 +72,8 @@ function* zapDetached(space: AddressSpace, gone: readonly Vma[], range: AddrRang
 /** Tables in whose 2 MiB no Vma is left are gone, so that a huge entry may appear there again. */
 function freeTables(space: AddressSpace, start: Vpn, end: Vpn): void {
   const table = space.pageTable;
-  for (let page = leafStart(start); page < end; page = leafEnd(page)) {
-    if (table.kindOf(page) !== LEAF_KIND_TABLE) continue;
+  const next = (page: Vpn): Vpn => table.nextTable(page, end);
+  for (let page = next(leafStart(start)); page < end; page = next(leafEnd(page))) {
     const from = addrOf(page);
     const isNeeded = space.vmas.overlapping(from, addrOf(leafEnd(page))).length > 0;
     if (!isNeeded) table.freeTable(page);

@@ -83,9 +83,7 @@ function* freezeIn(memory: Memory, vma: Vma, frame: Pfn): Sleeps<void> {
 }
 
 function isZero(memory: Memory, frame: Pfn): boolean {
-  const at = frame * (PAGE_SIZE / 4);
-  const words = memory.bytes.u32.subarray(at, at + PAGE_SIZE / 4);
-  return words.every((word) => word === 0);
+  return memory.bytes.page(frame).every((byte) => byte === 0);
 }
 
 /** Every entry of `frame` names the zero page: what it holds is all there is to know. */

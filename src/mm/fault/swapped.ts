@@ -1,5 +1,5 @@
 /** Pages that were sent away under pressure come back. Linux: mm/memory.c do_swap_page(). */
-import { EIO, ENOMEM, PAGE_SIZE, type Result, type Vpn } from "../../base/index.ts";
+import { EIO, ENOMEM, type Result, type Vpn } from "../../base/index.ts";
 import { PG_DIRTY } from "../../phys/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -18,8 +18,7 @@ export function faultSwapped(space: AddressSpace, vma: Vma, page: Vpn): Result {
   const entry = space.pageTable.get(page);
   const frame = space.allocFrame(page);
   if (frame === 0) return -ENOMEM;
-  const at = frame * PAGE_SIZE;
-  const loaded = memory.swap.load(swapSlotOf(entry), memory.bytes.u8.subarray(at, at + PAGE_SIZE));
+  const loaded = memory.swap.load(swapSlotOf(entry), memory.bytes.page(frame));
   if (loaded < 0) {
     memory.pages.put(frame);
     return -EIO;

@@ -16,7 +16,7 @@ import {
   type Result,
 } from "../../base/index.ts";
 import { PG_CACHED, PG_DIRTY, PG_POISONED, PG_REFERENCED } from "../../phys/index.ts";
-import { RefCount, type Sleeps } from "../../sync/index.ts";
+import { RefCount, Shared, type Sleeps } from "../../sync/index.ts";
 import type { Memory } from "../memory.ts";
 import type { ReverseMap } from "../reverse-map.ts";
 import { protectMappings, unmapMappings } from "./mappings.ts";
@@ -50,7 +50,8 @@ export class CachedFile {
   // index / CHUNK -> frames, 0 where no page is cached
   readonly #chunks: (Uint32Array | undefined)[] = [];
   readonly #users: RefCount;
-  #bytes: number;
+  readonly #shared: Shared;
+  #length: number;
   #cachedCount = 0;
 
   /** The creator is its first user: `put` it when done. */
@@ -58,22 +59,30 @@ export class CachedFile {
     assert(Number.isSafeInteger(options.bytes) && options.bytes >= 0, "a file has a length");
     this.memory = memory;
     this.name = options.name;
-    this.#bytes = options.bytes;
+    this.#shared = new Shared(memory.scheduler);
+    this.#length = options.bytes;
     this.#backing = options.backing;
-    this.#users = new RefCount(`file ${options.name}`);
+    this.#users = new RefCount(`file ${options.name}`, new Shared(memory.scheduler));
     this.reverse = memory.newFileMap(this);
   }
 
   get bytes(): number {
-    return this.#bytes;
+    this.#shared.read();
+    return this.#length;
+  }
+
+  set #bytes(length: number) {
+    this.#shared.write();
+    this.#length = length;
   }
 
   /** Pages that may be touched; behind them is SIGBUS. */
   get pageCount(): number {
-    return Math.ceil(this.#bytes / PAGE_SIZE);
+    return Math.ceil(this.bytes / PAGE_SIZE);
   }
 
   get cachedCount(): number {
+    this.#shared.read();
     return this.#cachedCount;
   }
 
@@ -99,6 +108,7 @@ export class CachedFile {
 
   /** The frame of page `index` when it is cached, or 0. */
   find(index: number): Pfn | 0 {
+    this.#shared.read();
     return pfn(this.#chunks[Math.floor(index / CHUNK)]?.[index % CHUNK] ?? 0);
   }
 
@@ -109,11 +119,9 @@ export class CachedFile {
     const { memory } = this;
     const frame = memory.allocFrame();
     if (frame === 0) return -ENOMEM;
-    const at = frame * PAGE_SIZE;
-    const bytes = memory.bytes.u8.subarray(at, at + PAGE_SIZE);
     if (this.#backing === undefined) memory.bytes.zero(frame);
     else {
-      const result = this.#backing.readPage(index, bytes);
+      const result = this.#backing.readPage(index, memory.bytes.page(frame));
       if (result < 0) {
         memory.pages.put(frame);
         return result;
@@ -125,10 +133,9 @@ export class CachedFile {
 
   /** Copies bytes out through the cache: how many, or a negated errno. Linux: read(). */
   read(offset: number, out: Uint8Array): Result {
-    const end = Math.min(offset + out.length, this.#bytes);
+    const end = Math.min(offset + out.length, this.bytes);
     return this.#forEachPart(offset, end, (frame, from, to, done) => {
-      const at = frame * PAGE_SIZE;
-      out.set(this.memory.bytes.u8.subarray(at + from, at + to), done);
+      out.set(this.memory.bytes.page(frame).subarray(from, to), done);
     });
   }
 
@@ -136,21 +143,20 @@ export class CachedFile {
   write(offset: number, data: Uint8Array): Result {
     if (!Number.isSafeInteger(offset) || offset < 0) return -EINVAL;
     const end = offset + data.length;
-    const before = this.#bytes;
+    const before = this.bytes;
     if (end > before) {
       const resized = this.#backing?.resize(end) ?? 0;
       if (resized < 0) return resized;
       this.#bytes = end;
     }
     const done = this.#forEachPart(offset, end, (frame, from, to, done) => {
-      const at = frame * PAGE_SIZE;
-      this.memory.bytes.u8.set(data.subarray(done, done + to - from), at + from);
+      this.memory.bytes.page(frame).set(data.subarray(done, done + to - from), from);
       this.memory.pages.setFlag(frame, PG_DIRTY);
     });
     if (end > before && done < data.length) {
       // What could not be written is not part of the file.
       this.#bytes = done > 0 ? Math.max(before, offset + done) : before;
-      this.#backing?.resize(this.#bytes);
+      this.#backing?.resize(this.bytes);
     }
     return done;
   }
@@ -163,17 +169,14 @@ export class CachedFile {
     if (!Number.isSafeInteger(bytes) || bytes < 0) return -EINVAL;
     const resized = this.#backing?.resize(bytes) ?? 0;
     if (resized < 0) return resized;
-    const shrunk = bytes < this.#bytes;
+    const shrunk = bytes < this.bytes;
     this.#bytes = bytes;
     if (!shrunk) return 0;
     yield* unmapMappings(this, { start: this.pageCount * PAGE_SIZE, evenCopies: true });
     this.#forget(this.pageCount, Number.POSITIVE_INFINITY);
     const tail = bytes % PAGE_SIZE;
     const last = this.find(this.pageCount - 1);
-    if (tail !== 0 && last !== 0) {
-      const at = last * PAGE_SIZE;
-      this.memory.bytes.u8.fill(0, at + tail, at + PAGE_SIZE);
-    }
+    if (tail !== 0 && last !== 0) this.memory.bytes.page(last).fill(0, tail);
     return 0;
   }
 
@@ -252,10 +255,8 @@ export class CachedFile {
   }
 
   #writePage(index: number, frame: Pfn): Result {
-    const at = frame * PAGE_SIZE;
-    const bytes = Math.min(PAGE_SIZE, this.#bytes - index * PAGE_SIZE);
-    const page = this.memory.bytes.u8.subarray(at, at + bytes);
-    return this.#backing!.writePage(index, page);
+    const bytes = Math.min(PAGE_SIZE, this.bytes - index * PAGE_SIZE);
+    return this.#backing!.writePage(index, this.memory.bytes.page(frame).subarray(0, bytes));
   }
 
   /** Somebody maps a page of [start, end). */
@@ -269,6 +270,7 @@ export class CachedFile {
 
   #cache(index: number, frame: Pfn): void {
     const { pages } = this.memory;
+    this.#shared.write();
     const at = Math.floor(index / CHUNK);
     this.#chunks[at] ??= new Uint32Array(CHUNK);
     this.#chunks[at]![index % CHUNK] = frame;
@@ -281,6 +283,7 @@ export class CachedFile {
 
   #uncache(index: number): void {
     const frame = this.find(index);
+    this.#shared.write();
     this.#chunks[Math.floor(index / CHUNK)]![index % CHUNK] = 0;
     this.#cachedCount--;
     if (!this.isShmem) this.memory.forgettableCount--;
@@ -295,6 +298,7 @@ export class CachedFile {
   }
 
   #forEachCached(visit: (index: number, frame: Pfn) => void): void {
+    this.#shared.read();
     this.#chunks.forEach((chunk, at) => {
       if (chunk === undefined) return;
       for (let i = 0; i < CHUNK; i++) if (chunk[i] !== 0) visit(at * CHUNK + i, pfn(chunk[i]!));

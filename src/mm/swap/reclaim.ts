@@ -4,7 +4,7 @@
  * somebody, part of a large page, or a driver's are passed over. Linux: mm/vmscan.c
  * shrink_folio_list().
  */
-import { PAGE_SIZE, type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
+import { type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
 import {
   PG_ANON,
   PG_CACHED,
@@ -92,8 +92,7 @@ function swapOut(memory: Memory, frame: Pfn): boolean {
   const uses = memory.pages.mapcount[frame]!;
   // Unmapped meanwhile: nobody will ask for it again.
   if (uses === 0) return true;
-  const at = frame * PAGE_SIZE;
-  const slot = memory.swap.store(memory.bytes.u8.subarray(at, at + PAGE_SIZE));
+  const slot = memory.swap.store(memory.bytes.page(frame));
   if (slot < 0) return false;
   for (let i = 1; i < uses; i++) memory.swap.get(slot);
   thawMappings(memory, frame, frame, makeSpecial(SPECIAL_SWAP, slot));

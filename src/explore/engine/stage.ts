@@ -1,0 +1,255 @@
+/**
+ * A small world of the real engine for one schedule: a space with a CPU, one or two test devices,
+ * a few pages, and an oracle. Every store is noted in the step in which it happens, so at any
+ * time a load must find the last one.
+ */
+import {
+  assert,
+  EAGAIN,
+  PAGE_SIZE,
+  type Result,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
+import { SoftCpu } from "../../cpu/index.ts";
+import { Dmirror, DmirrorDevice } from "../../driver/dmirror/index.ts";
+import { buildWorld, checkWorld, type World } from "../../machine/index.ts";
+import {
+  AddressSpace,
+  fork,
+  MapMode,
+  mmap,
+  mmput,
+  mprotect,
+  munmap,
+  reclaimPages,
+  SwapArea,
+  VM_READ,
+  VM_WRITE,
+} from "../../mm/index.ts";
+import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
+import type { Sleeps, Strategy } from "../../sync/index.ts";
+import { Violation } from "../failure.ts";
+import type { Run } from "../scenario.ts";
+
+const BASE = 0x1000_0000;
+const FRAMES = 24;
+const DEVICE_FRAMES = 4;
+const RW = VM_READ | VM_WRITE;
+
+export interface StageOptions {
+  /** Pages of the space, all readable and writable. */
+  readonly pages: number;
+  /** Test devices. Default 1. */
+  readonly devices?: number;
+  /** Pages that have been written before the schedule begins; the others were never touched. */
+  readonly touched?: number;
+  /** Frames of RAM, for scenarios about running out. Default 24. */
+  readonly frames?: number;
+}
+
+export class Stage implements Run {
+  readonly world: World;
+  readonly space: AddressSpace;
+  readonly cpu: SoftCpu;
+  readonly devices: readonly DmirrorDevice[];
+  readonly mirrors: readonly Dmirror[];
+  readonly #children: { readonly space: AddressSpace; readonly cpu: SoftCpu }[] = [];
+  // page -> what it must hold
+  readonly #oracle: number[];
+  #nextValue = 1;
+  #hasExited = false;
+
+  constructor(strategy: Strategy, options: StageOptions) {
+    const { pages, devices = 1, touched = pages, frames = FRAMES } = options;
+    this.world = buildWorld({ frames, strategy, swap: new SwapArea(16) });
+    const { memory } = this.world;
+    this.space = new AddressSpace(memory);
+    this.cpu = new SoftCpu(this.space);
+    const numbers = Array.from({ length: devices }, (_, i) => i);
+    this.devices = numbers.map(
+      (i) => new DmirrorDevice(memory, { name: `dmirror${i}`, frames: DEVICE_FRAMES }),
+    );
+    this.mirrors = this.devices.map((device) => Dmirror.open(device, this.space) as Dmirror);
+    this.#oracle = new Array<number>(pages).fill(0);
+    this.scheduler.runTask("set up", this.#setUp(touched));
+  }
+
+  get scheduler() {
+    return this.world.scheduler;
+  }
+
+  task(name: string, body: Sleeps<void>): void {
+    this.scheduler.spawn(name, body);
+  }
+
+  *#setUp(touched: number): Sleeps<void> {
+    yield* this.map(0, this.#oracle.length);
+    for (let page = 0; page < touched; page++) yield* this.store(page);
+  }
+
+  *map(page: number, count: number): Sleeps<void> {
+    const mode = MapMode.noReplace;
+    const where = { start: addressOf(page), bytes: count * PAGE_SIZE };
+    const result = yield* mmap(this.space, { ...where, flags: RW, mode });
+    assert(result >= 0, () => `mmap of page ${page}, where nothing is: ${result}`);
+  }
+
+  /** A new value by the CPU; an access that is refused changes nothing. */
+  *store(page: number, cpu = this.cpu): Sleeps<void> {
+    const value = this.#nextValue++;
+    const result = yield* cpu.store(addressOf(page), value);
+    if (result === 0 && cpu === this.cpu) this.#oracle[page] = value;
+  }
+
+  *load(page: number): Sleeps<void> {
+    const loaded = yield* this.cpu.load(addressOf(page));
+    if (typeof loaded !== "number") this.#expect(page, loaded.value, "the CPU");
+  }
+
+  *deviceRead(page: number, count = 1, device = 0): Sleeps<void> {
+    yield* this.mirrors[device]!.read(addressOf(page), count, this.#take(`device ${device}`));
+  }
+
+  *deviceWrite(page: number, count = 1, device = 0): Sleeps<void> {
+    yield* this.mirrors[device]!.write(addressOf(page), count, (at, bytes) => {
+      const value = this.#nextValue++;
+      setWord(bytes, value);
+      this.#oracle[at - BASE / PAGE_SIZE] = value;
+    });
+  }
+
+  *toDevice(page: number, count = 1, device = 0): Sleeps<void> {
+    const take = this.#take(`device ${device}`);
+    yield* this.mirrors[device]!.migrateToDevice(addressOf(page), count, take);
+  }
+
+  *toRam(page: number, count = 1, device = 0): Sleeps<void> {
+    yield* this.mirrors[device]!.migrateToRam(addressOf(page), count);
+  }
+
+  *exclusive(page: number, count = 1, device = 0): Sleeps<void> {
+    const take = this.#take(`device ${device}`);
+    yield* this.mirrors[device]!.exclusive(addressOf(page), count, take);
+  }
+
+  *snapshot(page: number, count: number): Sleeps<void> {
+    yield* this.mirrors[0]!.snapshot(addressOf(page), count, new Uint8Array(count));
+  }
+
+  *evictAll(device = 0): Sleeps<void> {
+    yield* this.devices[device]!.evictAll();
+  }
+
+  *reclaim(frames: number): Sleeps<void> {
+    yield* reclaimPages(this.world.memory, frames);
+  }
+
+  /** munmap, then a new mapping: zeros. */
+  *remap(page: number, count = 1): Sleeps<void> {
+    const result = yield* munmap(this.space, addressOf(page), count * PAGE_SIZE);
+    assert(result === 0, () => `munmap: ${result}`);
+    // Between the end of munmap and this line nobody ran.
+    this.#oracle.fill(0, page, page + count);
+    yield* this.map(page, count);
+  }
+
+  /** Read-only, then writable again. */
+  *protect(page: number, count = 1): Sleeps<void> {
+    for (const flags of [VM_READ, RW]) {
+      const result = yield* mprotect(this.space, addressOf(page), count * PAGE_SIZE, flags);
+      assert(result === 0, () => `mprotect: ${result}`);
+    }
+  }
+
+  /** A child writes `page`; the parent must not see it. */
+  *forkAndWrite(page: number): Sleeps<void> {
+    const child = yield* fork(this.space);
+    if (typeof child === "number") return;
+    const cpu = new SoftCpu(child);
+    this.#children.push({ space: child, cpu });
+    yield* this.store(page, cpu);
+    yield* mmput(child);
+    cpu.dispose();
+  }
+
+  /** An event that may not sleep over one page, as the OOM killer raises them. */
+  *unsleeping(page: number): Sleeps<void> {
+    const { notifiers } = this.space;
+    const range = { start: addressOf(page), end: addressOf(page + 1) };
+    const event = new Invalidation({ ...range, event: MMU_NOTIFY_CLEAR, blockable: false });
+    const result: Result = yield* notifiers.start(event);
+    assert(result === 0 || result === -EAGAIN, "a refused event says so");
+    if (result === 0) notifiers.end(event);
+  }
+
+  /** The last user of the space leaves, unless a device uses it just now. */
+  *exit(): Sleeps<void> {
+    this.#hasExited = true;
+    yield* mmput(this.space);
+  }
+
+  checkStep(): void {
+    this.#check(false);
+  }
+
+  checkEnd(): void {
+    this.#check(true);
+    this.scheduler.runTask("tear down", this.#tearDown());
+    checkWorld(this.world.memory, { shadows: [], isOver: true });
+  }
+
+  *#tearDown(): Sleeps<void> {
+    for (const mirror of this.mirrors) yield* mirror.close();
+    if (!this.#hasExited) yield* mmput(this.space);
+    this.cpu.dispose();
+  }
+
+  /** Entries, frames, shadows, bytes and the oracle. */
+  fingerprint(): string {
+    const { memory } = this.world;
+    const lines: string[] = [];
+    const tables = [...memory.spaces].map((space) => space.pageTable);
+    for (const table of [...tables, ...this.mirrors.map((mirror) => mirror.table)]) {
+      const first = vpnOf(addressOf(0));
+      const entries = this.#oracle.map((_, page) => table.get(vpn(first + page)).toString(16));
+      lines.push(entries.join(" "));
+    }
+    for (const zone of memory.pages.zones) {
+      const { refs, mapcount, flags, mapping } = memory.pages;
+      zone.forEachUsed((frame) => {
+        lines.push([frame, refs[frame], mapcount[frame], flags[frame], mapping[frame]].join(":"));
+      });
+    }
+    lines.push([...this.cpu.shadow].sort(([a], [b]) => a - b).join(" "));
+    lines.push(this.#oracle.join(" "), `${memory.swap.usedCount}`, `${this.space.users.count}`);
+    return lines.join("\n");
+  }
+
+  #check(isQuiet: boolean): void {
+    const cpus = [this.cpu, ...this.#children.map((child) => child.cpu)];
+    checkWorld(this.world.memory, { shadows: this.mirrors, cpus, isQuiet });
+  }
+
+  #take(who: string): (at: Vpn, bytes: Uint8Array) => void {
+    return (at, bytes) => this.#expect(at - BASE / PAGE_SIZE, wordOf(bytes), who);
+  }
+
+  #expect(page: number, got: number, who: string): void {
+    const wanted = this.#oracle[page]!;
+    if (got === wanted) return;
+    const message = `${who} reads ${got} at page ${page}, the last store was ${wanted}`;
+    throw new Violation("stale-access", message);
+  }
+}
+
+const addressOf = (page: number): VirtAddr => virtAddr(BASE + page * PAGE_SIZE);
+
+const wordOf = (bytes: Uint8Array): number =>
+  new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+
+const setWord = (bytes: Uint8Array, value: number): void =>
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, value, true);
