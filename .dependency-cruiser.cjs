@@ -24,7 +24,7 @@ const CORE = LAYERS.slice(0, LAYERS.indexOf("cpu"));
 /** Rooms whose sub-rooms are alternatives of each other. */
 const ROOMS_OF_SIBLINGS = ["cpu", "driver"];
 /** The only rooms that know they run on Node. */
-const NODE_ROOMS = ["cpu/host", "driver/webgpu", "machine/host", "cli"];
+const NODE_ROOMS = ["cpu/host", "driver/webgpu", "machine/host", "explore/host", "cli"];
 
 const TESTS = "[.]test[.]ts$";
 const DOOR = "/index[.]ts$";

@@ -3,6 +3,7 @@ import { defineCommand } from "citty";
 import pc from "picocolors";
 import { type HmmTestRow, runConformance, runHmmTests } from "./conformance/index.ts";
 import { runDoctor } from "./doctor.ts";
+import { exploreArgs, planOf, runPlan } from "./explore/index.ts";
 import { choice, integer, refuseUnknown, UsageError } from "./usage.ts";
 
 const json = {
@@ -130,12 +131,24 @@ const demo = defineCommand({
   subCommands: { dragon },
 });
 
+const explore = defineCommand({
+  meta: {
+    name: "explore",
+    description: "runs scenarios under all schedules that matter; status 1 when one fails",
+  },
+  args: exploreArgs,
+  async run({ args }) {
+    refuseUnknown(args, exploreArgs);
+    await runPlan(planOf(args, progress));
+  },
+});
+
 export const root = defineCommand({
   meta: {
     name: "onespace",
     description: "one address space for JavaScript, WebAssembly and the GPU",
   },
-  subCommands: { doctor, demo, conformance },
+  subCommands: { doctor, demo, conformance, explore },
 });
 
 /** One line that overwrites itself, on a terminal only; an empty text removes it. */

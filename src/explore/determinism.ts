@@ -12,12 +12,14 @@ export class NondeterminismError extends Error {
 
 /** As `execute`; throws a `NondeterminismError` when the same schedule is another run. */
 export function executeTwice(scenario: Scenario, chooser: Chooser): Outcome {
-  const first = new Diary(chooser);
-  const outcome = execute(scenario, first);
+  const diary = new Diary(chooser);
+  const outcome = execute(scenario, diary);
   const { schedule } = outcome;
+  // A pruned schedule has been asked once more than it has steps.
+  const lines = diary.lines.slice(0, schedule.length);
   const second = new Diary(new Replay(schedule), schedule.length);
   const again = execute(scenario, second);
-  const at = first.lines.findIndex((line, i) => line !== second.lines[i]);
+  const at = lines.findIndex((line, i) => line !== second.lines[i]);
   const failures = [outcome, again].map((each) => each.failure?.message ?? "none");
   if (at < 0 && (outcome.isPruned || failures[0] === failures[1])) return outcome;
   const where = at < 0 ? `failure: ${failures.join(" and then ")}` : `step ${at + 1}`;

@@ -201,7 +201,9 @@ class Execution implements Strategy {
     this.footprint.isPaused = true;
     const blocked = [...scheduler.liveTasks];
     if (blocked.length > 0) {
-      throw new DeadlockError(blocked.map((task) => `${task.name} waits on ${task.waitsFor}`).join());
+      throw new DeadlockError(
+        blocked.map((task) => `${task.name} waits on ${task.waitsFor}`).join(),
+      );
     }
     // What tears the world down is not explored.
     this.#isSetUp = false;

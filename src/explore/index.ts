@@ -1,4 +1,33 @@
-export { execute, PRUNE, type Chooser, type Outcome, type Point, type Step } from "./execution.ts";
+/**
+ * # explore: every order of events, by machine
+ *
+ * **Nouns.** *Scenario*: builds a world and its tasks, the same every time. *Schedule*: who ran at
+ * each step; written `1x3.2.1`. *Strategy*: which schedules: `dpor` (every order of conflicting
+ * steps once), `dfs` (all with at most so many preemptions), `pct` and `random` (drawn). *Failure*:
+ * what broke, by kind. *Story*: a schedule as a table, a column for each task. *Museum*: historical
+ * bugs as models. *Engine scenarios*: the races of HMM with the real engine.
+ *
+ * **Invariants.**
+ * - A scenario uses no chance, clock or state of its own; the searches notice when it does.
+ * - Steps that touch nothing in common may trade places: so whatever tasks share is declared
+ *   (`sync`'s `Footprint`). `findUndeclared` looks for what was forgotten.
+ * - `isExhaustive` is said only when every schedule within the bound was run or is equal to one
+ *   that was.
+ *
+ * **Locks.** None; it drives tasks that have some.
+ *
+ * **Example.**
+ * ```ts
+ * const found = explore(scenario, { strategy: "dpor" });
+ * if (found.failure) console.log(textOf(tell(scenario, parseSchedule(found.failure.shortest))));
+ * ```
+ *
+ * **What it refuses.** Preemption inside a plain function: code that does not yield is atomic here
+ * and in production. Real time: the clock of a scenario moves only when everybody waits.
+ */
+export { NondeterminismError } from "./determinism.ts";
+export { ENGINE_SCENARIOS, type EngineScenario, Stage } from "./engine/index.ts";
+export { execute, type Outcome } from "./execution.ts";
 export {
   type Exploration,
   type ExploreLimits,
@@ -8,6 +37,18 @@ export {
   type StrategyOptions,
 } from "./explorer.ts";
 export { FAILURE_KINDS, type Failure, type FailureKind, Violation } from "./failure.ts";
-export { Order } from "./order.ts";
+export {
+  type Exhibit,
+  Model,
+  MUSEUM,
+  scenarioOf,
+  type Version,
+  type Visit,
+  visit,
+} from "./museum/index.ts";
+export { pageOf } from "./page.ts";
+export { type Story, type StoryRow, tell, textOf } from "./report.ts";
 export type { Run, Scenario } from "./scenario.ts";
-export { formatSchedule, parseSchedule, ScheduleError } from "./schedule.ts";
+export { formatSchedule, parseSchedule, type Schedule, ScheduleError } from "./schedule.ts";
+export { Replay } from "./strategy/index.ts";
+export { findUndeclared, type Undeclared, type UndeclaredReport } from "./undeclared.ts";

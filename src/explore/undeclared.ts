@@ -3,13 +3,14 @@
  * common must be able to trade places: the schedule with them swapped has to go on with the same
  * steps and end in the same state. If it does not, reduction would skip schedules that matter.
  */
+
+import { Random } from "../sync/index.ts";
+import type { Chooser, Point } from "./execution.ts";
 import { execute, type Outcome, type Step } from "./execution.ts";
 import { conflict } from "./order.ts";
 import type { Scenario } from "./scenario.ts";
 import { formatSchedule } from "./schedule.ts";
-import { Random } from "../sync/index.ts";
 import { RandomSearch, Replay } from "./strategy/index.ts";
-import type { Chooser, Point } from "./execution.ts";
 
 export interface Undeclared {
   /** The schedule, and the same with two neighbours swapped. */

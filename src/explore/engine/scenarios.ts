@@ -14,6 +14,8 @@ export interface EngineScenario extends Scenario {
 type Tasks = Readonly<Record<string, (stage: Stage) => Sleeps<void>>>;
 
 const ALL: StrategyOptions = { strategy: "dpor" };
+/** Where all is too much: hundreds of thousands of orders. */
+const THREE_PREEMPTIONS: StrategyOptions = { strategy: "dfs", preemptionsMax: 3 };
 
 function scenario(
   name: string,
@@ -37,82 +39,130 @@ function scenario(
 export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
   scenario(
     "fault-munmap",
-    "A device reads two pages while they are unmapped and mapped afresh.",
+    "A device reads two pages and the CPU writes one while they are unmapped and mapped afresh.",
     { pages: 2 },
     {
       device: (stage) => stage.deviceRead(0, 2),
+      cpu: (stage) => stage.store(0),
       unmapper: (stage) => stage.remap(0, 2),
     },
   ),
   scenario(
     "fault-mprotect",
-    "A device writes a page while it becomes read-only and writable again.",
+    "A device and the CPU write a page while it becomes read-only and writable again.",
     { pages: 2 },
     {
       device: (stage) => stage.deviceWrite(0),
+      cpu: (stage) => stage.store(0),
       protector: (stage) => stage.protect(0),
     },
   ),
   scenario(
     "fault-fork",
-    "A device writes a page while the process forks and the child writes its copy.",
+    "A device and the CPU write a page while the process forks and the child writes its copy.",
     { pages: 2 },
     {
       device: (stage) => stage.deviceWrite(0),
+      cpu: (stage) => stage.store(0),
       parent: (stage) => stage.forkAndWrite(0),
     },
   ),
   scenario(
     "fault-exit",
-    "A device reads a page while the process ends.",
+    "A device reads pages and takes some home while the process ends.",
     { pages: 2 },
     {
       device: (stage) => stage.deviceRead(0, 2),
+      migration: (stage) => stage.toDevice(0, 2),
       process: (stage) => stage.exit(),
     },
   ),
   scenario(
+    "two-faults",
+    "Two threads of a device fault the same pages while one of them is unmapped.",
+    { pages: 2, touched: 1, bound: THREE_PREEMPTIONS },
+    {
+      "thread 0": (stage) => stage.deviceRead(0, 2),
+      "thread 1": (stage) => stage.deviceWrite(0, 2),
+      unmapper: (stage) => stage.remap(1),
+    },
+  ),
+  scenario(
     "migrate-touch",
-    "A page moves to the device while the CPU writes it.",
+    "Two pages move to the device while the CPU writes one and reads the other.",
     { pages: 2 },
     {
-      device: (stage) => stage.toDevice(0),
-      cpu: (stage) => stage.store(0),
+      device: (stage) => stage.toDevice(0, 2),
+      writer: (stage) => stage.store(0),
+      reader: (stage) => stage.load(1),
     },
   ),
   scenario(
     "two-ways",
-    "A page moves to the device while another task brings it home.",
+    "Pages move to the device while another task brings them home and the CPU writes one.",
     { pages: 2 },
     {
       device: (stage) => stage.toDevice(0, 2),
       home: (stage) => stage.toRam(0, 2),
+      cpu: (stage) => stage.store(1),
+    },
+  ),
+  scenario(
+    "touch-at-device",
+    "Two CPU threads touch a page that lives on the device, which writes it.",
+    { pages: 2, atDevice: 2 },
+    {
+      writer: (stage) => stage.store(0),
+      reader: (stage) => stage.load(0),
+      device: (stage) => stage.deviceWrite(0, 2),
     },
   ),
   scenario(
     "two-devices",
-    "Two devices take the same page.",
+    "Two devices take the same page while the CPU reads it.",
     { pages: 2, devices: 2 },
     {
       "device 0": (stage) => stage.toDevice(0, 1, 0),
       "device 1": (stage) => stage.toDevice(0, 1, 1),
+      cpu: (stage) => stage.load(0),
     },
   ),
   scenario(
-    "exclusive-touch",
-    "A device takes a page for itself while the CPU writes it.",
-    { pages: 2 },
+    "peer-reads",
+    "A device writes pages that live on another while the CPU brings one home.",
+    { pages: 2, devices: 2, atDevice: 2, bound: THREE_PREEMPTIONS },
     {
-      device: (stage) => stage.exclusive(0),
+      "device 1": (stage) => stage.deviceWrite(0, 2, 1),
+      "device 0": (stage) => stage.deviceRead(0, 2, 0),
+      cpu: (stage) => stage.store(1),
+    },
+  ),
+  scenario(
+    "exclusive",
+    "Two devices take a page for themselves while the CPU writes it.",
+    { pages: 2, devices: 2 },
+    {
+      "device 0": (stage) => stage.exclusive(0, 1, 0),
+      "device 1": (stage) => stage.exclusive(0, 1, 1),
       cpu: (stage) => stage.store(0),
     },
   ),
   scenario(
-    "unsleeping",
-    "An event that may not sleep meets a device that holds its lock.",
+    "exclusive-fork",
+    "A device takes a page for itself while the process forks.",
     { pages: 2 },
     {
-      device: (stage) => stage.deviceRead(0, 2),
+      device: (stage) => stage.exclusive(0),
+      parent: (stage) => stage.forkAndWrite(0),
+    },
+  ),
+  scenario(
+    "unsleeping",
+    "An event that may not sleep meets threads of a device that hold its lock.",
+    { pages: 2 },
+    {
+      reader: (stage) => stage.deviceRead(0, 2),
+      writer: (stage) => stage.deviceWrite(0, 2),
       reaper: (stage) => stage.unsleeping(0),
     },
   ),
@@ -122,7 +172,57 @@ export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
     { pages: 2 },
     {
       device: (stage) => stage.deviceRead(0, 2),
+      cpu: (stage) => stage.store(0),
       reclaim: (stage) => stage.reclaim(2),
+    },
+  ),
+  scenario(
+    "reclaim-migrate",
+    "Pages are swapped out while they move to the device.",
+    { pages: 2 },
+    {
+      device: (stage) => stage.toDevice(0, 2),
+      reclaim: (stage) => stage.reclaim(2),
+      cpu: (stage) => stage.load(0),
+    },
+  ),
+  scenario(
+    "evict",
+    "The device's memory is emptied while it writes and the CPU reads.",
+    { pages: 2, atDevice: 2 },
+    {
+      eviction: (stage) => stage.evictAll(),
+      device: (stage) => stage.deviceWrite(0, 2),
+      cpu: (stage) => stage.load(1),
+    },
+  ),
+  scenario(
+    "fork-at-device",
+    "The process forks while its pages live on the device, which writes one; the child writes too.",
+    { pages: 2, atDevice: 2 },
+    {
+      parent: (stage) => stage.forkAndWrite(0),
+      device: (stage) => stage.deviceWrite(0),
+    },
+  ),
+  scenario(
+    "exit-at-device",
+    "The process ends while its pages live on the device, are read by it and come home.",
+    { pages: 2, atDevice: 2 },
+    {
+      process: (stage) => stage.exit(),
+      device: (stage) => stage.deviceRead(0, 2),
+      eviction: (stage) => stage.evictAll(),
+    },
+  ),
+  scenario(
+    "snapshot",
+    "A snapshot is taken of four pages that move, vanish and change their rights.",
+    { pages: 4, touched: 3 },
+    {
+      snapshot: (stage) => stage.snapshot(0, 4),
+      device: (stage) => stage.toDevice(0),
+      unmapper: (stage) => stage.remap(1),
     },
   ),
 ];

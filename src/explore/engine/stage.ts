@@ -47,6 +47,8 @@ export interface StageOptions {
   readonly devices?: number;
   /** Pages that have been written before the schedule begins; the others were never touched. */
   readonly touched?: number;
+  /** Pages that live on the first device when the schedule begins. Default 0. */
+  readonly atDevice?: number;
   /** Frames of RAM, for scenarios about running out. Default 24. */
   readonly frames?: number;
 }
@@ -64,7 +66,7 @@ export class Stage implements Run {
   #hasExited = false;
 
   constructor(strategy: Strategy, options: StageOptions) {
-    const { pages, devices = 1, touched = pages, frames = FRAMES } = options;
+    const { pages, devices = 1, touched = pages, atDevice = 0, frames = FRAMES } = options;
     this.world = buildWorld({ frames, strategy, swap: new SwapArea(16) });
     const { memory } = this.world;
     this.space = new AddressSpace(memory);
@@ -75,7 +77,7 @@ export class Stage implements Run {
     );
     this.mirrors = this.devices.map((device) => Dmirror.open(device, this.space) as Dmirror);
     this.#oracle = new Array<number>(pages).fill(0);
-    this.scheduler.runTask("set up", this.#setUp(touched));
+    this.scheduler.runTask("set up", this.#setUp(touched, atDevice));
   }
 
   get scheduler() {
@@ -86,9 +88,10 @@ export class Stage implements Run {
     this.scheduler.spawn(name, body);
   }
 
-  *#setUp(touched: number): Sleeps<void> {
+  *#setUp(touched: number, atDevice: number): Sleeps<void> {
     yield* this.map(0, this.#oracle.length);
     for (let page = 0; page < touched; page++) yield* this.store(page);
+    if (atDevice > 0) yield* this.toDevice(0, atDevice);
   }
 
   *map(page: number, count: number): Sleeps<void> {

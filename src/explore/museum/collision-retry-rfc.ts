@@ -44,9 +44,9 @@ const COUNTING: readonly Exhibit[] = [
       "mmu_invlock_inv_end() of the RFC adds one to active_invalidates where it should take one " +
       "away: the sequence stays odd after the first event. Found by reading; never merged.",
     kind: "leak",
-    says: /2 count as active, the sequence is odd/,
-    buggy: rfc(NOTHING_ELSE, {}, { endCountsUp: true }),
-    fixed: mended({}),
+    says: /4 count as active, the sequence is odd/,
+    buggy: rfc(NOTHING_ELSE, { otherEvent: "on A" }, { endCountsUp: true }),
+    fixed: mended({ otherEvent: "on A" }),
   },
   {
     id: "B-71",
@@ -56,8 +56,8 @@ const COUNTING: readonly Exhibit[] = [
       "that one was interesting or not. Linux 5.5 makes it odd for every event that overlaps.",
     kind: "stale-access",
     says: /maps page 0/,
-    buggy: rfc(NOTHING_ELSE, { hasUnrelatedEvent: true }, { onlyFirstMakesOdd: true }),
-    fixed: mended({ hasUnrelatedEvent: true }),
+    buggy: rfc(NOTHING_ELSE, { otherEvent: "elsewhere" }, { onlyFirstMakesOdd: true }),
+    fixed: mended({ otherEvent: "elsewhere" }),
   },
 ];
 
@@ -77,8 +77,8 @@ const SAMPLING: readonly Exhibit[] = [
     id: "B-74",
     title: "an odd sample matches itself while its event is still open",
     story:
-      "The obvious way to mend the missing sample, to take it when mmap_sem is held, is wrong: an " +
-      "event may have started since the wait. Linux 5.5 samples before it waits.",
+      "To take the missing sample when mmap_sem is held, the obvious way, is wrong: an event may " +
+      "have started since the wait. Linux 5.5 samples before it waits.",
     kind: "stale-access",
     says: /maps page 0/,
     buggy: rfc(NOTHING_ELSE, {}, { samplesAfterLock: true }),
@@ -111,8 +111,8 @@ const ENDINGS: readonly Exhibit[] = [
     id: "B-79",
     title: "an event that the driver refuses stays active for ever",
     story:
-      "A driver of the RFC calls mmu_invlock_inv_start(), would have to sleep for the OOM reaper, " +
-      "and says -EAGAIN: then the core sends no end. Found by reading.",
+      "A driver calls mmu_invlock_inv_start(), would then have to sleep, and may not for the OOM " +
+      "reaper. It says -EAGAIN, and the core sends no end. Found by reading.",
     kind: "leak",
     says: /1 count as active, the sequence is odd/,
     buggy: rfc(NOTHING_ELSE, REFUSED, { refusedStaysActive: true }),
@@ -134,7 +134,7 @@ const ENDINGS: readonly Exhibit[] = [
     title: "release stops the device, and a reader that has begun starts it again",
     story:
       "mmu_invlock knows starts and ends, and release is neither. Needs a section that holds no " +
-      "mm_users, as in the mail: with them exit waits. Interval notifiers hear of release as of an event.",
+      "mm_users, as in the mail: with them exit waits. For Linux 5.5 release is an event, too.",
     kind: "stale-access",
     says: /maps page 0/,
     buggy: rfc(NOTHING_ELSE, LOCKED_EXIT, { releaseIsSilent: true }),
@@ -163,8 +163,8 @@ const RESULTS: readonly Exhibit[] = [
     id: "B-72a",
     title: "the slow path says true for success, and true means again",
     story:
-      "Three conventions in one mail: the example retries on true, the comment on false, the code " +
-      "gives true for a collision of the fast path and for the success of the slow one.",
+      "Three conventions in one mail: the example retries on true, the comment on false; the " +
+      "code gives true when the fast path collided, and always on the slow path.",
     kind: "livelock",
     says: /attempt 3, and there is no more than 1 event/,
     buggy: rfc(NOTHING_ELSE, HASTY, { slowEndSaysTrue: true }),
@@ -174,8 +174,8 @@ const RESULTS: readonly Exhibit[] = [
     id: "B-72b",
     title: "a driver that follows the comment takes a collision for success",
     story:
-      "The comment of mn_invlock_end_write_and_unlock() says that false means to start again; the " +
-      "fast path answers true when it collided. Linux 5.5 names it read_retry: true is again.",
+      "The comment of mn_invlock_end_write_and_unlock() has false mean to start again; the fast " +
+      "path answers true when it collided. Linux 5.5 names it read_retry: true is again.",
     kind: "stale-access",
     says: /maps page 0/,
     buggy: misused(NOTHING_ELSE, { givesUp: true }, { takesFalseForCollision: true }),
@@ -206,8 +206,8 @@ const EXCLUSION: readonly Exhibit[] = [
     id: "B-76",
     title: "the slow path begins while an event is open",
     story:
-      "A reader whose time is over takes mmap_sem and reads at once. The event that it waited for " +
-      "in vain is still open then; even a check against the number of that moment finds nothing.",
+      "A reader whose time is over takes mmap_sem and reads at once, though an event is open. " +
+      "The mail checks nothing at the end; a check against the odd number of then finds nothing.",
     kind: "stale-access",
     says: /maps page 0/,
     buggy: rfc(NOTHING_ELSE, PATIENT_ONCE, { slowWaitsForNobody: true }),
@@ -248,8 +248,8 @@ const STATE: readonly Exhibit[] = [
     id: "B-82",
     title: "the core gives back a read lock of mmap_sem that is held for writing",
     story:
-      "A fault that may drop mmap_sem while it waits for a page drops it as a reader, and the slow " +
-      "path holds it as a writer. Such a fault must not be allowed to, there.",
+      "A fault that may drop mmap_sem while it waits for a page drops it as a reader; the slow " +
+      "path holds it as a writer. There, the fault must wait with the lock held.",
     kind: "lock",
     says: /gives back mmap_sem it does not read/,
     buggy: misused(NOTHING_ELSE, { ...HASTY, locksPage: true }, { letsCoreDropLock: true }),

@@ -13,8 +13,8 @@ export interface Scene {
   readonly movesUnderMmapSem?: boolean;
   /** Who moves it holds the page's lock, and faults wait for that. */
   readonly locksPage?: boolean;
-  /** An event elsewhere in the address space. */
-  readonly hasUnrelatedEvent?: boolean;
+  /** One more event, which takes no page away: elsewhere, or on the driver's range. */
+  readonly otherEvent?: "elsewhere" | "on A";
   /** The OOM reaper, whose event may not sleep; somebody else uses the device's ring, too. */
   readonly hasReaper?: boolean;
   /** The address space goes away, and its VMAs are freed so. */
@@ -78,14 +78,15 @@ class Meeting {
     this.#users = model.counter("mm_users", 1);
     this.#pte = model.cell("pte[A]", 0);
     this.#device = model.cell("dev[A]", NONE);
-    this.#events = migrations + (scene.hasReaper ? 1 : 0) + (scene.exit ? 2 : 0);
+    const others = (scene.otherEvent === "on A" ? 1 : 0) + (scene.hasReaper ? 1 : 0);
+    this.#events = migrations + others + (scene.exit ? 2 : 0);
   }
 
   build(): void {
-    const { hasUnrelatedEvent, hasReaper, exit, migrations } = this.#scene;
+    const { otherEvent, hasReaper, exit, migrations } = this.#scene;
     const model = this.#model;
     model.task("driver", () => this.#fault());
-    if (hasUnrelatedEvent) model.task("elsewhere", () => this.#unrelatedEvent());
+    if (otherEvent) model.task(otherEvent, () => this.#otherEvent());
     if (hasReaper) model.task("submitter", () => this.#submit());
     if (hasReaper) model.task("reaper", () => this.#reap());
     if (exit) model.task("exit", () => this.#mmput());
@@ -191,8 +192,9 @@ class Meeting {
     }
   }
 
-  *#unrelatedEvent(): Sleeps<void> {
-    const event: MmuEvent = { touches: false, forget: this.#forget };
+  *#otherEvent(): Sleeps<void> {
+    const touches = this.#scene.otherEvent === "on A";
+    const event: MmuEvent = { touches, forget: this.#forget };
     yield* this.#lock.start(event);
     yield* this.#lock.finish(event);
   }

@@ -122,7 +122,10 @@ interface ExclusiveOptions {
   readonly checksSequence: boolean;
 }
 
-/** A device takes A for its atomics while one thread touches A and another unmaps it. */
+/**
+ * A device takes A for its atomics while one thread touches A and another drops it. Both threads
+ * and the driver hold mmap_lock to read, which keeps nobody away from anybody.
+ */
 function buildExclusive(model: Model, options: ExclusiveOptions): void {
   const pte = model.cell<"P" | "exclusive" | "none">("pte[A]", "P");
   const device = model.cell<"P, atomic" | "none">("dev[A]", "none");
@@ -183,7 +186,7 @@ function buildExclusive(model: Model, options: ExclusiveOptions): void {
     if (pte.value === "exclusive") yield* change("P", "makes pte[A] present again");
     page.give();
   });
-  model.task("unmapper", () => change("none", "clears pte[A]"));
+  model.task("madvise(DONTNEED)", () => change("none", "clears pte[A]"));
 }
 
 /** A device goes away while a driver still moves pages to its memory. */
@@ -231,15 +234,15 @@ function buildDyingDevice(model: Model, stopsAllocation: boolean): void {
   );
 }
 
-const always = { keepsPageLock: true, checksSequence: true } as const;
+const lockAndSequence = { keepsPageLock: true, checksSequence: true } as const;
 
 export const DEVICE_COPIES: readonly Exhibit[] = [
   {
     id: "B-97",
     title: "the driver copies a page home before it stops the device, and a device write is lost",
     story:
-      "The driver's own migration event is not for itself, so nobody else clears the entry of its " +
-      "device. It must do so between setup and copy.",
+      "The driver's own migration event is not for itself, so nobody else clears the entry " +
+      "of its device. It must do so between setup and copy.",
     kind: "lost-update",
     says: /not in R/,
     buggy: {
@@ -261,8 +264,8 @@ export const DEVICE_COPIES: readonly Exhibit[] = [
     id: "B-98",
     title: "fork copies a writable device entry as it is, and parent and child share their writes",
     story:
-      "A device entry looks like a swapped page, which needs no protection. Linux makes both " +
-      "copies read-only, as it does with present pages.",
+      "A device entry looks like a swapped page, which needs no protection. Linux makes " +
+      "both copies read-only, as it does with present pages.",
     kind: "contract",
     says: /wrote after the fork/,
     buggy: {
@@ -277,8 +280,8 @@ export const DEVICE_COPIES: readonly Exhibit[] = [
     id: "B-100",
     title: "an exclusive page is revoked before the device is programmed, and then has two owners",
     story:
-      "The page lock keeps CPU faults away until the device is programmed, but not an unmapper; " +
-      "the sequence tells of both. With the sequence alone threads can win for ever.",
+      "A CPU fault restores the entry as soon as the page lock is free. The sequence would " +
+      "tell, but with the sequence alone threads that touch the page can win for ever.",
     kind: "stale-access",
     says: /and so does the CPU/,
     buggy: {
@@ -288,9 +291,8 @@ export const DEVICE_COPIES: readonly Exhibit[] = [
     fixed: [
       {
         name: "page lock until programmed, and the sequence (nouveau, Linux 6.12)",
-        build: (model) => buildExclusive(model, always),
+        build: (model) => buildExclusive(model, lockAndSequence),
       },
-      { name: "XXlock alone", build: (model) => buildExclusive(model, { keepsPageLock: true, checksSequence: false }) },
       {
         name: "the sequence alone",
         build: (model) => buildExclusive(model, { keepsPageLock: false, checksSequence: true }),
@@ -298,11 +300,31 @@ export const DEVICE_COPIES: readonly Exhibit[] = [
     ],
   },
   {
+    id: "B-100b",
+    title: "the page lock alone does not keep an exclusive page from being dropped",
+    story:
+      "The kernel's test driver asks no sequence when it programs an exclusive page. The " +
+      "page lock and mmap_lock keep CPU faults and munmap() away, but MADV_DONTNEED needs " +
+      "neither alone.",
+    kind: "stale-access",
+    says: /which is unmapped/,
+    buggy: {
+      name: "lib/test_hmm.c, Linux 6.12",
+      build: (model) => buildExclusive(model, { keepsPageLock: true, checksSequence: false }),
+    },
+    fixed: [
+      {
+        name: "page lock until programmed, and the sequence",
+        build: (model) => buildExclusive(model, lockAndSequence),
+      },
+    ],
+  },
+  {
     id: "B-108",
     title: "a page of a device that goes away is handed out again after it was brought home",
     story:
-      "Teardown in Linux stops allocation first, then brings all pages home, waits until none is " +
-      "in use and removes the memory map.",
+      "Teardown in Linux stops allocation first, then brings all pages home, waits until " +
+      "none is in use and removes the memory map.",
     kind: "use-after-free",
     says: /page of the/,
     buggy: {

@@ -12,67 +12,93 @@ const ATTEMPTS = 3;
 /** What a fault holds of the page when it calls the driver, and what it does if it cannot. */
 type Hold = "a reference" | "its lock, or faults again" | "its lock, or sleeps";
 
-/**
- * Two threads touch A, which is the device page D. The scheduler is fair: nobody begins an attempt
- * before the other has ended as many, so that whoever fails has not just met a thread that stopped.
- */
-function buildFaults(model: Model, hold: Hold): void {
-  const pte = model.cell<"device" | "migrating" | "RAM">("pte[A]", "device");
-  const references = model.counter("references of D", 1);
-  const isLocked = model.cell("D is locked", false);
-  const changes = model.queue("D");
-  const attempts = [model.counter("attempts of 1"), model.counter("attempts of 2")] as const;
-  const round = model.queue("the other thread");
-  const locks = hold !== "a reference";
+/** The device page D at address A, with its one mapping. */
+class DevicePage {
+  readonly model: Model;
+  readonly pte;
+  readonly references;
+  readonly isLocked;
+  readonly changes;
+  /** A fault comes to the driver with the page locked. */
+  readonly #comesLocked: boolean;
 
-  function look(): "RAM" | "migrating" | "locked" | "mine" {
-    if (pte.value !== "device") return pte.value;
-    if (locks && isLocked.value) return "locked";
-    if (locks) isLocked.value = true;
-    references.value++;
+  constructor(model: Model, comesLocked: boolean) {
+    this.model = model;
+    this.pte = model.cell<"device" | "migrating" | "RAM">("pte[A]", "device");
+    this.references = model.counter("references of D", 1);
+    this.isLocked = model.cell("D is locked", false);
+    this.changes = model.queue("D");
+    this.#comesLocked = comesLocked;
+  }
+
+  /** Part of a step: a fault finds the entry, and takes what it holds while it asks the driver. */
+  take(): "RAM" | "migrating" | "locked" | "mine" {
+    if (this.pte.value !== "device") return this.pte.value;
+    if (this.#comesLocked && this.isLocked.value) return "locked";
+    if (this.#comesLocked) this.isLocked.value = true;
+    this.references.value++;
     return "mine";
   }
-  function unlock(): void {
-    isLocked.value = false;
-    changes.wakeAll();
+
+  /** Part of a step: gives back what `take` took. */
+  put(): void {
+    this.references.value--;
+    if (this.#comesLocked) this.#unlock();
   }
-  /** Setup, pages and finalize of a migration of one page. */
-  function* migrateToRam(): Sleeps<void> {
+
+  /** The driver's part: setup, pages and finalize of a migration of one page. */
+  *migrateToRam(): Sleeps<void> {
     // The collector's reference takes the place of the mapping's.
-    const isCollected = yield* model.step("collects D, if it can lock it", () => {
-      if (pte.value !== "device" || (!locks && isLocked.value)) return false;
-      isLocked.value = true;
-      pte.value = "migrating";
+    const isCollected = yield* this.model.step("collects D, if it can lock it", () => {
+      if (this.pte.value !== "device") return false;
+      if (!this.#comesLocked && this.isLocked.value) return false;
+      this.isLocked.value = true;
+      this.pte.value = "migrating";
       return true;
     });
     if (!isCollected) return;
-    const isPinned = yield* model.step("counts the references of D", () => {
+    const isPinned = yield* this.model.step("counts the references of D", () => {
+      // The collector's and the fault's.
       const expected = 2;
-      if (references.value <= expected) return false;
-      pte.value = "device";
-      if (!locks) unlock();
+      if (this.references.value <= expected) return false;
+      this.pte.value = "device";
+      if (!this.#comesLocked) this.#unlock();
       return true;
     });
     if (isPinned) return;
-    yield* model.step("copies D to RAM and maps the copy", () => {
-      pte.value = "RAM";
-      references.value--;
-      if (!locks) unlock();
+    yield* this.model.step("copies D to RAM and maps the copy", () => {
+      this.pte.value = "RAM";
+      this.references.value--;
+      if (!this.#comesLocked) this.#unlock();
     });
   }
+
+  #unlock(): void {
+    this.isLocked.value = false;
+    this.changes.wakeAll();
+  }
+}
+
+/**
+ * Two threads touch A. The scheduler is fair: nobody begins an attempt before the other has ended
+ * as many, so that whoever fails has not just met a thread that stopped.
+ */
+function buildFaults(model: Model, hold: Hold): void {
+  const page = new DevicePage(model, hold !== "a reference");
+  const { pte, references, isLocked, changes } = page;
+  const attempts = [model.counter("attempts of 1"), model.counter("attempts of 2")] as const;
+  const round = model.queue("the other thread");
+
   function* attempt(): Sleeps<boolean> {
-    const found = yield* model.step("faults: looks at pte[A]", look);
+    const found = yield* model.step("faults: looks at pte[A]", () => page.take());
     if (found === "RAM") return true;
     if (found === "migrating") yield* changes.until(() => pte.value !== "migrating");
     if (found === "locked" && hold === "its lock, or sleeps") {
       yield* changes.until(() => !isLocked.value);
     }
     if (found !== "mine") return false;
-    yield* migrateToRam();
-    yield* model.step("drops its reference", () => {
-      references.value--;
-      if (locks) unlock();
-    });
+    yield* page.migrateToRam();
+    yield* model.step("drops its reference", () => page.put());
     return false;
   }
   function* fault(me: 0 | 1): Sleeps<void> {
@@ -216,9 +242,9 @@ export const DEVICE_FAULTS: readonly Exhibit[] = [
     id: "B-90",
     title: "two CPU faults on one device page make each other's migration fail, again and again",
     story:
-      "Until Linux 6.14 a fault took a reference of the page before it called the driver, and the " +
-      "migration of the other fault counted it as a pin. Seen with Xe; since 2025 the fault locks " +
-      "the page first.",
+      "Until Linux 6.14 a fault took a reference of the page before it called the driver, " +
+      "and the migration of the other fault counted it as a pin. Seen with Xe; since 2025 " +
+      "the fault locks the page first.",
     kind: "livelock",
     says: /where it was/,
     buggy: { name: "Linux 6.12", build: (model) => buildFaults(model, "a reference") },
@@ -235,11 +261,11 @@ export const DEVICE_FAULTS: readonly Exhibit[] = [
   },
   {
     id: "B-91",
-    title: "who spins on the lock of a device page keeps the lock's owner from ever giving it back",
+    title: "who spins on the lock of a device page keeps its owner from ever giving it back",
     story:
-      "After the fix of B-90 hmm_range_fault() tried the lock again and again without sleeping. " +
-      "The owner may wait for work on the very CPU, which a kernel without preemption never gives " +
-      "up. Fixed in February 2026.",
+      "After the fix of B-90 hmm_range_fault() tried the lock again and again without " +
+      "sleeping. The owner may wait for work on the very CPU, which a kernel without " +
+      "preemption never gives up. Fixed in February 2026.",
     kind: "livelock",
     says: /owner of D waits/,
     buggy: { name: "Linux, 2025", build: (model) => buildDrain(model, "spins") },
@@ -252,10 +278,11 @@ export const DEVICE_FAULTS: readonly Exhibit[] = [
   },
   {
     id: "B-99",
-    title: "a page in the memory of another device counts as an error instead of being brought home",
+    title:
+      "a page in the memory of another device counts as an error instead of being brought home",
     story:
-      "Until Linux 6.0 hmm_range_fault() knew device pages of its caller only and returned -EFAULT " +
-      "for others. Fixed in 2022.",
+      "Until Linux 6.0 hmm_range_fault() knew device pages of its caller only and returned " +
+      "-EFAULT for others. Fixed in 2022.",
     kind: "contract",
     says: /returns -EFAULT/,
     buggy: { name: "Linux 5.18", build: (model) => buildForeign(model, false) },

@@ -123,6 +123,31 @@ class Hmm {
   }
 }
 
+interface Scene {
+  readonly hmm: Hmm;
+  readonly update: Lock;
+  readonly hasMemory: Cell<boolean>;
+}
+
+function addOthers(model: Model, options: SampleOptions, scene: Scene): void {
+  const { hmm, update, hasMemory } = scene;
+  if (options.hasEvent) {
+    model.task("reclaimer", function* (): Sleeps<void> {
+      yield* hmm.start();
+      yield* update.take();
+      update.give();
+      yield* hmm.end();
+    });
+  }
+  if (options.hasPressure) {
+    model.task("other process", function* (): Sleeps<void> {
+      yield* model.step("takes the last memory", () => {
+        hasMemory.value = false;
+      });
+    });
+  }
+}
+
 function buildSample(model: Model, options: SampleOptions): void {
   const range = model.object("the range");
   const hmm = new Hmm(model, range);
@@ -178,21 +203,7 @@ function buildSample(model: Model, options: SampleOptions): void {
       answer.value = result;
     });
   });
-  if (options.hasEvent) {
-    model.task("reclaimer", function* (): Sleeps<void> {
-      yield* hmm.start();
-      yield* update.take();
-      update.give();
-      yield* hmm.end();
-    });
-  }
-  if (options.hasPressure) {
-    model.task("other process", function* (): Sleeps<void> {
-      yield* model.step("takes the last memory", () => {
-        hasMemory.value = false;
-      });
-    });
-  }
+  addOthers(model, options, { hmm, update, hasMemory });
   model.finally("contract", () => {
     if (answer.value === -EBUSY) return "populate fails with -EBUSY, for one event that has ended";
     if (answer.value === -EFAULT || isProgrammed.value) return undefined;
@@ -211,7 +222,7 @@ export const DOC_SAMPLE: readonly Exhibit[] = [
     title: "the documented pattern takes the number of pages for an error",
     story:
       "hmm_range_snapshot() answers how many pages it saw; the sample gives up unless that is " +
-      "zero. It stayed so until hmm_range_fault() of Linux 5.8 answered zero for success.",
+      "zero. Since Linux 5.8 hmm_range_fault() answers zero for success.",
     kind: "contract",
     says: /answers 1 and has not programmed/,
     buggy: version("hmm.rst, Linux 5.2", { failure: "not zero" }),
@@ -260,8 +271,8 @@ export const DOC_SAMPLE: readonly Exhibit[] = [
     id: "B-27",
     title: "the code of a collision changes and the documented pattern still tests the old one",
     story:
-      "The cleanups of July 2019 made it -EBUSY; the sample went on testing for -EAGAIN, so every " +
-      "collision became a failure. Named in review of that series.",
+      "The cleanups of July 2019 made it -EBUSY; the sample went on testing for -EAGAIN, so " +
+      "every collision became a failure. Named in review of that series.",
     kind: "contract",
     says: /-EBUSY, for one event/,
     buggy: version("HMM cleanups v4, patch 19", { retryCode: EAGAIN, hasEvent: true }),

@@ -83,22 +83,18 @@ function buildBirth(model: Model, { first, fails = false }: BirthOptions): void 
       kref.value++;
       isPublished.value = true;
     });
-  function* listNotifier(): Sleeps<boolean> {
-    if (fails) return false;
+  model.task("mirror", function* (): Sleeps<void> {
+    if (first === "publishes") yield* publish();
+    if (fails) {
+      return yield* model.step("unpublishes and frees hmm", () => {
+        isPublished.value = false;
+        hmm.free();
+      });
+    }
     yield* rmap.take();
     isListed.value = true;
     rmap.give();
-    return true;
-  }
-  model.task("mirror", function* (): Sleeps<void> {
-    if (first === "publishes") yield* publish();
-    const isFine = yield* listNotifier();
-    if (isFine && first !== "publishes") yield* publish();
-    if (isFine) return;
-    yield* model.step("unpublishes and frees hmm", () => {
-      isPublished.value = false;
-      hmm.free();
-    });
+    if (first !== "publishes") yield* publish();
   });
   model.task("range", function* (): Sleeps<void> {
     const isThere = yield* model.step("takes a reference to hmm", () => {
@@ -116,8 +112,11 @@ function buildBirth(model: Model, { first, fails = false }: BirthOptions): void 
     update.give();
     yield* model.step("unregisters the range", () => hmm.use("a range is unregistered"));
   });
-  if (!fails) model.task("unmapper", event);
-  function* event(): Sleeps<void> {
+  model.always("stale-access", () =>
+    device.value === "P" && page.isFreed ? "the device maps P, which is freed" : undefined,
+  );
+  if (fails) return;
+  model.task("unmapper", function* (): Sleeps<void> {
     yield* rmap.take();
     const calls = isListed.value;
     if (calls) {
@@ -133,10 +132,7 @@ function buildBirth(model: Model, { first, fails = false }: BirthOptions): void 
       if (calls) notifiers.value--;
       rmap.give();
     });
-  }
-  model.always("stale-access", () =>
-    device.value === "P" && page.isFreed ? "the device maps P, which is freed" : undefined,
-  );
+  });
 }
 
 export const HMM_BIRTH: readonly Exhibit[] = [
@@ -144,8 +140,8 @@ export const HMM_BIRTH: readonly Exhibit[] = [
     id: "B-50",
     title: "a mirror is refused because a dead hmm has not left mm->hmm yet",
     story:
-      "hmm_get_or_create() of Linux 5.2 finds no live hmm, makes one, finds mm->hmm set and gives " +
-      "up. Patch 9 of the 2019 series overwrites it, under mmap_sem.",
+      "hmm_get_or_create() of Linux 5.2 finds no live hmm, makes one, finds mm->hmm set and " +
+      "gives up. Patch 9 of the 2019 series overwrites it, under mmap_sem.",
     kind: "contract",
     says: /refused with ENOMEM/,
     buggy: {

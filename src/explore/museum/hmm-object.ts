@@ -230,8 +230,9 @@ export const HMM_OBJECT: readonly Exhibit[] = [
     id: "B-42",
     title: "mm->hmm is read without a lock, and freed before a reference is taken",
     story:
-      "mm_get_hmm() of Linux 5.2 reads the pointer and then takes a reference unless the count is " +
-      "zero; the count may be freed memory by then. Patch 9 of 2019 reads under page_table_lock.",
+      "mm_get_hmm() of Linux 5.2 reads the pointer and then takes a reference unless the count " +
+      "is zero; the count may be freed memory by then. Patch 9 of 2019 reads under " +
+      "page_table_lock.",
     kind: "use-after-free",
     says: /takes a reference: hmm is freed/,
     buggy: {
@@ -266,7 +267,8 @@ export const HMM_OBJECT: readonly Exhibit[] = [
     title: "hmm_free gives back the last reference to the mm and then takes a lock in it",
     story:
       "Needs a process that has exited: then the notifier's is the last mm_count of Linux 5.2. " +
-      "From patch 8 of 2019 hmm has a reference of its own; patch 9 clears mm->hmm first as well.",
+      "From patch 8 of 2019 hmm has a reference of its own; patch 9 clears mm->hmm first as " +
+      "well.",
     kind: "use-after-free",
     says: /page_table_lock: mm is freed/,
     buggy: {
@@ -294,7 +296,8 @@ export const HMM_OBJECT: readonly Exhibit[] = [
     says: /hmm->mm is NULL/,
     refuted:
       "The notifier holds an mm_count from registration until hmm_free(), which runs at kref 0. " +
-      "So the last mm_count goes only when no user of hmm is left, and hmm_mm_destroy() finds none.",
+      "So the last mm_count goes only when no user of hmm is left, and hmm_mm_destroy() finds " +
+      "none.",
     buggy: {
       name: "hmm_mm_destroy(), Linux 5.2",
       build: (model) => buildMm(model, { order: "5.2", driver: "uses hmm->mm" }),
@@ -315,8 +318,9 @@ export const HMM_OBJECT: readonly Exhibit[] = [
     kind: "use-after-free",
     says: /hmm->mm: mm is freed/,
     refuted:
-      "The callbacks of patch 8 leave hmm->mm alone at kref 0. Even one that does not is safe: the " +
-      "process has an mm_count until its exit has waited for the callbacks of listed notifiers.",
+      "The callbacks of patch 8 leave hmm->mm alone at kref 0. Even one that does not is safe: " +
+      "the process has an mm_count until its exit has waited for the callbacks of listed " +
+      "notifiers.",
     buggy: {
       name: "HMM series of 2019, patch 8, and a callback that uses hmm->mm at once",
       build: (model) => buildMm(model, { order: "p08", driver: "unregisters", hasEvent: true }),

@@ -97,6 +97,7 @@ function buildFailedCopy(model: Model, undoes: boolean): void {
 function buildEmptySlot(model: Model, looksAgain: boolean): void {
   const pte = model.cell<"none" | "Q" | "D">("pte[A]", "none");
   const device = model.cell<"D" | "none">("dev[A]", "none");
+  const hasQ = model.cell("the thread has written to Q", false);
   const moves = model.cell("src[0] has MIGRATE", false);
   const update = model.lock("update");
 
@@ -115,9 +116,14 @@ function buildEmptySlot(model: Model, looksAgain: boolean): void {
   });
   model.task("thread", function* (): Sleeps<void> {
     yield* model.step("touches A: puts Q into pte[A] if it is empty", () => {
-      if (pte.value === "none") pte.value = "Q";
+      if (pte.value !== "none") return;
+      pte.value = "Q";
+      hasQ.value = true;
     });
   });
+  model.finally("lost-update", () =>
+    hasQ.value && pte.value !== "Q" ? "Q is gone, and what the thread wrote to it" : undefined,
+  );
   model.always("stale-access", () =>
     device.value === "D" && pte.value !== "D"
       ? `the device has D at A, and the CPU has ${pte.value}`
@@ -210,9 +216,9 @@ export const MIGRATION_SLOTS: readonly Exhibit[] = [
     id: "B-92",
     title: "a large folio that the collector cannot lock keeps the collector's reference",
     story:
-      "Linux 6.12 took a reference, dropped the page table lock and, when the folio was locked, " +
-      "skipped the slot without putting it: the folio looks pinned for ever. Gone since the code " +
-      "was rewritten in 2025.",
+      "Linux 6.12 took a reference, dropped the page table lock and, when the folio was " +
+      "locked, skipped the slot without putting it: the folio looks pinned for ever. Gone " +
+      "since the code was rewritten in 2025.",
     kind: "leak",
     says: /reference that nobody/,
     buggy: { name: "Linux 6.12", build: (model) => buildLargeFolio(model, false) },
@@ -222,8 +228,8 @@ export const MIGRATION_SLOTS: readonly Exhibit[] = [
     id: "B-93",
     title: "after a failed copy finalize maps the empty page and frees the device's data",
     story:
-      "nouveau's migrate_to_ram of Linux 6.12 fills dst, and when the copy fails goes straight to " +
-      "finalize, which takes MIGRATE and a filled dst for success.",
+      "nouveau's migrate_to_ram of Linux 6.12 fills dst, and when the copy fails goes " +
+      "straight to finalize, which takes MIGRATE and a filled dst for success.",
     kind: "lost-update",
     says: /R, which is empty/,
     buggy: { name: "nouveau, Linux 6.12", build: (model) => buildFailedCopy(model, false) },
@@ -238,8 +244,9 @@ export const MIGRATION_SLOTS: readonly Exhibit[] = [
     id: "B-94",
     title: "a driver maps its page although a CPU fault has filled the empty slot",
     story:
-      "The pages phase takes MIGRATE away from an empty slot that somebody filled; a driver that " +
-      "does not look again maps a page that the CPU does not have. Linux drivers look again.",
+      "The pages phase takes MIGRATE away from an empty slot that somebody filled; a driver " +
+      "that does not look again maps a page that the CPU does not have. Linux drivers look " +
+      "again.",
     kind: "stale-access",
     says: /the CPU has Q/,
     buggy: {
@@ -257,8 +264,8 @@ export const MIGRATION_SLOTS: readonly Exhibit[] = [
     id: "B-95",
     title: "two migrations lock the pages they share in opposite order",
     story:
-      "Pages have no order that two address spaces agree on. Linux has tried the lock and skipped " +
-      "the page since the first version.",
+      "Pages have no order that two address spaces agree on. Linux has tried the lock and " +
+      "skipped the page since the first version.",
     kind: "deadlock",
     says: /waits on the lock of/,
     buggy: {
@@ -280,8 +287,9 @@ export const MIGRATION_SLOTS: readonly Exhibit[] = [
     id: "B-96",
     title: "a pinned page is moved, and what its pinner writes afterwards is lost",
     story:
-      "Linux counts the references once the page is unmapped, when nobody can come by a new one, " +
-      "and puts the page back if there are more than mappings and the migration explain.",
+      "Linux counts the references once the page is unmapped, when nobody can come by a new " +
+      "one, and puts the page back if there are more than mappings and the migration " +
+      "explain.",
     kind: "lost-update",
     says: /written to P is not in D/,
     buggy: {

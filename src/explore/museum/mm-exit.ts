@@ -230,7 +230,10 @@ export const MM_EXIT: readonly Exhibit[] = [
       "exit takes none. From patch 12 of the 2019 series a range counts as a user of the mm.",
     kind: "use-after-free",
     says: /walks it: the VMA is freed/,
-    buggy: { name: "HMM range API, Linux 5.2", build: (model) => buildWalk(model, { pins: false }) },
+    buggy: {
+      name: "HMM range API, Linux 5.2",
+      build: (model) => buildWalk(model, { pins: false }),
+    },
     fixed: [
       {
         name: "HMM series of 2019, patch 12: a range has mm_users",
@@ -261,8 +264,9 @@ export const MM_EXIT: readonly Exhibit[] = [
     id: "B-49",
     title: "the end of an event elsewhere makes ranges valid again that release has invalidated",
     story:
-      "In Linux 5.2 valid means only that no event is active, so an event by the reverse map, after " +
-      "release and before the notifier is unlinked, lets a driver program pages of a dead process.",
+      "In Linux 5.2 valid means only that no event is active, so an event by the reverse map, " +
+      "after release and before the notifier is unlinked, lets a driver program pages of a dead " +
+      "process.",
     kind: "stale-access",
     says: /maps P/,
     buggy: {
@@ -282,10 +286,11 @@ export const MM_EXIT: readonly Exhibit[] = [
   },
   {
     id: "B-58",
-    title: "unregistering a range is the last mmput, and exit takes the locks that its caller holds",
+    title:
+      "unregistering a range is the last mmput, and exit takes the locks that its caller holds",
     story:
-      "Patch 12 of the 2019 series has hmm_range_unregister() put mm_users; the documented sample " +
-      "and nouveau call it with mmap_sem and their update lock held.",
+      "Patch 12 of the 2019 series has hmm_range_unregister() put mm_users; the documented " +
+      "sample and nouveau call it with mmap_sem and their update lock held.",
     kind: "deadlock",
     says: /driver waits on update/,
     buggy: {

@@ -150,7 +150,7 @@ export class RangeWalk {
     const pages = this.ptes.length;
     const isExplained = passes <= 2 * pages + 1;
     this.#model.expect(isExplained, "livelock", `pass ${passes} over ${pages} page`);
-    if (this.#setup.hasNoTables && !this.#isFaulting) {
+    if (this.#setup.hasNoTables && !this.#wants(start, end)) {
       this.entries.fill(NONE, start, end);
       this.#last = this.#rules.counts === "holes" ? end : start;
       return 0;
@@ -162,6 +162,11 @@ export class RangeWalk {
     }
     this.#last = end;
     return 0;
+  }
+
+  #wants(start: number, end: number): boolean {
+    const requested = this.entries.slice(start, end).some((entry) => (entry & VALID) !== 0);
+    return this.#isFaulting && requested;
   }
 
   *#entry(page: number, end: number, vma: Vma | undefined): Sleeps<number> {
@@ -179,7 +184,7 @@ export class RangeWalk {
       return 0;
     }
     if (pte === "migrating") {
-      yield* this.migrated.until(() => cell.value !== "migrating");
+      yield* this.#settle(page);
       return -EBUSY;
     }
     const stop = this.#rules.faults === "that page" ? page + 1 : end;
@@ -204,10 +209,16 @@ export class RangeWalk {
     if (this.#rules.checksVma && isWrite && !vma?.isWritable) return -EPERM;
     for (let page = start; page < end; page++) {
       this.entries[page] = NONE;
+      if (this.ptes[page]!.value === "migrating") yield* this.#settle(page);
       const words = `${isWrite ? "write-" : ""}faults page ${page}`;
       yield* this.#model.step(words, () => this.#handleFault(page, isWrite, vma!));
     }
     return -EBUSY;
+  }
+
+  /** Sleeps until the page has arrived. Linux: migration_entry_wait(). */
+  #settle(page: number): Sleeps<boolean> {
+    return this.migrated.until(() => this.ptes[page]!.value !== "migrating");
   }
 
   /** The core. It trusts its caller to have looked at the VMA. */

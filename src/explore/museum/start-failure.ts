@@ -49,10 +49,12 @@ class Hmm {
   readonly address: Address;
   readonly #model: Model;
   readonly #protocol: Protocol;
+  readonly #driverTries: boolean;
 
-  constructor(model: Model, protocol: Protocol) {
+  constructor(model: Model, protocol: Protocol, driverTries: boolean) {
     this.#model = model;
     this.#protocol = protocol;
+    this.#driverTries = driverTries;
     this.notifiers = model.counter("notifiers");
     this.mirrorsSem = model.lock("mirrors_sem");
     this.lock = model.lock("hmm.lock");
@@ -106,7 +108,7 @@ class Hmm {
 
   /** The driver's callback. */
   #syncDevice(): number {
-    if (!this.update.tryTake()) return -EAGAIN;
+    if (!this.#driverTries || !this.update.tryTake()) return -EAGAIN;
     this.address.program(undefined);
     this.update.give();
     return 0;
@@ -137,10 +139,12 @@ type Other =
   /** Somebody who registers a mirror. */
   | "registrar of mirrors"
   /** Somebody who registers a range. */
-  | "registrar of ranges";
+  | "registrar of ranges"
+  /** No task: a driver that says -EAGAIN to whoever may not sleep, as nouveau does. */
+  | "refusing driver";
 
 function buildReaper(model: Model, protocol: Protocol, others: readonly Other[]): void {
-  const hmm = new Hmm(model, protocol);
+  const hmm = new Hmm(model, protocol, !others.includes("refusing driver"));
   const { address } = hmm;
   model.task("reaper", function* (): Sleeps<void> {
     const result = yield* hmm.start();
@@ -153,8 +157,8 @@ function buildReaper(model: Model, protocol: Protocol, others: readonly Other[])
     }
     if (result === 0 || protocol.endsFailed) yield* hmm.end();
   });
-  for (const other of others) model.task(other, () => meet(other));
-  function* meet(other: Other): Sleeps<void> {
+  for (const other of others) if (other !== "refusing driver") model.task(other, () => meet(other));
+  function* meet(other: Exclude<Other, "refusing driver">): Sleeps<void> {
     if (other === "registrar of ranges" && protocol.rangesLock === "spinlock") {
       yield* model.step("registers a range", () => hmm.notifiers.value);
       return;
@@ -243,10 +247,10 @@ export const START_FAILURE: readonly Exhibit[] = [
     buggy: version(
       "undone under the mutex",
       { ...SERIES, rangesLock: "mutex" },
-      "registrar of mirrors",
+      "refusing driver",
       "registrar of ranges",
     ),
-    fixed: [fixed("registrar of mirrors", "registrar of ranges")],
+    fixed: [fixed("refusing driver", "registrar of ranges")],
   },
   {
     id: "B-08d",

@@ -177,8 +177,8 @@ export const VALID_FLAG: readonly Exhibit[] = [
     id: "B-01",
     title: "valid becomes true again, and what was read before the event passes for current",
     story:
-      "In Linux 5.1 to 5.4 the end of the last event sets valid on every range. Confirmed upstream " +
-      "in November 2019; interval notifiers with a sequence replaced the flag.",
+      "In Linux 5.1 to 5.4 the end of the last event sets valid on every range. Confirmed " +
+      "upstream in November 2019; interval notifiers with a sequence replaced the flag.",
     kind: "stale-access",
     says: /maps P/,
     buggy: {
@@ -216,8 +216,8 @@ export const VALID_FLAG: readonly Exhibit[] = [
     id: "B-02b",
     title: "a range that only its own events make valid again is stale all the same",
     story:
-      "The obvious repair of B-02, never posted: each range counts the events that hit it, and " +
-      "the last of those sets its flag. It is precise, and B-01 is still in it.",
+      "A repair of B-02 that suggests itself: each range counts the events that hit it, and the " +
+      "last of those sets its flag. It is precise, and B-01 is still in it.",
     kind: "stale-access",
     says: /maps P/,
     buggy: {
@@ -267,7 +267,7 @@ export const VALID_FLAG: readonly Exhibit[] = [
     id: "B-08b",
     title: "an event that is counted only after its callbacks leaves a gap in which all looks idle",
     story:
-      "A way to have nothing to undo when a start fails, which the series of 2019 warns of. Shown " +
+      "A way to have nothing to undo when a start fails; the series of 2019 warns of it. Shown " +
       "with an armed latch, because the flag of Linux 5.2 goes stale without this gap.",
     kind: "stale-access",
     says: /maps P/,

@@ -56,9 +56,7 @@ function buildExit(model: Model, { until, rangeHoldsUsers = false }: ExitOptions
       idle.wakeAll();
     });
   });
-  model.finally("contract", () =>
-    dead.value ? undefined : "the address space is never released",
-  );
+  model.finally("contract", () => (dead.value ? undefined : "the address space is never released"));
 }
 
 interface HoldOptions {
@@ -163,8 +161,8 @@ export const WAITING: readonly Exhibit[] = [
     id: "B-22",
     title: "a driver waits with mmap_sem held, and a writer that queues behind it stops the event",
     story:
-      "hmm_vma_fault() of Linux 5.2, which nouveau uses, waits with mmap_sem held for reading. It " +
-      "takes a fair lock and a callback that reads the address space, or waits for who does; " +
+      "hmm_vma_fault() of Linux 5.2, which nouveau uses, waits with mmap_sem held for reading. " +
+      "It takes a fair lock and a callback that reads the address space, or waits for who does; " +
       "without such a callback only the writer is held up.",
     kind: "deadlock",
     says: /driver waits on the range.*reclaimer waits on mmap_sem.*mapper waits on mmap_sem/,

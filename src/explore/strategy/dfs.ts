@@ -10,7 +10,7 @@
 import { assert } from "../../base/index.ts";
 import { type Point, PRUNE, type Step } from "../execution.ts";
 import { Order } from "../order.ts";
-import { type Search, nextOf } from "./search.ts";
+import { nextOf, type Search } from "./search.ts";
 
 export interface DfsOptions {
   /** Default: no bound. */
