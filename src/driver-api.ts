@@ -148,10 +148,12 @@ export {
 } from "./svm/index.ts";
 export {
   Completion,
+  type Footprint,
   type LockGuard,
   Mutex,
   RwSemaphore,
   type Scheduler,
+  Shared,
   type Sleeps,
   type Task,
   TaskState,

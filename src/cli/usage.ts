@@ -49,7 +49,8 @@ export function integer(
   limits: { readonly min: number; readonly max: number },
 ): number {
   const number = Number(value);
-  if (Number.isInteger(number) && number >= limits.min && number <= limits.max) return number;
+  const isSaid = value.trim() !== "" && Number.isInteger(number);
+  if (isSaid && number >= limits.min && number <= limits.max) return number;
   const { min, max } = limits;
   throw new UsageError(`--${option} must be an integer in ${min}..${max}, got "${value}"`);
 }

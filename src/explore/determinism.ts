@@ -1,5 +1,13 @@
 /** Runs a schedule twice: whoever explores relies on getting the same run again. */
-import { type Chooser, execute, type Outcome, type Point, type Step } from "./execution.ts";
+import type { Place } from "../sync/index.ts";
+import {
+  type Chooser,
+  execute,
+  type Outcome,
+  type Point,
+  type Step,
+  VISIBLE,
+} from "./execution.ts";
 import { Order } from "./order.ts";
 import type { Scenario } from "./scenario.ts";
 import { formatSchedule } from "./schedule.ts";
@@ -41,13 +49,18 @@ class Diary implements Chooser {
     this.#length = length;
   }
 
+  get observed(): Set<Place> | undefined {
+    return this.#chooser.observed;
+  }
+
   choose(point: Point): number {
     if (point.depth < this.#length) this.lines.push(`${point.enabled} ${this.#order.state}`);
     return this.#chooser.choose(point);
   }
 
   took(step: Step, depth: number): void {
-    this.#order.add(step);
+    // Where the checkers have looked is learned on the way: not the same the second time.
+    this.#order.add({ ...step, writes: step.writes.filter((place) => place !== VISIBLE) });
     this.#chooser.took?.(step, depth);
   }
 

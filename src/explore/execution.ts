@@ -26,7 +26,7 @@ export interface Point {
   readonly enabled: readonly number[];
   /** Who ran last; 0 at the beginning. */
   readonly previous: number;
-  /** The clock has moved since the last step: everybody had to wait. */
+  /** A timer has fired since the last step: everybody had to wait. */
   readonly isLater: boolean;
 }
 
@@ -36,6 +36,8 @@ export interface Step {
   readonly writes: readonly Place[];
   /** Tasks that could not run before this step and can after it. */
   readonly woken: readonly number[];
+  /** Tasks that could run before this step and never will: it killed them. Absent: none. */
+  readonly killed?: readonly number[];
 }
 
 /** What `choose` answers to end a schedule that need not be followed further. */
@@ -48,6 +50,12 @@ export interface Chooser {
   took?(step: Step, depth: number): void;
   /** False: the checkers have seen the state after the step at `depth` before. */
   isNew?(depth: number): boolean;
+  /**
+   * Where checkers have looked after steps so far. Present: it is kept up, and steps that change
+   * something there conflict with each other, so that no state is passed over that a checker
+   * could tell apart.
+   */
+  readonly observed?: Set<Place> | undefined;
 }
 
 /** A step as a reader of a report wants it. */
@@ -68,6 +76,9 @@ export interface Outcome {
   /** Only when it was asked for. */
   readonly told: readonly ToldStep[];
 }
+
+/** The place that all steps touch that a checker could see. */
+export const VISIBLE: Place = -0.5;
 
 /** Ends a run from within; never leaves this file. */
 class Stop extends Error {}
@@ -101,7 +112,8 @@ class Execution implements Strategy {
   #fingerprint = "";
   #current: Task | undefined;
   #enabled: number[] = [];
-  #nowMs = 0;
+  // who could run after the last step
+  #able: number[] = [];
   #events = 0;
 
   constructor(scenario: Scenario, chooser: Chooser, options: ExecutionOptions) {
@@ -120,15 +132,17 @@ class Execution implements Strategy {
     const { scheduler } = run;
     assert(scheduler.strategy === this, "a scenario builds its world with the given strategy");
     this.#run = run;
-    this.#nowMs = scheduler.nowMs;
     this.footprint.tells = this.#options.tells === true;
     if (this.footprint.tells) this.#newEvents();
     this.#isSetUp = true;
+    this.#check(0);
     this.footprint.isPaused = false;
     scheduler.afterStep = () => this.#afterStep(scheduler);
     try {
-      scheduler.run();
-      this.#judgeEnd(run);
+      if (this.#failure === undefined) {
+        scheduler.run();
+        this.#judgeEnd(run);
+      }
     } catch (error) {
       if (!(error instanceof Stop)) this.#fail(error, 0);
     }
@@ -144,15 +158,14 @@ class Execution implements Strategy {
 
   next(runnable: readonly Task[]): number {
     if (!this.#isSetUp) return 0;
-    const { nowMs } = this.#run!.scheduler;
+    const isFirst = this.#schedule.length === 0;
     this.#enabled = runnable.map((task) => task.id).sort((a, b) => a - b);
     const task = this.#chooser.choose({
       depth: this.#schedule.length,
       enabled: this.#enabled,
       previous: this.#schedule.at(-1) ?? 0,
-      isLater: nowMs !== this.#nowMs,
+      isLater: !isFirst && this.#able.length === 0,
     });
-    this.#nowMs = nowMs;
     if (task === PRUNE) {
       this.#isPruned = true;
       throw new Stop();
@@ -170,13 +183,16 @@ class Execution implements Strategy {
     const task = this.#current!;
     this.#tell(task);
     this.footprint.isPaused = true;
-    const woken: number[] = [];
-    for (const each of scheduler.liveTasks) {
-      if (each.state !== TaskState.runnable || each === task) continue;
-      if (!this.#enabled.includes(each.id)) woken.push(each.id);
-    }
+    const live = [...scheduler.liveTasks];
+    const able = live.filter(({ state }) => state === TaskState.runnable).map(({ id }) => id);
+    this.#able = able;
+    const woken = able.filter((each) => each !== task.id && !this.#enabled.includes(each));
+    const killed = this.#enabled.filter((each) => each !== task.id && !able.includes(each));
     const { reads, writes } = this.footprint;
-    this.#chooser.took?.({ task: task.id, reads: [...reads], writes: [...writes], woken }, depth);
+    const { observed } = this.#chooser;
+    if (observed !== undefined && this.footprint.isObserved(observed)) writes.add(VISIBLE);
+    const step = { task: task.id, reads: [...reads], writes: [...writes], woken, killed };
+    this.#chooser.took?.(step, depth);
     if (task.state === TaskState.failed) this.#fail(task.error, task.id);
     const isNew = this.#chooser.isNew?.(depth) ?? true;
     if (isNew && this.#failure === undefined) this.#check(task.id);
@@ -189,10 +205,13 @@ class Execution implements Strategy {
   }
 
   #check(task: number): void {
+    this.footprint.observes = this.#chooser.observed;
     try {
       this.#run!.checkStep?.();
     } catch (error) {
       this.#fail(error, task);
+    } finally {
+      this.footprint.observes = undefined;
     }
   }
 

@@ -1,4 +1,4 @@
-/** Runs a scenario under many schedules until one fails, all are done, or the limits are reached. */
+/** Runs a scenario under many schedules until one fails, all are done, or a limit is reached. */
 import { executeTwice } from "./determinism.ts";
 import { execute, type Outcome } from "./execution.ts";
 import type { Failure } from "./failure.ts";

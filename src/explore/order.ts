@@ -45,7 +45,13 @@ export class Order {
 
   /** A name for what has happened so far, in whatever order it was chosen: 53 bits. */
   get state(): number {
-    return (this.#stateHigh & 0x1fffff) * 2 ** 32 + (this.#stateLow >>> 0);
+    return this.stateBefore(0);
+  }
+
+  /** The same, and another name for each task that may go on from here. */
+  stateBefore(task: number): number {
+    const low = this.#stateLow ^ Math.imul(task, 0x9e3779b1);
+    return (this.#stateHigh & 0x1fffff) * 2 ** 32 + (low >>> 0);
   }
 
   /** Everybody waited and the clock moved: nothing that follows can come before it. */

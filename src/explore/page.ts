@@ -40,7 +40,10 @@ function section(story: Story): string {
   const verdict =
     failure === undefined
       ? "<p>Nothing is wrong with this schedule.</p>"
-      : `<p class="failure"><b>${FAILURE_KINDS[failure.kind]}</b><br>${encode(failure.message)}</p>`;
+      : [
+          `<p class="failure"><b>${FAILURE_KINDS[failure.kind]}</b>`,
+          `<br>${encode(failure.message)}</p>`,
+        ].join("");
   return `<section>
 <h2>${encode(story.scenario)}</h2>
 <p>${encode(story.about)}</p>
@@ -60,7 +63,8 @@ function rowOf(row: Story["rows"][number], tasks: number): string {
   const cells = Array.from({ length: tasks }, (_, task) =>
     task === row.task ? `<td class="runs">${words}</td>` : "<td></td>",
   ).join("");
-  return `<tr><td class="step">${row.step}</td>${cells}<td class="where">${encode(row.where)}</td></tr>`;
+  const where = `<td class="where">${encode(row.where)}</td>`;
+  return `<tr><td class="step">${row.step}</td>${cells}${where}</tr>`;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -6,7 +6,7 @@ import { EVENTS, type TracedEvent } from "../trace/index.ts";
 import { execute, type Outcome, type ToldStep } from "./execution.ts";
 import type { Failure } from "./failure.ts";
 import type { Scenario } from "./scenario.ts";
-import { formatSchedule, type Schedule } from "./schedule.ts";
+import { formatSchedule, type Schedule, ScheduleError } from "./schedule.ts";
 import { Replay } from "./strategy/index.ts";
 
 export interface StoryRow {
@@ -33,6 +33,7 @@ export interface Story {
 /** Runs `schedule` once more and tells what happens. A schedule that does not fit throws. */
 export function tell(scenario: Scenario, schedule: Schedule): Story {
   const outcome = execute(scenario, new Replay(schedule), { tells: true });
+  if (outcome.failure?.error instanceof ScheduleError) throw outcome.failure.error;
   const numbers = [...outcome.names.keys()];
   return {
     scenario: scenario.name,
@@ -74,7 +75,7 @@ function eventWords(event: TracedEvent): string {
 }
 
 /** Files that only pass a call on: the place is whoever called them. */
-const PASSES_ON = /[/](sync|phys)[/]|[/]explore[/](execution|report)[.]|[/]museum[/]model[.]|node:/;
+const PASSES_ON = /[/](sync|phys)[/]|[/]explore[/](execution|report)[.]|[/]museum[/]model[/]|node:/;
 
 /** The first line of a stack that says something: "mm/call/unmap.ts:52". */
 function placeOf(stack: string): string {

@@ -8,7 +8,7 @@ export interface Run {
   checkStep?(): void;
   /** Looks at the world when all tasks have ended; may run further tasks to tear it down. */
   checkEnd?(): void;
-  /** All that matters of the state at the end, before `checkEnd`: what `findUndeclared` compares. */
+  /** All that matters of the end, before `checkEnd`: what `findUndeclared` compares. */
   fingerprint?(): string;
 }
 

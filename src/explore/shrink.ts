@@ -1,6 +1,7 @@
 /**
  * Makes a failing schedule short: fewer changes of who runs first, fewer steps second. Every
  * candidate is run, and kept only if it fails in the same way, so the result is a real schedule.
+ * It is never longer than what was found.
  */
 import { execute, type Outcome } from "./execution.ts";
 import type { Scenario } from "./scenario.ts";
@@ -24,7 +25,8 @@ export function shrink(scenario: Scenario, failing: Outcome): Shrunk {
     tried++;
     const outcome = execute(scenario, new Replay(stepsOf(segments), true));
     const isSame = outcome.failure?.kind === failing.failure?.kind;
-    if (!isSame || compare(outcome, best) >= 0) return false;
+    const isLonger = outcome.schedule.length > failing.schedule.length;
+    if (!isSame || isLonger || compare(outcome, best) >= 0) return false;
     best = outcome;
     return true;
   };

@@ -45,6 +45,10 @@ export function findUndeclared(scenario: Scenario, options: UndeclaredOptions): 
     search.begin();
     const first = record(scenario, search);
     const candidates = first.steps.map((_, at) => at).filter((at) => maySwap(first, at));
+    // A step that fails is the last one: before its neighbour it would be the last one, too.
+    if (first.outcome.failure !== undefined && candidates.at(-1) === first.steps.length - 2) {
+      candidates.pop();
+    }
     for (let n = options.pairs ?? 8; n > 0 && candidates.length > 0; n--) {
       const [at] = candidates.splice(random.below(candidates.length), 1);
       pairs++;
@@ -71,6 +75,8 @@ function record(scenario: Scenario, chooser: Chooser): Recorded {
       return chooser.choose(point);
     },
     took: (step) => steps.push(step),
+    // A rule may tell apart what lies between two steps; it is not part of either.
+    isNew: () => false,
   };
   return { outcome: execute(scenario, recorder), steps, later };
 }

@@ -100,14 +100,11 @@ export class Pages {
   readonly #zones: Zone[] = [];
   readonly #unlocked: WaitQueue;
   readonly #scheduler: Scheduler;
-  // by page map number: which frames of a zone are free
-  readonly #freeShared: Shared;
   readonly #chargesShared: Shared;
 
   constructor(scheduler: Scheduler, frames: number) {
     this.#scheduler = scheduler;
     this.#unlocked = new WaitQueue(scheduler, "a page lock");
-    this.#freeShared = new Shared(scheduler);
     this.#chargesShared = new Shared(scheduler);
     this.refs = this.#watched(new Int32Array(frames));
     this.mapcount = this.#watched(new Int32Array(frames));
@@ -142,6 +139,7 @@ export class Pages {
     if (end > this.capacity) this.#grow(end);
     this.pagemap.fill(zone.pagemapId, zone.start, end);
     this.#zones.push(zone);
+    zone.shared = new Shared(this.#scheduler);
   }
 
   removeZone(zone: Zone): void {
@@ -156,7 +154,6 @@ export class Pages {
 
   /** Any free frame of `zone` with one reference, or 0 when it is full. Not cleared. */
   alloc(zone: Zone): Pfn | 0 {
-    this.#freeShared.write(zone.pagemapId);
     const frame = zone.take();
     if (frame !== 0) this.#born(frame);
     return frame;
@@ -164,7 +161,6 @@ export class Pages {
 
   /** The frame `frame` itself, when it is free. */
   allocAt(zone: Zone, frame: Pfn): Pfn | 0 {
-    this.#freeShared.write(zone.pagemapId);
     if (!zone.takeAt(frame)) return 0;
     this.#born(frame);
     return frame;
@@ -175,7 +171,6 @@ export class Pages {
    * Gives the first.
    */
   allocLarge(zone: Zone, flags = 0): Pfn | 0 {
-    this.#freeShared.write(zone.pagemapId);
     const head = zone.takeRun(LARGE_FRAMES);
     if (head === 0) return 0;
     for (let i = 0; i < LARGE_FRAMES; i++) {
@@ -358,9 +353,7 @@ export class Pages {
 
   #giveBack(frame: Pfn): void {
     this.flags[frame] = 0;
-    const zone = this.zoneOf(frame);
-    this.#freeShared.write(zone.pagemapId);
-    zone.giveBack(frame);
+    this.zoneOf(frame).giveBack(frame);
   }
 
   #watched<Kind extends Column>(column: Kind): Kind {

@@ -3,6 +3,7 @@
  * order, starting after the last one, so that a batch is one run and one copy moves it.
  */
 import { assert, bitWords, clearBit, type Pfn, pfn, setBit, testBit } from "../base/index.ts";
+import type { Shared } from "../sync/index.ts";
 
 export interface ZoneOptions {
   readonly name: string;
@@ -24,6 +25,8 @@ export class Zone {
   readonly pagemapId: number;
   /** A frame that is handed out needs no clearing. */
   readonly isCleared: boolean;
+  /** What an explorer knows its free frames by, once `Pages` has it. */
+  shared: Shared | undefined = undefined;
   readonly #onFree: ((frame: Pfn) => void) | undefined;
   // bit (frame - start) set: used
   readonly #used: Uint32Array;
@@ -44,11 +47,12 @@ export class Zone {
   }
 
   get usedCount(): number {
+    this.shared?.read();
     return this.#usedCount;
   }
 
   get freeCount(): number {
-    return this.count - this.#usedCount;
+    return this.count - this.usedCount;
   }
 
   contains(frame: Pfn): boolean {
@@ -56,11 +60,13 @@ export class Zone {
   }
 
   isUsed(frame: Pfn): boolean {
+    this.shared?.read();
     return testBit(this.#used, frame - this.start);
   }
 
   /** Calls `visit` for every used frame, in order. */
   forEachUsed(visit: (frame: Pfn) => void): void {
+    this.shared?.read();
     for (let word = 0; word < this.#used.length; word++) {
       let bits = this.#used[word]!;
       while (bits !== 0) {
@@ -103,6 +109,7 @@ export class Zone {
    */
   takeRun(count: number): Pfn | 0 {
     const end = this.start + this.count;
+    this.shared?.write();
     for (let at = end - (end % count) - count; at >= this.start; at -= count) {
       if (!this.#isRunFree(at - this.start, count)) continue;
       for (let i = 0; i < count; i++) setBit(this.#used, at - this.start + i);
@@ -124,12 +131,14 @@ export class Zone {
 
   giveBack(frame: Pfn): void {
     assert(this.isUsed(frame), () => `frame ${frame} of zone ${this.name} is free already`);
+    this.shared?.write();
     this.#onFree?.(frame);
     clearBit(this.#used, frame - this.start);
     this.#usedCount--;
   }
 
   #mark(index: number): Pfn {
+    this.shared?.write();
     setBit(this.#used, index);
     this.#usedCount++;
     this.#next = index + 1 === this.count ? 0 : index + 1;

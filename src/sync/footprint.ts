@@ -36,8 +36,10 @@ export class Footprint {
   readonly notes: Note[] = [];
   /** True: `notes` are collected, which costs a stack each. */
   tells = false;
-  /** True while checkers look: they are not part of any step. */
+  /** True while nobody's step runs: what is touched then is not declared. */
   isPaused = false;
+  /** While a checker looks: where it looks, if somebody wants to know. */
+  observes: Set<Place> | undefined = undefined;
   #task = 0;
   // task -> objects that it has made
   readonly #made = new Map<number, number>();
@@ -60,15 +62,26 @@ export class Footprint {
 
   read(object: number, index = 0): void {
     if (!this.isPaused) this.reads.add(object + index);
+    else this.observes?.add(object + index);
   }
 
   write(object: number, index = 0): void {
     if (!this.isPaused) this.writes.add(object + index);
+    else this.observes?.add(object + index);
   }
 
   /** Another task may run because of this step. */
   wakes(task: number): void {
     if (!this.isPaused) this.writes.add(placeOfTask(task));
+  }
+
+  /** This step changes something that checkers have looked at, so they see its place in time. */
+  isObserved(observed: ReadonlySet<Place>): boolean {
+    for (const place of this.writes) if (observed.has(place)) return true;
+    for (const place of this.reads) {
+      if (place % 2 ** INDEX_BITS === WHOLE && observed.has(place)) return true;
+    }
+    return false;
   }
 
   note(words: string): void {

@@ -1,6 +1,7 @@
 /** From the words of the command line to what is to be done. */
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Source } from "../../explore/host/index.ts";
 import type { StrategyOptions } from "../../explore/index.ts";
@@ -104,7 +105,7 @@ export function planOf(args: ExploreArgs, onProgress: (text: string) => void): P
     workers: optional("workers", args.workers, { min: 1, max: 256 }) ?? availableParallelism(),
     schedule: args.replay === undefined ? undefined : scheduleOf(args.replay),
     isTwice: args.twice,
-    html: args.html,
+    html: args.html === undefined ? undefined : pageAt(args.html),
     json: args.json,
     onProgress,
   };
@@ -159,6 +160,13 @@ function optional(
   limits: { readonly min: number; readonly max: number },
 ): number | undefined {
   return value === undefined ? undefined : integer(name, value, limits);
+}
+
+/** Refused now and not after an hour of exploring. */
+function pageAt(path: string): string {
+  const folder = dirname(resolve(path));
+  if (path !== "" && existsSync(folder)) return path;
+  throw new UsageError(`--html needs a file in a folder that is there, got "${path}"`);
 }
 
 function scheduleOf(text: string): readonly number[] {

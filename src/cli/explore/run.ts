@@ -24,6 +24,7 @@ import type { Plan } from "./plan.ts";
 export async function runPlan(plan: Plan): Promise<void> {
   // Stories name lines of the source, not of what was compiled from it.
   process.setSourceMapsEnabled(true);
+  await refuseStranger(plan);
   switch (plan.act) {
     case "list":
       return list(plan);
@@ -34,6 +35,16 @@ export async function runPlan(plan: Plan): Promise<void> {
     case "explore":
       return isVisit(plan) ? visitMuseum(plan) : exploreAll(plan);
   }
+}
+
+/** A scenario that is not there is refused before anything is done. */
+async function refuseStranger(plan: Plan): Promise<void> {
+  const { source, scenario } = plan;
+  if (scenario === undefined || isVisit(plan)) return;
+  const names = (await scenariosOf(source)).map(({ name }) => name);
+  if (names.includes(scenario)) return;
+  const known = source.from === "museum" ? MUSEUM.map(({ id }) => id) : names;
+  throw new UsageError(`--scenario: none is called "${scenario}" (known: ${known.join(", ")})`);
 }
 
 /** The museum as a museum: buggy and fixed sides of each exhibit. */

@@ -13,9 +13,11 @@ export interface EngineScenario extends Scenario {
 
 type Tasks = Readonly<Record<string, (stage: Stage) => Sleeps<void>>>;
 
-const ALL: StrategyOptions = { strategy: "dpor" };
-/** Where all is too much: hundreds of thousands of orders. */
+/** Every schedule; each history is looked at once, and so is each state that a checker can see. */
+const ALL: StrategyOptions = { strategy: "dfs" };
+/** Where all is too much: millions. */
 const THREE_PREEMPTIONS: StrategyOptions = { strategy: "dfs", preemptionsMax: 3 };
+const FOUR_PREEMPTIONS: StrategyOptions = { strategy: "dfs", preemptionsMax: 4 };
 
 function scenario(
   name: string,
@@ -60,7 +62,7 @@ export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
   scenario(
     "fault-fork",
     "A device and the CPU write a page while the process forks and the child writes its copy.",
-    { pages: 2 },
+    { pages: 2, bound: THREE_PREEMPTIONS },
     {
       device: (stage) => stage.deviceWrite(0),
       cpu: (stage) => stage.store(0),
@@ -120,7 +122,7 @@ export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
   scenario(
     "two-devices",
     "Two devices take the same page while the CPU reads it.",
-    { pages: 2, devices: 2 },
+    { pages: 2, devices: 2, bound: FOUR_PREEMPTIONS },
     {
       "device 0": (stage) => stage.toDevice(0, 1, 0),
       "device 1": (stage) => stage.toDevice(0, 1, 1),
@@ -130,7 +132,7 @@ export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
   scenario(
     "peer-reads",
     "A device writes pages that live on another while the CPU brings one home.",
-    { pages: 2, devices: 2, atDevice: 2, bound: THREE_PREEMPTIONS },
+    { pages: 2, devices: 2, atDevice: 2, bound: FOUR_PREEMPTIONS },
     {
       "device 1": (stage) => stage.deviceWrite(0, 2, 1),
       "device 0": (stage) => stage.deviceRead(0, 2, 0),
@@ -218,7 +220,7 @@ export const ENGINE_SCENARIOS: readonly EngineScenario[] = [
   scenario(
     "snapshot",
     "A snapshot is taken of four pages that move, vanish and change their rights.",
-    { pages: 4, touched: 3 },
+    { pages: 4, touched: 3, bound: FOUR_PREEMPTIONS },
     {
       snapshot: (stage) => stage.snapshot(0, 4),
       device: (stage) => stage.toDevice(0),

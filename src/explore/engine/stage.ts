@@ -31,7 +31,7 @@ import {
   VM_WRITE,
 } from "../../mm/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
-import type { Sleeps, Strategy } from "../../sync/index.ts";
+import { Shared, type Sleeps, type Strategy } from "../../sync/index.ts";
 import { Violation } from "../failure.ts";
 import type { Run } from "../scenario.ts";
 
@@ -62,7 +62,9 @@ export class Stage implements Run {
   readonly #children: { readonly space: AddressSpace; readonly cpu: SoftCpu }[] = [];
   // page -> what it must hold
   readonly #oracle: number[];
-  #nextValue = 1;
+  readonly #shared: Shared;
+  // task -> values that it has made up
+  readonly #values = new Map<number, number>();
   #hasExited = false;
 
   constructor(strategy: Strategy, options: StageOptions) {
@@ -77,11 +79,17 @@ export class Stage implements Run {
     );
     this.mirrors = this.devices.map((device) => Dmirror.open(device, this.space) as Dmirror);
     this.#oracle = new Array<number>(pages).fill(0);
+    this.#shared = new Shared(this.scheduler);
     this.scheduler.runTask("set up", this.#setUp(touched, atDevice));
   }
 
   get scheduler() {
     return this.world.scheduler;
+  }
+
+  /** Where a page of the space begins: they are numbered from 0. */
+  addressOf(page: number): VirtAddr {
+    return addressOf(page);
   }
 
   task(name: string, body: Sleeps<void>): void {
@@ -103,9 +111,9 @@ export class Stage implements Run {
 
   /** A new value by the CPU; an access that is refused changes nothing. */
   *store(page: number, cpu = this.cpu): Sleeps<void> {
-    const value = this.#nextValue++;
+    const value = this.#newValue();
     const result = yield* cpu.store(addressOf(page), value);
-    if (result === 0 && cpu === this.cpu) this.#oracle[page] = value;
+    if (result === 0 && cpu === this.cpu) this.#note(page, value);
   }
 
   *load(page: number): Sleeps<void> {
@@ -119,9 +127,9 @@ export class Stage implements Run {
 
   *deviceWrite(page: number, count = 1, device = 0): Sleeps<void> {
     yield* this.mirrors[device]!.write(addressOf(page), count, (at, bytes) => {
-      const value = this.#nextValue++;
+      const value = this.#newValue();
       setWord(bytes, value);
-      this.#oracle[at - BASE / PAGE_SIZE] = value;
+      this.#note(at - BASE / PAGE_SIZE, value);
     });
   }
 
@@ -156,7 +164,7 @@ export class Stage implements Run {
     const result = yield* munmap(this.space, addressOf(page), count * PAGE_SIZE);
     assert(result === 0, () => `munmap: ${result}`);
     // Between the end of munmap and this line nobody ran.
-    this.#oracle.fill(0, page, page + count);
+    for (let i = 0; i < count; i++) this.#note(page + i, 0);
     yield* this.map(page, count);
   }
 
@@ -241,7 +249,21 @@ export class Stage implements Run {
     return (at, bytes) => this.#expect(at - BASE / PAGE_SIZE, wordOf(bytes), who);
   }
 
+  /** Unlike all others, and the same in every schedule: tasks do not share a counter. */
+  #newValue(): number {
+    const { id } = this.scheduler.current;
+    const made = (this.#values.get(id) ?? 0) + 1;
+    this.#values.set(id, made);
+    return id * 1000 + made;
+  }
+
+  #note(page: number, value: number): void {
+    this.#shared.write(page);
+    this.#oracle[page] = value;
+  }
+
   #expect(page: number, got: number, who: string): void {
+    this.#shared.read(page);
     const wanted = this.#oracle[page]!;
     if (got === wanted) return;
     const message = `${who} reads ${got} at page ${page}, the last store was ${wanted}`;

@@ -13,12 +13,12 @@ export interface PoolOptions {
   readonly workers: number;
   /** Where the job at `index` is now. */
   readonly onProgress?: (index: number, progress: Progress) => void;
-  /** The job at `index` is done. Answer false: no further job begins. */
+  /** The job at `index` is done. Answer false: the others stop, wherever they are. */
   readonly onAnswer?: (index: number, answer: Answer) => boolean;
 }
 
 /**
- * The answers of all jobs, in their order; `undefined` for those that were not begun. Rejects when
+ * The answers of all jobs, in their order; `undefined` for those that were stopped. Rejects when
  * a job throws or a worker dies, naming the job.
  */
 export async function runJobs(
@@ -28,8 +28,10 @@ export async function runJobs(
   const answers = new Array<Answer | undefined>(jobs.length).fill(undefined);
   let next = 0;
   let isStopped = false;
+  const workers: Worker[] = [];
   const serve = async (): Promise<void> => {
     const worker = new Worker(new URL(`worker.${extensionOf(import.meta.url)}`, import.meta.url));
+    workers.push(worker);
     try {
       while (next < jobs.length && !isStopped) {
         const index = next++;
@@ -37,8 +39,13 @@ export async function runJobs(
           options.onProgress?.(index, progress),
         );
         answers[index] = answer;
-        if (options.onAnswer?.(index, answer) === false) isStopped = true;
+        if (options.onAnswer?.(index, answer) !== false) continue;
+        isStopped = true;
+        await Promise.all(workers.map((each) => each.terminate()));
       }
+    } catch (error) {
+      // Those that were stopped have nothing more to say.
+      if (!isStopped) throw error;
     } finally {
       await worker.terminate();
     }

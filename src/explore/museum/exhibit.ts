@@ -2,7 +2,7 @@
 import type { Strategy } from "../../sync/index.ts";
 import type { FailureKind } from "../failure.ts";
 import type { Scenario } from "../scenario.ts";
-import { Model } from "./model.ts";
+import { Model } from "./model/index.ts";
 
 /** A protocol as it was, is, or should be. */
 export interface Version {

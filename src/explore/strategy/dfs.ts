@@ -5,7 +5,8 @@
  *
  * With reduction, a point is not followed when one with the same history (`Order.state`) and the
  * same last task was reached with no more preemptions: whatever can follow here could follow
- * there, within the bound. Unlike sleep sets this is sound under a bound.
+ * there, within the bound. Unlike sleep sets this is sound under a bound, and it reaches every
+ * state, not only every outcome: so it is right for checkers that look at all of a world.
  */
 import { assert } from "../../base/index.ts";
 import { type Point, PRUNE, type Step } from "../execution.ts";
@@ -35,6 +36,7 @@ export class Dfs implements Search {
   readonly #nodes: Node[] = [];
   // history and last task -> fewest preemptions with which it was reached
   readonly #seen = new Map<number, number>();
+  readonly #histories = new Set<number>();
   #order = new Order();
   #fresh = 0;
   #isFirst = true;
@@ -45,7 +47,7 @@ export class Dfs implements Search {
   }
 
   get states(): number {
-    return this.#seen.size;
+    return this.#histories.size;
   }
 
   /** How much of the tree lies behind, by its branches: exact at both ends only. */
@@ -100,13 +102,16 @@ export class Dfs implements Search {
   #preemptionsAt(depth: number): number {
     const last = this.#nodes[depth - 1];
     if (last === undefined) return 0;
+    if (this.#preemptionsMax === Number.POSITIVE_INFINITY) return 0;
     return last.preemptions + (isPreemption(last, last.order[last.at]!) ? 1 : 0);
   }
 
   #isKnown(point: Point, preemptions: number): boolean {
-    // The last task matters only where going on with it is free.
-    const canGoOn = point.enabled.includes(point.previous);
-    const key = this.#order.state + (canGoOn ? point.previous / 1024 : 0);
+    // The last task matters only where going on with it is free and others are not.
+    const isBounded = this.#preemptionsMax !== Number.POSITIVE_INFINITY;
+    const matters = isBounded && point.enabled.includes(point.previous);
+    this.#histories.add(this.#order.state);
+    const key = this.#order.stateBefore(matters ? point.previous : 0);
     const best = this.#seen.get(key);
     if (best !== undefined && best <= preemptions && this.#reduces) return true;
     this.#seen.set(key, Math.min(best ?? preemptions, preemptions));

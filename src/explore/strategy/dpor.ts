@@ -4,11 +4,16 @@
  * raced with an earlier one, the other order is scheduled to be tried from the point before the
  * earlier one; tasks whose step there has been tried sleep until something conflicts with it.
  *
- * What makes it fit here: no step ever disables another task's. A task that has to wait takes a
- * step that puts it in line, and only its own steps put it to sleep. So the first steps of what
- * could have come instead are always enabled there.
+ * What makes it fit here: no step disables another task's, but for a kill. A task that has to wait
+ * takes a step that puts it in line, and only its own steps put it to sleep. So the first steps of
+ * what could have come instead are always enabled there. A step that kills a task races with that
+ * task's next one, which nobody will see unless it is tried first.
+ *
+ * Checkers look at states, not at steps: steps that change what a checker looks at conflict with
+ * each other. Where it looks is learned on the way; when it looked somewhere new, all begins again.
  */
 import { assert } from "../../base/index.ts";
+import type { Place } from "../../sync/index.ts";
 import { type Point, PRUNE, type Step } from "../execution.ts";
 import { conflict, Order } from "../order.ts";
 import { nextOf, type Search } from "./search.ts";
@@ -27,6 +32,8 @@ interface Node {
 export class Dpor implements Search {
   readonly #nodes: Node[] = [];
   readonly #seen = new Set<number>();
+  readonly observed = new Set<Place>();
+  #observedAtStart = 0;
   #order = new Order();
   #fresh = 0;
   #isFirst = true;
@@ -46,6 +53,7 @@ export class Dpor implements Search {
   }
 
   begin(): boolean {
+    const hasRun = this.#order.length > 0;
     this.#order = new Order();
     if (this.#isFirst) {
       this.#isFirst = false;
@@ -61,7 +69,12 @@ export class Dpor implements Search {
       break;
     }
     this.#fresh = this.#nodes.length - 1;
-    return this.#nodes.length > 0;
+    return this.#nodes.length > 0 || (hasRun && this.#startAgain());
+  }
+
+  /** The checkers looked where they had not looked before: steps may conflict that did not. */
+  #startAgain(): boolean {
+    return this.observed.size !== this.#observedAtStart;
   }
 
   isNew(depth: number): boolean {
@@ -69,6 +82,7 @@ export class Dpor implements Search {
   }
 
   choose(point: Point): number {
+    if (this.#nodes.length === 0) this.#observedAtStart = this.observed.size;
     if (point.isLater) this.#order.barrier();
     const node = this.#nodes[point.depth];
     if (node === undefined) return this.#open(point);
@@ -83,6 +97,7 @@ export class Dpor implements Search {
     this.#seen.add(this.#order.state);
     this.#nodes[depth]!.step = step;
     for (const earlier of races) this.#want(earlier, depth);
+    for (const task of step.killed ?? []) this.#nodes[depth]!.wanted.add(task);
   }
 
   #open(point: Point): number {

@@ -1,8 +1,8 @@
 /**
  * # explore/strategy: who runs next
  *
- * **Nouns.** *Search*: gives one schedule after another. `Dpor` and `Dfs` are exhaustive, `PctSearch`
- * and `RandomSearch` draw; *Replay* gives one that is known.
+ * **Nouns.** *Search*: gives one schedule after another. `Dpor` and `Dfs` are exhaustive,
+ * `PctSearch` and `RandomSearch` draw; *Replay* gives one that is known.
  *
  * **Invariants.** A search sees task numbers and what steps touched, never a task. Asked for the
  * same steps again it gives the same answer.

@@ -1,0 +1,15 @@
+import { describe, expect, it } from "vitest";
+import { ENGINE_SCENARIOS, findUndeclared } from "../../src/explore/index.ts";
+
+const SCHEDULES = Number(process.env.COMMUTE_SCHEDULES ?? 12);
+
+describe("steps of the engine that declare nothing in common", () => {
+  it.each(ENGINE_SCENARIOS.map((scenario) => [scenario.name, scenario] as const))(
+    "may trade places: %s",
+    (_name, scenario) => {
+      const report = findUndeclared(scenario, { seed: 1, schedules: SCHEDULES });
+      expect(report.found).toBeUndefined();
+      expect(report.pairs).toBeGreaterThan(SCHEDULES / 2);
+    },
+  );
+});
