@@ -11,7 +11,12 @@ export default defineConfig({
   // Node 20 knows neither `using` nor `await using`.
   oxc: { target: "es2022" },
   // Examples import the package by its name; here that is the source, not the last build.
-  resolve: { alias: { "onespace/driver": new URL("src/driver-api.ts", import.meta.url).pathname } },
+  resolve: {
+    alias: {
+      "onespace/driver": new URL("src/driver-api.ts", import.meta.url).pathname,
+      "onespace/explore": new URL("src/explore/index.ts", import.meta.url).pathname,
+    },
+  },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
     pool: "forks",

@@ -3,6 +3,7 @@
  * of several rounds. `npm run bench -- NAME…` runs only those.
  */
 import { benchDense } from "./dense.ts";
+import { benchExplore } from "./explore.ts";
 import { benchList } from "./list.ts";
 import { benchMm } from "./mm.ts";
 import { benchNotifier } from "./notifier.ts";
@@ -11,6 +12,7 @@ import { benchTree } from "./tree.ts";
 
 const BENCHES = {
   dense: benchDense,
+  explore: benchExplore,
   list: benchList,
   mm: benchMm,
   notifier: benchNotifier,

@@ -8,15 +8,11 @@ import {
   type Step,
   VISIBLE,
 } from "./execution.ts";
+import { NondeterminismError } from "./failure.ts";
 import { Order } from "./order.ts";
 import type { Scenario } from "./scenario.ts";
 import { formatSchedule } from "./schedule.ts";
 import { Replay } from "./strategy/index.ts";
-
-/** The scenario did something else when it was run again. */
-export class NondeterminismError extends Error {
-  override readonly name = "NondeterminismError";
-}
 
 /** As `execute`; throws a `NondeterminismError` when the same schedule is another run. */
 export function executeTwice(scenario: Scenario, chooser: Chooser): Outcome {
@@ -25,7 +21,7 @@ export function executeTwice(scenario: Scenario, chooser: Chooser): Outcome {
   const { schedule } = outcome;
   // A pruned schedule has been asked once more than it has steps.
   const lines = diary.lines.slice(0, schedule.length);
-  const second = new Diary(new Replay(schedule), schedule.length);
+  const second = new Diary(new Replay(schedule, true), schedule.length);
   const again = execute(scenario, second);
   const at = lines.findIndex((line, i) => line !== second.lines[i]);
   const failures = [outcome, again].map((each) => each.failure?.message ?? "none");

@@ -14,7 +14,7 @@ import {
   TaskState,
 } from "../sync/index.ts";
 import type { TracedEvent } from "../trace/index.ts";
-import { type Failure, kindOf, messageOf } from "./failure.ts";
+import { type Failure, kindOf, messageOf, SearchError } from "./failure.ts";
 import { type Run, type Scenario, STEPS_MAX } from "./scenario.ts";
 import { formatSchedule } from "./schedule.ts";
 
@@ -144,6 +144,7 @@ class Execution implements Strategy {
         this.#judgeEnd(run);
       }
     } catch (error) {
+      if (error instanceof SearchError) throw error;
       if (!(error instanceof Stop)) this.#fail(error, 0);
     }
     return {
@@ -198,7 +199,7 @@ class Execution implements Strategy {
     if (isNew && this.#failure === undefined) this.#check(task.id);
     if (this.#failure !== undefined) throw new Stop();
     this.footprint.isPaused = false;
-    if (depth + 1 < (this.#scenario.stepsMax ?? STEPS_MAX)) return;
+    if (depth + 1 <= (this.#scenario.stepsMax ?? STEPS_MAX)) return;
     const message = `no end after ${depth + 1} steps: ${scheduler.describeWaits()}`;
     this.#failure = { kind: "livelock", message, step: depth + 1, task: task.id, error: undefined };
     throw new Stop();

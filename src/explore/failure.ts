@@ -20,6 +20,16 @@ export const FAILURE_KINDS = {
 } as const;
 export type FailureKind = keyof typeof FAILURE_KINDS;
 
+/** Thrown by whoever chooses steps: the search is wrong or misused, not the scenario. */
+export class SearchError extends Error {
+  override readonly name: string = "SearchError";
+}
+
+/** The scenario did something else when it was run again. */
+export class NondeterminismError extends SearchError {
+  override readonly name = "NondeterminismError";
+}
+
 /** What a model or a checker throws when a rule is broken. */
 export class Violation extends Error {
   override readonly name = "Violation";

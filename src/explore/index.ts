@@ -25,7 +25,6 @@
  * **What it refuses.** Preemption inside a plain function: code that does not yield is atomic here
  * and in production. Real time: the clock of a scenario moves only when everybody waits.
  */
-export { NondeterminismError } from "./determinism.ts";
 export { ENGINE_SCENARIOS, type EngineScenario, Stage } from "./engine/index.ts";
 export { execute, type Outcome } from "./execution.ts";
 export {
@@ -36,7 +35,14 @@ export {
   type Progress,
   type StrategyOptions,
 } from "./explorer.ts";
-export { FAILURE_KINDS, type Failure, type FailureKind, Violation } from "./failure.ts";
+export {
+  FAILURE_KINDS,
+  type Failure,
+  type FailureKind,
+  NondeterminismError,
+  SearchError,
+  Violation,
+} from "./failure.ts";
 export {
   type Exhibit,
   Model,

@@ -104,6 +104,15 @@ describe("an order", () => {
     expect(races).toEqual([[], [0], [], [2], []]);
   });
 
+  it("has no race with what the task has come after already", () => {
+    const { races } = orderOf(
+      step(1, { writes: [X, Y] }),
+      step(2, { reads: [X] }),
+      step(2, { reads: [Y] }),
+    );
+    expect(races).toEqual([[], [0], []]);
+  });
+
   it("has who was woken after the waker, and they do not race: it could not have run before", () => {
     const { order, races } = orderOf(step(1, { woken: [2] }), step(2));
     expect(order.precedes(0, 1)).toBe(true);

@@ -32,8 +32,12 @@ export interface Story {
 
 /** Runs `schedule` once more and tells what happens. A schedule that does not fit throws. */
 export function tell(scenario: Scenario, schedule: Schedule): Story {
-  const outcome = execute(scenario, new Replay(schedule), { tells: true });
-  if (outcome.failure?.error instanceof ScheduleError) throw outcome.failure.error;
+  const replay = new Replay(schedule);
+  const outcome = execute(scenario, replay, { tells: true });
+  if (replay.left > 0) {
+    const taken = outcome.schedule.length;
+    throw new ScheduleError(`the schedule goes on after ${taken} steps, and the run is over then`);
+  }
   const numbers = [...outcome.names.keys()];
   return {
     scenario: scenario.name,

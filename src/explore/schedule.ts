@@ -4,11 +4,13 @@
  * ends, the task that ran goes on as long as it can, then the lowest number.
  */
 
+import { SearchError } from "./failure.ts";
+
 /** Task number of each step. */
 export type Schedule = readonly number[];
 
-/** A text that does not say a schedule. */
-export class ScheduleError extends Error {
+/** A text that does not say a schedule, or a schedule of something else. */
+export class ScheduleError extends SearchError {
   override readonly name = "ScheduleError";
 }
 

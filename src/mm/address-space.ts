@@ -103,6 +103,7 @@ export class AddressSpace {
 
   /** The reverse map of the anonymous pages of `vma`, made now if need be. */
   anonVmaOf(vma: Vma): AnonVma {
+    this.vmas.looks();
     if (vma.anonVma !== undefined) return vma.anonVma;
     this.vmas.changes();
     const anon = borrowAnon(this.vmas, vma) ?? this.memory.newAnonVma();

@@ -192,6 +192,11 @@ export class VmaSet {
     this.#shared = shared;
   }
 
+  /** Whoever looks at a Vma that it did not get from here says so. */
+  looks(): void {
+    this.#shared?.read();
+  }
+
   /** Whoever is about to change a Vma in place says so. */
   changes(): void {
     this.#shared?.write();

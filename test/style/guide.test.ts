@@ -3,10 +3,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { WRONG_VERSIONS } from "../../examples/drivers/wrong-versions-seen.ts";
+import { explore, parseSchedule, type Scenario, tell, textOf } from "../../src/explore/index.ts";
 import { blocksOf, checkCode, checkLinks, checkQuotes } from "./guide-checks.ts";
 import { listFiles, REPO_ROOT, readText, type SourceFile } from "./tree.ts";
 
 const GUIDE = "docs/driver-guide.md";
+const EXPLORING = "docs/explore.md";
+const EXPLORED = "examples/explore/first-driver.mjs";
 const ROOT = REPO_ROOT.replace(/[/]$/, "");
 
 const readDocument = (path: string): SourceFile => ({ path, text: readText(path) ?? "" });
@@ -38,6 +41,49 @@ describe("the driver guide", () => {
       expect(seen.filter((text) => !words.includes(text))).toEqual([]);
     },
   );
+});
+
+/** JavaScript without types: what `onespace explore` imports. */
+async function explored(): Promise<{ readonly buggy: Scenario; readonly fixed: Scenario }> {
+  return import(join(REPO_ROOT, EXPLORED));
+}
+
+describe("the document on exploring", () => {
+  const text = readDocument(EXPLORING);
+  const blocks = blocksOf(text.text);
+
+  it("quotes what is there", () => {
+    expect(checkQuotes(text, read)).toEqual([]);
+    expect(blocks.filter(({ quotes }) => quotes === EXPLORED).length).toBeGreaterThanOrEqual(3);
+  });
+
+  it("has code that compiles", () => {
+    expect(blocks.filter(({ language }) => language === "ts").length).toBeGreaterThan(0);
+    expect(checkCode([text], ROOT)).toEqual([]);
+  });
+
+  it("shows what its buggy scenario prints, and the schedule that replays it", async () => {
+    const { buggy } = await explored();
+    const { failure } = explore(buggy, { strategy: "dpor" });
+    const story = tell(buggy, parseSchedule(failure!.shortest));
+    const bare = { ...story, rows: story.rows.map((row) => ({ ...row, where: "" })) };
+    const printed = textOf(bare).replace(/ +(where|-----)$/gm, "");
+    const shown = blocks.find(({ language }) => language === "text")?.lines.join("\n");
+    expect(shown).toBe(printed);
+    expect(text.text).toContain(`--replay ${failure!.shortest}\n`);
+    expect(text.text).toContain(
+      `\`${failure!.shortest}\` is task 3 three times, task 4 five times`,
+    );
+  });
+
+  it("says that its fixed scenario is explored whole, and so it is by both searches", async () => {
+    const { fixed } = await explored();
+    for (const strategy of ["dpor", "dfs"] as const) {
+      const report = explore(fixed, { strategy });
+      expect(report).toMatchObject({ isExhaustive: true, failure: undefined });
+      expect(report.schedules).toBeGreaterThan(10);
+    }
+  });
 });
 
 describe("the documents", () => {

@@ -92,6 +92,7 @@ export function planOf(args: ExploreArgs, onProgress: (text: string) => void): P
   if (args.replay !== undefined && args.scenario === undefined) {
     throw new UsageError("--replay needs --scenario: a schedule is of one scenario");
   }
+  refuseUnused(args);
   const acts = [args.list, args.replay !== undefined, args.undeclared].filter(Boolean).length;
   if (acts > 1) throw new UsageError("--list, --replay and --undeclared exclude each other");
   return {
@@ -109,6 +110,21 @@ export function planOf(args: ExploreArgs, onProgress: (text: string) => void): P
     json: args.json,
     onProgress,
   };
+}
+
+/** Words that would change nothing are a mistake. */
+function refuseUnused(args: ExploreArgs): void {
+  const given = (["strategy", "schedules", "seconds"] as const).filter(
+    (option) => args[option] !== undefined,
+  );
+  const isVisit = args.museum && args.strategy === undefined && !args.undeclared;
+  if (args.replay !== undefined && given.length > 0) {
+    throw new UsageError(`--${given[0]} does nothing with --replay`);
+  }
+  if (isVisit && (given.length > 0 || args.twice)) {
+    const option = given[0] ?? "twice";
+    throw new UsageError(`--${option} needs --strategy in the museum: a visit explores all of it`);
+  }
 }
 
 const actOf = (args: ExploreArgs): "undeclared" | "explore" =>

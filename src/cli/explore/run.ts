@@ -22,8 +22,6 @@ import { UsageError } from "../usage.ts";
 import type { Plan } from "./plan.ts";
 
 export async function runPlan(plan: Plan): Promise<void> {
-  // Stories name lines of the source, not of what was compiled from it.
-  process.setSourceMapsEnabled(true);
   await refuseStranger(plan);
   switch (plan.act) {
     case "list":

@@ -69,6 +69,7 @@ export class SoftCpu implements CpuMmu {
 
   /** What this CPU can reach without a walk: the shadow, for checkers. Vpn -> entry. */
   get shadow(): ReadonlyMap<Vpn, number> {
+    this.#shared.read();
     return this.#tlb;
   }
 

@@ -15,23 +15,37 @@ import {
   vpnOf,
 } from "../../base/index.ts";
 import { SoftCpu } from "../../cpu/index.ts";
-import { Dmirror, DmirrorDevice } from "../../driver/dmirror/index.ts";
+import {
+  DMIRROR_PROT_DEV_PRIVATE_LOCAL,
+  DMIRROR_PROT_ERROR,
+  DMIRROR_PROT_READ,
+  DMIRROR_PROT_WRITE,
+  Dmirror,
+  DmirrorDevice,
+} from "../../driver/dmirror/index.ts";
 import { buildWorld, checkWorld, type World } from "../../machine/index.ts";
 import {
   AddressSpace,
   fork,
+  isDevicePrivate,
+  isExclusive,
   MapMode,
   mmap,
   mmput,
   mprotect,
   munmap,
+  PTE_EXCLUSIVE,
+  PTE_VALID,
+  PTE_WRITE,
+  pinPages,
   reclaimPages,
   SwapArea,
+  unpinPages,
   VM_READ,
   VM_WRITE,
 } from "../../mm/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
-import { Shared, type Sleeps, type Strategy } from "../../sync/index.ts";
+import { Shared, type Sleeps, type Strategy, YIELD } from "../../sync/index.ts";
 import { Violation } from "../failure.ts";
 import type { Run } from "../scenario.ts";
 
@@ -49,6 +63,8 @@ export interface StageOptions {
   readonly touched?: number;
   /** Pages that live on the first device when the schedule begins. Default 0. */
   readonly atDevice?: number;
+  /** A child shares all pages from the beginning, and does nothing. Default false. */
+  readonly hasChild?: boolean;
   /** Frames of RAM, for scenarios about running out. Default 24. */
   readonly frames?: number;
 }
@@ -66,9 +82,11 @@ export class Stage implements Run {
   // task -> values that it has made up
   readonly #values = new Map<number, number>();
   #hasExited = false;
+  #idleChild: AddressSpace | undefined;
 
   constructor(strategy: Strategy, options: StageOptions) {
     const { pages, devices = 1, touched = pages, atDevice = 0, frames = FRAMES } = options;
+    const { hasChild = false } = options;
     this.world = buildWorld({ frames, strategy, swap: new SwapArea(16) });
     const { memory } = this.world;
     this.space = new AddressSpace(memory);
@@ -81,6 +99,7 @@ export class Stage implements Run {
     this.#oracle = new Array<number>(pages).fill(0);
     this.#shared = new Shared(this.scheduler);
     this.scheduler.runTask("set up", this.#setUp(touched, atDevice));
+    if (hasChild) this.#idleChild = this.scheduler.runTask("fork", this.#fork())?.space;
   }
 
   get scheduler() {
@@ -125,8 +144,11 @@ export class Stage implements Run {
     yield* this.mirrors[device]!.read(addressOf(page), count, this.#take(`device ${device}`));
   }
 
+  /** It sees what it writes over. */
   *deviceWrite(page: number, count = 1, device = 0): Sleeps<void> {
+    const take = this.#take(`device ${device}`);
     yield* this.mirrors[device]!.write(addressOf(page), count, (at, bytes) => {
+      take(at, bytes);
       const value = this.#newValue();
       setWord(bytes, value);
       this.#note(at - BASE / PAGE_SIZE, value);
@@ -148,7 +170,29 @@ export class Stage implements Run {
   }
 
   *snapshot(page: number, count: number): Sleeps<void> {
-    yield* this.mirrors[0]!.snapshot(addressOf(page), count, new Uint8Array(count));
+    const told = new Uint8Array(count);
+    const { result } = yield* this.mirrors[0]!.snapshot(addressOf(page), count, told);
+    // Between its check and this line nobody ran.
+    for (let i = 0; result === 0 && i < count; i++) this.#expectRights(page + i, told[i]!);
+  }
+
+  /** The driver keeps its lock for a while, as one that waits for its hardware. */
+  *busy(device = 0): Sleeps<void> {
+    using _update = yield* this.mirrors[device]!.lock.acquire();
+    yield YIELD;
+  }
+
+  /** A disk reads into a page: late, and past all page tables. */
+  *pinAndWrite(page: number): Sleeps<void> {
+    const range = { start: addressOf(page), end: addressOf(page + 1) };
+    const failure = { address: range.start };
+    const pinned = yield* pinPages(this.space, range, { write: true, failure });
+    if (typeof pinned === "number") return;
+    yield YIELD;
+    const value = this.#newValue();
+    setWord(this.world.memory.bytes.page(pinned.frames[0]!), value);
+    this.#note(page, value);
+    unpinPages(pinned);
   }
 
   *evictAll(device = 0): Sleeps<void> {
@@ -178,23 +222,50 @@ export class Stage implements Run {
 
   /** A child writes `page`; the parent must not see it. */
   *forkAndWrite(page: number): Sleeps<void> {
-    const child = yield* fork(this.space);
-    if (typeof child === "number") return;
-    const cpu = new SoftCpu(child);
-    this.#children.push({ space: child, cpu });
-    yield* this.store(page, cpu);
-    yield* mmput(child);
-    cpu.dispose();
+    const child = yield* this.#fork();
+    if (child === undefined) return;
+    yield* this.store(page, child.cpu);
+    yield* mmput(child.space);
+    child.cpu.dispose();
   }
 
-  /** An event that may not sleep over one page, as the OOM killer raises them. */
-  *unsleeping(page: number): Sleeps<void> {
+  /** A child reads `page`; it must not see what others write after the fork. */
+  *forkAndRead(page: number): Sleeps<void> {
+    const child = yield* this.#fork();
+    if (child === undefined) return;
+    this.#shared.read(page);
+    const wanted = this.#oracle[page]!;
+    const loaded = yield* child.cpu.load(addressOf(page));
+    if (typeof loaded !== "number" && loaded.value !== wanted) {
+      const message = `a child reads ${loaded.value} at page ${page}, it was ${wanted} at the fork`;
+      throw new Violation("lost-update", message);
+    }
+    yield* mmput(child.space);
+    child.cpu.dispose();
+  }
+
+  *#fork(): Sleeps<{ readonly space: AddressSpace; readonly cpu: SoftCpu } | undefined> {
+    const space = yield* fork(this.space);
+    if (typeof space === "number") return undefined;
+    const child = { space, cpu: new SoftCpu(space) };
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Takes a page away if that can be had without sleeping, as the OOM killer does. */
+  *reap(page: number): Sleeps<void> {
+    using _mmap = yield* this.space.mmapLock.acquireRead();
     const { notifiers } = this.space;
     const range = { start: addressOf(page), end: addressOf(page + 1) };
     const event = new Invalidation({ ...range, event: MMU_NOTIFY_CLEAR, blockable: false });
     const result: Result = yield* notifiers.start(event);
     assert(result === 0 || result === -EAGAIN, "a refused event says so");
-    if (result === 0) notifiers.end(event);
+    if (result < 0) return;
+    const cursor = this.space.cursor.begin();
+    cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
+    cursor.flush();
+    notifiers.end(event);
+    this.#note(page, 0);
   }
 
   /** The last user of the space leaves, unless a device uses it just now. */
@@ -209,17 +280,25 @@ export class Stage implements Run {
 
   checkEnd(): void {
     this.#check(true);
+    this.scheduler.runTask("look again", this.#lookAgain());
     this.scheduler.runTask("tear down", this.#tearDown());
     checkWorld(this.world.memory, { shadows: [], isOver: true });
+  }
+
+  /** No store was lost. */
+  *#lookAgain(): Sleeps<void> {
+    if (this.#hasExited) return;
+    for (const page of this.#oracle.keys()) yield* this.load(page);
   }
 
   *#tearDown(): Sleeps<void> {
     for (const mirror of this.mirrors) yield* mirror.close();
     if (!this.#hasExited) yield* mmput(this.space);
+    if (this.#idleChild !== undefined) yield* mmput(this.#idleChild);
     this.cpu.dispose();
   }
 
-  /** Entries, frames, shadows, bytes and the oracle. */
+  /** Entries, frames, shadows and the oracle. */
   fingerprint(): string {
     const { memory } = this.world;
     const lines: string[] = [];
@@ -243,6 +322,29 @@ export class Stage implements Run {
   #check(isQuiet: boolean): void {
     const cpus = [this.cpu, ...this.#children.map((child) => child.cpu)];
     checkWorld(this.world.memory, { shadows: this.mirrors, cpus, isQuiet });
+    for (const page of this.#oracle.keys()) this.#checkExclusive(page);
+  }
+
+  /** A device has a page for itself only while the page table says so. */
+  #checkExclusive(page: number): void {
+    const range = { start: addressOf(page), end: addressOf(page + 1) };
+    const at = vpnOf(range.start);
+    const isTaken = this.mirrors.some(({ table }) => (table.get(at) & PTE_EXCLUSIVE) !== 0);
+    if (!isTaken || this.space.notifiers.isInvalidating(range)) return;
+    const isOurs = isExclusive(this.space.pageTable.get(at));
+    assert(isOurs, () => `a device thinks that it has page ${page} for itself`);
+  }
+
+  #expectRights(page: number, told: number): void {
+    if (told === DMIRROR_PROT_ERROR) return;
+    const fact = this.space.pageTable.get(vpnOf(addressOf(page)));
+    const isAway = (told & DMIRROR_PROT_DEV_PRIVATE_LOCAL) !== 0;
+    const isThere = isAway ? isDevicePrivate(fact) : (fact & PTE_VALID) !== 0;
+    const isWritable = isThere && (fact & PTE_WRITE) !== 0;
+    const mayRead = (told & (DMIRROR_PROT_READ | DMIRROR_PROT_WRITE)) === 0 || isThere;
+    if (mayRead && ((told & DMIRROR_PROT_WRITE) === 0 || isWritable)) return;
+    const message = `a snapshot says 0x${told.toString(16)} of page ${page}, which is no longer so`;
+    throw new Violation("stale-access", message);
   }
 
   #take(who: string): (at: Vpn, bytes: Uint8Array) => void {

@@ -29,6 +29,10 @@ export async function runJobs(
   let next = 0;
   let isStopped = false;
   const workers: Worker[] = [];
+  const stop = async (): Promise<void> => {
+    isStopped = true;
+    await Promise.all(workers.map((each) => each.terminate()));
+  };
   const serve = async (): Promise<void> => {
     const worker = new Worker(new URL(`worker.${extensionOf(import.meta.url)}`, import.meta.url));
     workers.push(worker);
@@ -39,13 +43,13 @@ export async function runJobs(
           options.onProgress?.(index, progress),
         );
         answers[index] = answer;
-        if (options.onAnswer?.(index, answer) !== false) continue;
-        isStopped = true;
-        await Promise.all(workers.map((each) => each.terminate()));
+        if (options.onAnswer?.(index, answer) === false) await stop();
       }
     } catch (error) {
       // Those that were stopped have nothing more to say.
-      if (!isStopped) throw error;
+      if (isStopped) return;
+      await stop();
+      throw error;
     } finally {
       await worker.terminate();
     }

@@ -8,10 +8,9 @@
  * there, within the bound. Unlike sleep sets this is sound under a bound, and it reaches every
  * state, not only every outcome: so it is right for checkers that look at all of a world.
  */
-import { assert } from "../../base/index.ts";
 import { type Point, PRUNE, type Step } from "../execution.ts";
 import { Order } from "../order.ts";
-import { nextOf, type Search } from "./search.ts";
+import { nextOf, notTheSame, type Search } from "./search.ts";
 
 export interface DfsOptions {
   /** Default: no bound. */
@@ -90,7 +89,7 @@ export class Dfs implements Search {
       this.#nodes.push(node);
     } else {
       const isSame = node.enabled.join() === point.enabled.join();
-      assert(isSame, () => `not the same again at step ${point.depth}: the scenario has a will`);
+      if (!isSame) throw notTheSame(point);
     }
     return node.order[node.at]!;
   }

@@ -9,6 +9,9 @@
  * what could have come instead are always enabled there. A step that kills a task races with that
  * task's next one, which nobody will see unless it is tried first.
  *
+ * It also takes steps to conflict whenever they are taken or never. Where that is seen not to hold
+ * (`Habits`) races may hide, so at the end depth-first search goes over everything once more.
+ *
  * Checkers look at states, not at steps: steps that change what a checker looks at conflict with
  * each other. Where it looks is learned on the way; when it looked somewhere new, all begins again.
  */
@@ -16,7 +19,9 @@ import { assert } from "../../base/index.ts";
 import type { Place } from "../../sync/index.ts";
 import { type Point, PRUNE, type Step } from "../execution.ts";
 import { conflict, Order } from "../order.ts";
-import { nextOf, type Search } from "./search.ts";
+import { Dfs } from "./dfs.ts";
+import { Habits } from "./habits.ts";
+import { nextOf, notTheSame, type Search } from "./search.ts";
 
 interface Node {
   readonly enabled: readonly number[];
@@ -32,17 +37,30 @@ interface Node {
 export class Dpor implements Search {
   readonly #nodes: Node[] = [];
   readonly #seen = new Set<number>();
-  readonly observed = new Set<Place>();
+  readonly #observed = new Set<Place>();
+  readonly #habits = new Habits();
+  // what looks at the rest, when this cannot be sure
+  #rest: Dfs | undefined;
   #observedAtStart = 0;
   #order = new Order();
   #fresh = 0;
   #isFirst = true;
 
   get states(): number {
-    return this.#seen.size;
+    return this.#rest?.states ?? this.#seen.size;
+  }
+
+  /** Steps touch the same whenever they are taken, as far as was seen: nothing else has to look. */
+  get isSure(): boolean {
+    return !this.#habits.vary;
+  }
+
+  get observed(): Set<Place> | undefined {
+    return this.#rest === undefined ? this.#observed : undefined;
   }
 
   get share(): number {
+    if (this.#rest !== undefined) return this.#rest.share;
     let share = 0;
     let width = 1;
     for (const node of this.#nodes) {
@@ -53,8 +71,10 @@ export class Dpor implements Search {
   }
 
   begin(): boolean {
+    if (this.#rest !== undefined) return this.#rest.begin();
     const hasRun = this.#order.length > 0;
     this.#order = new Order();
+    this.#habits.begin();
     if (this.#isFirst) {
       this.#isFirst = false;
       return true;
@@ -69,29 +89,39 @@ export class Dpor implements Search {
       break;
     }
     this.#fresh = this.#nodes.length - 1;
-    return this.#nodes.length > 0 || (hasRun && this.#startAgain());
+    if (this.#nodes.length > 0 || (hasRun && this.#startAgain())) return true;
+    if (!this.#habits.vary) return false;
+    this.#rest = new Dfs();
+    return this.#rest.begin();
   }
 
   /** The checkers looked where they had not looked before: steps may conflict that did not. */
   #startAgain(): boolean {
-    return this.observed.size !== this.#observedAtStart;
+    return this.#observed.size !== this.#observedAtStart;
   }
 
   isNew(depth: number): boolean {
+    if (this.#rest !== undefined) return this.#rest.isNew(depth);
     return depth >= this.#fresh;
   }
 
   choose(point: Point): number {
-    if (this.#nodes.length === 0) this.#observedAtStart = this.observed.size;
+    if (this.#rest !== undefined) return this.#rest.choose(point);
+    if (this.#nodes.length === 0) this.#observedAtStart = this.#observed.size;
     if (point.isLater) this.#order.barrier();
     const node = this.#nodes[point.depth];
     if (node === undefined) return this.#open(point);
     const isSame = node.enabled.join() === point.enabled.join();
-    assert(isSame, () => `not the same again at step ${point.depth}: the scenario has a will`);
+    if (!isSame) throw notTheSame(point);
     return node.chosen;
   }
 
   took(step: Step, depth: number): void {
+    if (this.#rest !== undefined) {
+      this.#rest.took(step);
+      return;
+    }
+    this.#habits.add(step);
     const races = this.#order.add(step);
     if (!this.isNew(depth)) return;
     this.#seen.add(this.#order.state);

@@ -14,6 +14,11 @@ export class Replay implements Chooser {
     this.#isLenient = isLenient;
   }
 
+  /** Steps of the schedule that have not been taken. */
+  get left(): number {
+    return this.#schedule.length - this.#at;
+  }
+
   choose(point: Point): number {
     for (; this.#at < this.#schedule.length; this.#at++) {
       const task = this.#schedule[this.#at]!;

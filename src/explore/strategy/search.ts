@@ -1,5 +1,6 @@
 /** Choosers that are asked for one schedule after another. */
 import type { Chooser, Point } from "../execution.ts";
+import { NondeterminismError } from "../failure.ts";
 
 export interface Search extends Chooser {
   /** Gets ready for the next schedule; false when there is none. */
@@ -13,4 +14,12 @@ export interface Search extends Chooser {
 /** Who runs when nothing speaks against it: whoever ran last, else the lowest number. */
 export function nextOf({ enabled, previous }: Point): number {
   return enabled.includes(previous) ? previous : enabled[0]!;
+}
+
+/** Other tasks can run at `point` than could when the same steps were taken before. */
+export function notTheSame({ depth, enabled }: Point): NondeterminismError {
+  return new NondeterminismError(
+    `after the same ${depth} steps other tasks can run than before (now ${enabled.join(", ")}): ` +
+      "a scenario must not use chance, clocks or state of its own (try --twice)",
+  );
 }

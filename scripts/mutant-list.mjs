@@ -1,0 +1,223 @@
+/**
+ * Mistakes that programmers make in code like this, one at a time in our own. `find` occurs once
+ * in `file` and becomes `replace`. Numbers such as B-13 are exhibits of the museum
+ * (`onespace explore --museum`), where the same mistake was made.
+ */
+
+export const MUTANTS = [
+  {
+    name: "sequence-stays",
+    file: "src/notifier/subscriptions.ts",
+    find: "  notifier.seq++;\n",
+    replace: "",
+    why: "an event does not move the sequence, so a reader that it overtook commits (B-13)",
+  },
+  {
+    name: "wakes-one",
+    file: "src/notifier/subscriptions.ts",
+    find: "if (this.#quiet.length > 0) this.#quiet.wakeAll();",
+    replace: "if (this.#quiet.length > 0) this.#quiet.wakeOne();",
+    why: "the end of an event wakes one of the readers that wait for it; nobody wakes the others",
+  },
+  {
+    name: "busy-reader",
+    file: "src/notifier/subscriptions.ts",
+    find: "if (!(yield* this.#quiet.until(isQuiet, deadlineMs, signal))) return undefined;",
+    replace: "if (signal?.aborted) return undefined;",
+    why: "a reader does not wait for open events and collides with the same one again and again",
+  },
+  {
+    name: "refused-stays-open",
+    file: "src/notifier/subscriptions.ts",
+    find: "        this.#trace(REFUSED, invalidation);\n        this.#close(invalidation);\n",
+    replace: "        this.#trace(REFUSED, invalidation);\n",
+    why: "a refused event is not unwound: readers wait for ever for its end (B-79)",
+  },
+  {
+    name: "late-subscriber",
+    file: "src/notifier/subscriptions.ts",
+    find: `    for (const invalidation of this.#active) {
+      if (overlaps(invalidation, notifier)) collide(invalidation, notifier);
+    }
+`,
+    replace: "",
+    why: "who subscribes in the middle of an event reads what that event takes away (B-110)",
+  },
+  {
+    name: "check-before-lock",
+    file: "src/driver/dmirror/dmirror.ts",
+    find: `      using _update = yield* this.lock.acquire();
+      if (range.notifier.readRetry(range.notifierSeq)) continue;
+`,
+    replace: `      if (range.notifier.readRetry(range.notifierSeq)) continue;
+      using _update = yield* this.lock.acquire();
+`,
+    why: "the driver asks whether to retry before it takes its lock (B-15)",
+  },
+  {
+    name: "lock-kept-on-retry",
+    file: "src/driver/dmirror/dmirror.ts",
+    find: `      using _update = yield* this.lock.acquire();
+      if (range.notifier.readRetry(range.notifierSeq)) continue;
+      return this.#program(range);
+`,
+    replace: `      const update = yield* this.lock.acquire();
+      if (range.notifier.readRetry(range.notifierSeq)) continue;
+      const programmed = this.#program(range);
+      update[Symbol.dispose]();
+      return programmed;
+`,
+    why: "a retry keeps the lock of the driver while it waits for an event that needs it (B-21)",
+  },
+  {
+    name: "old-sequence",
+    file: "src/driver/dmirror/dmirror.ts",
+    find: "    range.notifierSeq = (yield* this.space.notifiers.readBegin(range.notifier))!;\n",
+    replace: `    const seq = (yield* this.space.notifiers.readBegin(range.notifier))!;
+    if (range.notifierSeq === 0) range.notifierSeq = seq;
+`,
+    why: "a retry keeps the sequence of the first attempt and collides for ever (B-73)",
+  },
+  {
+    name: "device-lock-first",
+    file: "src/driver/dmirror/dmirror.ts",
+    find: `    const result = yield* this.#migrations.toRam(range);
+    return result`,
+    replace: `    using _update = yield* this.lock.acquire();
+    const result = yield* this.#migrations.toRam(range);
+    return result`,
+    why: "the driver's lock is taken around code that takes mmapLock: the reverse order",
+  },
+  {
+    name: "any-owner",
+    file: "src/driver/dmirror/dmirror-table.ts",
+    find: "invalidation.event === MMU_NOTIFY_MIGRATE && invalidation.owner === this.#owner",
+    replace: "invalidation.event === MMU_NOTIFY_MIGRATE",
+    why: "a device passes over the migrations of other devices, not only over its own",
+  },
+  {
+    name: "refusal-forgotten",
+    file: "src/driver/dmirror/dmirror-table.ts",
+    find: "if (update === undefined) return false;",
+    replace: "if (update === undefined) return true;",
+    why: "a callback that may not sleep says that it is done when the lock was taken (B-05)",
+  },
+  {
+    name: "copies-before-dropping",
+    file: "src/driver/dmirror/dmirror-migrate.ts",
+    find: `      this.#table.drop(page, vpn(page + 1));
+      if (from === 0)`,
+    replace: "      if (from === 0)",
+    why: "the device's own migration passes over its event and never drops the old entry",
+  },
+  {
+    name: "keeps-what-goes-home",
+    file: "src/driver/dmirror/dmirror-migrate.ts",
+    find: `      this.#table.drop(page, vpn(page + 1));
+      bytes.write(`,
+    replace: "      bytes.write(",
+    why: "the device keeps its entry of a page that goes home and writes it after the copy",
+  },
+  {
+    name: "exclusive-after-unlock",
+    file: "src/driver/dmirror/dmirror-exclusive.ts",
+    find: `    const frames: Pfn[] = [];
+    try {
+      const found = yield* makeDeviceExclusive(this.#space, chunk, frames, undefined);
+      if (found !== count) return -EBUSY;
+      return (yield* this.#enter(chunk, frames)) === count ? 0 : -EBUSY;
+    } finally {
+      putExclusive(this.#space, frames);
+    }
+`,
+    replace: `    const frames: Pfn[] = [];
+    const found = yield* makeDeviceExclusive(this.#space, chunk, frames, undefined);
+    putExclusive(this.#space, frames);
+    if (found !== count) return -EBUSY;
+    return (yield* this.#enter(chunk, frames)) === count ? 0 : -EBUSY;
+`,
+    why: "an exclusive page is programmed after its lock was dropped, when a CPU may have it back",
+  },
+  {
+    name: "woken-is-locked",
+    file: "src/mm/exclusive.ts",
+    find: "while (!pages.tryLock(frame)) yield* pages.waitUnlocked(frame);",
+    replace: "if (!pages.tryLock(frame)) yield* pages.waitUnlocked(frame);",
+    why: "who waited for a page's lock takes the wake-up for the lock",
+  },
+  {
+    name: "munmap-tells-late",
+    file: "src/mm/call/unmap.ts",
+    find: `  const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
+  let isStarted`,
+    replace: `  space.cursor.begin();
+  space.cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
+  space.cursor.flush();
+  const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
+  let isStarted`,
+    why: "frames go back before the devices that reach them are told",
+  },
+  {
+    name: "rights-stay-in-tlb",
+    file: "src/mm/cursor.ts",
+    find: "return (old & ~pte & (PTE_VALID | PTE_WRITE)) !== 0;",
+    replace: "return (old & ~pte & PTE_VALID) !== 0;",
+    why: "a page that becomes read-only is not flushed from the CPU's shadow",
+  },
+  {
+    name: "fork-keeps-write",
+    file: "src/mm/call/fork.ts",
+    find: "  if (shared !== pte) parent.cursor.set(page, shared);\n",
+    replace: "",
+    why: "fork write-protects the child's entry and forgets the parent's",
+  },
+  {
+    name: "fork-keeps-device-write",
+    file: "src/mm/call/fork.ts",
+    find: "const shared = from.isCow ? withFlags(pte, 0, PTE_WRITE) : pte;",
+    replace: `const shared =
+    from.isCow && !parent.memory.isPrivate(ptePfn(pte)) ? withFlags(pte, 0, PTE_WRITE) : pte;`,
+    why: "fork leaves the entries of pages on a device writable in parent and child",
+  },
+  {
+    name: "fork-tells-late",
+    file: "src/mm/call/fork.ts",
+    find: `  yield* copy.parent.notifiers.start(event);
+  const result = copyPlain(copy);
+`,
+    replace: `  const result = copyPlain(copy);
+  yield* copy.parent.notifiers.start(event);
+`,
+    why: "fork write-protects first and then takes the devices' right to write",
+  },
+  {
+    name: "copy-over-newer",
+    file: "src/mm/fault/anonymous.ts",
+    find: "    if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);\n",
+    replace: "    replaceByCopy(space, vma, page, frame);\n",
+    why: "copy on write does not look again after it slept, and puts an old copy over a newer page",
+  },
+  {
+    name: "early-return-leaves-open",
+    file: "src/mm/fault/anonymous.ts",
+    find: "    if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);\n",
+    replace: `    if (space.pageTable.get(page) !== pte) return 0;
+    replaceByCopy(space, vma, page, frame);
+`,
+    why: "a way out in the middle of an event never ends it",
+  },
+  {
+    name: "moves-over-first-touch",
+    file: "src/devmem/migrate.ts",
+    find: "const isFree = (old === PTE_NONE || isZero) && vma.isAnonymous;",
+    replace: "const isFree = vma.isAnonymous;",
+    why: "a page that moves to nothing's place does not look whether a CPU was faster",
+  },
+  {
+    name: "reclaims-held",
+    file: "src/mm/swap/reclaim.ts",
+    find: "if (isStill && pages.refs[frame] === held && pages.pins[frame] === 0) {",
+    replace: "if (isStill) {",
+    why: "reclaim counts references before it waits, not after: a page that somebody holds goes",
+  },
+];
