@@ -24,7 +24,7 @@ export function shrink(scenario: Scenario, failing: Outcome): Shrunk {
     if (tried >= TRIES_MAX) return false;
     tried++;
     const outcome = execute(scenario, new Replay(stepsOf(segments), true));
-    const isSame = outcome.failure?.kind === failing.failure?.kind;
+    const isSame = shapeOf(outcome) === shapeOf(failing);
     const isLonger = outcome.schedule.length > failing.schedule.length;
     if (!isSame || isLonger || compare(outcome, best) >= 0) return false;
     best = outcome;
@@ -36,6 +36,10 @@ export function shrink(scenario: Scenario, failing: Outcome): Shrunk {
   }
   return { outcome: best, tried };
 }
+
+/** How it fails; which page or value it fails with may differ. */
+const shapeOf = ({ failure }: Outcome): string =>
+  failure === undefined ? "" : `${failure.kind} ${failure.message.replace(/\d+/g, "#")}`;
 
 /** Fewer segments first, then fewer steps. */
 function compare(a: Outcome, b: Outcome): number {

@@ -34,19 +34,19 @@ export class Precedence {
   readonly #scheduler: Scheduler;
   readonly #lock: Mutex;
   readonly #queue: WaitQueue;
-  readonly #shared: Shared;
+  readonly #shared: Shared | undefined;
   #holder: Holder | undefined;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
-    this.#shared = new Shared(scheduler);
+    this.#shared = Shared.of(scheduler);
     this.#lock = new Mutex(scheduler, "precedence", "precedence over writers");
     this.#queue = new WaitQueue(scheduler, "a reader that goes first");
   }
 
   /** Somebody has it. */
   get isTaken(): boolean {
-    this.#shared.read();
+    this.#shared?.read();
     return this.#holder !== undefined;
   }
 
@@ -57,11 +57,11 @@ export class Precedence {
   *take(space: object, range: AddrRange): Sleeps<LockGuard> {
     const guard = yield* this.#lock.acquire();
     const holder = { task: this.#scheduler.current, space, range };
-    this.#shared.write();
+    this.#shared?.write();
     this.#holder = holder;
     return {
       [Symbol.dispose]: () => {
-        this.#shared.write();
+        this.#shared?.write();
         if (this.#holder !== holder) return;
         this.#holder = undefined;
         guard[Symbol.dispose]();
@@ -76,7 +76,7 @@ export class Precedence {
    * holds what that one may be waiting for.
    */
   isOwed(space?: object, range?: AddrRange): boolean {
-    this.#shared.read();
+    this.#shared?.read();
     const holder = this.#holder;
     if (holder === undefined) return false;
     if (space !== undefined && space !== holder.space) return false;

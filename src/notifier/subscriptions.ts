@@ -67,8 +67,8 @@ export class NotifierSubscriptions {
   readonly #precedence: Precedence;
   #released = false;
   // What tasks share: who subscribes, and which events are open.
-  readonly #subscribed: Shared;
-  readonly #open: Shared;
+  readonly #subscribed: Shared | undefined;
+  readonly #open: Shared | undefined;
 
   /** `precedence` is the machine's, which all its spaces share. */
   constructor(scheduler: Scheduler, tracer: Tracer, precedence = new Precedence(scheduler)) {
@@ -77,29 +77,29 @@ export class NotifierSubscriptions {
     this.#precedence = precedence;
     this.#quiet = new WaitQueue(scheduler, "the end of an invalidation");
     this.#srcu = new Srcu(scheduler, "notifier callbacks");
-    this.#subscribed = new Shared(scheduler);
-    this.#open = new Shared(scheduler);
+    this.#subscribed = Shared.of(scheduler);
+    this.#open = Shared.of(scheduler);
   }
 
   /** Invalidations between start and end now. */
   get activeCount(): number {
-    this.#open.read();
+    this.#open?.read();
     return this.#active.length;
   }
 
   /** An invalidation is open on part of `range`: shadows may lag behind the page table there. */
   isInvalidating(range: AddrRange): boolean {
-    this.#open.read();
+    this.#open?.read();
     return this.#active.some((invalidation) => overlaps(invalidation, range));
   }
 
   get intervalCount(): number {
-    this.#subscribed.read();
+    this.#subscribed?.read();
     return this.#tree.size;
   }
 
   get listCount(): number {
-    this.#subscribed.read();
+    this.#subscribed?.read();
     return this.#list.length;
   }
 
@@ -153,11 +153,11 @@ export class NotifierSubscriptions {
   /** Subscribes. -EINVAL when the range is not pages of the space or the space is gone. */
   insert(notifier: IntervalNotifier): Result {
     assert(!notifier.isRegistered, "an interval notifier is inserted twice");
-    this.#subscribed.write();
-    this.#open.read();
+    this.#subscribed?.write();
+    this.#open?.read();
     if (this.#released || !isPageRange(notifier.start, notifier.end)) return -EINVAL;
-    notifier.shared ??= new Shared(this.#scheduler);
-    notifier.shared.write();
+    notifier.shared ??= Shared.of(this.#scheduler);
+    notifier.shared?.write();
     const handle = this.#tree.insert(notifier.start, notifier.end);
     notifier.handle = handle;
     this.#byHandle[handle] = notifier;
@@ -235,7 +235,7 @@ export class NotifierSubscriptions {
    * (examples/drivers/secondary-mmu.ts: `readBegin` of a silent notifier, then this, in one step).
    */
   register(ops: NotifierOps): void {
-    this.#subscribed.write();
+    this.#subscribed?.write();
     assert(!this.#list.includes(ops), "a notifier is registered twice");
     this.#list = [...this.#list, ops];
   }
@@ -248,7 +248,7 @@ export class NotifierSubscriptions {
   *unregister(ops: NotifierOps): Sleeps<Result> {
     assert(!this.isInCallback, "a notifier is unregistered in a callback, which it waits for");
     assertMayWait(this.#scheduler.current, "srcu");
-    this.#subscribed.write();
+    this.#subscribed?.write();
     const isListed = this.#list.includes(ops);
     this.#list = this.#list.filter((each) => each !== ops);
     yield* this.#srcu.synchronize();
@@ -257,7 +257,7 @@ export class NotifierSubscriptions {
 
   /** The space goes away: everybody forgets everything, once. Linux: mmu_notifier_release(). */
   *release(): Sleeps<void> {
-    this.#subscribed.write();
+    this.#subscribed?.write();
     assert(!this.#released, "a space is released twice");
     this.#released = true;
     const all = new Invalidation({
@@ -275,7 +275,7 @@ export class NotifierSubscriptions {
   /** As a reader: whoever unregisters meanwhile waits for its callback. */
   *#releaseAll(): Sleeps<void> {
     const task = this.#scheduler.current;
-    this.#subscribed.write();
+    this.#subscribed?.write();
     const list = this.#list;
     this.#list = [];
     const epoch = this.#srcu.readLock();
@@ -289,12 +289,12 @@ export class NotifierSubscriptions {
   }
 
   get isReleased(): boolean {
-    this.#subscribed.read();
+    this.#subscribed?.read();
     return this.#released;
   }
 
   #forget(notifier: IntervalNotifier): void {
-    this.#subscribed.write();
+    this.#subscribed?.write();
     notifier.shared?.write();
     this.#tree.remove(notifier.handle as Handle);
     this.#byHandle[notifier.handle] = undefined;
@@ -304,8 +304,8 @@ export class NotifierSubscriptions {
   #begin(invalidation: Invalidation): void {
     assert(!invalidation.isActive, "an invalidation is started twice");
     invalidation.isActive = true;
-    this.#subscribed.read();
-    this.#open.write();
+    this.#subscribed?.read();
+    this.#open?.write();
     this.#active.push(invalidation);
     const hits = this.#tree.query(invalidation.start, invalidation.end);
     for (let i = 0; i < hits; i++) collide(invalidation, this.#byHandle[this.#tree.hits[i]!]!);
@@ -333,7 +333,7 @@ export class NotifierSubscriptions {
   }
 
   *#callList(invalidation: Invalidation): Sleeps<Result> {
-    this.#subscribed.read();
+    this.#subscribed?.read();
     const list = this.#list;
     let started = 0;
     try {
@@ -358,7 +358,7 @@ export class NotifierSubscriptions {
   #close(invalidation: Invalidation): void {
     assert(invalidation.isActive, "an invalidation is ended that is not open");
     invalidation.isActive = false;
-    this.#open.write();
+    this.#open?.write();
     const last = this.#active.pop()!;
     if (last !== invalidation) this.#active[this.#active.indexOf(invalidation)] = last;
     const { colliding } = invalidation;

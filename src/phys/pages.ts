@@ -100,12 +100,12 @@ export class Pages {
   readonly #zones: Zone[] = [];
   readonly #unlocked: WaitQueue;
   readonly #scheduler: Scheduler;
-  readonly #chargesShared: Shared;
+  readonly #chargesShared: Shared | undefined;
 
   constructor(scheduler: Scheduler, frames: number) {
     this.#scheduler = scheduler;
     this.#unlocked = new WaitQueue(scheduler, "a page lock");
-    this.#chargesShared = new Shared(scheduler);
+    this.#chargesShared = Shared.of(scheduler);
     this.refs = this.#watched(new Int32Array(frames));
     this.mapcount = this.#watched(new Int32Array(frames));
     this.pins = this.#watched(new Int32Array(frames));
@@ -139,7 +139,7 @@ export class Pages {
     if (end > this.capacity) this.#grow(end);
     this.pagemap.fill(zone.pagemapId, zone.start, end);
     this.#zones.push(zone);
-    zone.shared = new Shared(this.#scheduler);
+    zone.shared = Shared.of(this.#scheduler);
   }
 
   removeZone(zone: Zone): void {
@@ -240,7 +240,7 @@ export class Pages {
   /** Lets `group` pay for `frame` until it is freed. 0, or -ENOMEM at the group's limit. */
   charge(frame: Pfn, group: MemoryGroup): Result {
     assert(this.charged[frame] === 0, () => `frame ${frame} is charged twice`);
-    this.#chargesShared.write();
+    this.#chargesShared?.write();
     const result = group.charge(1);
     if (result < 0) return result;
     let id = this.#groups.indexOf(group);
@@ -332,7 +332,7 @@ export class Pages {
     assert(this.mapcount[frame] === 0, () => `frame ${frame} is freed while it is mapped`);
     assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
     this.mapping[frame] = 0;
-    this.#chargesShared.write();
+    this.#chargesShared?.write();
     this.#groups[this.charged[frame]!]?.uncharge(1);
     this.charged[frame] = 0;
     if (this.is(frame, PG_LARGE)) this.#freePart(frame);
