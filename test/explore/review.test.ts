@@ -29,6 +29,33 @@ const passingState = () =>
     model.always("assertion", () => (a.value + b.value === 2 ? "both are 1" : undefined));
   });
 
+/** Whether "looker" touches c hangs on what it finds in f: c and f are set by different tasks. */
+const looksFurther = () =>
+  scenarioOf((model) => {
+    const [c, f, g] = [model.cell("c", 0), model.cell("f", 0), model.cell("g", 0)];
+    const queue = model.queue("g");
+    steps(model, "looker", () => {
+      if (f.value === 0 && c.value === 1) model.fail("contract", "c was set before f");
+    });
+    steps(
+      model,
+      "setter of f",
+      () => {
+        g.value = 1;
+        queue.wakeAll();
+      },
+      () => {
+        f.value = 1;
+      },
+    );
+    model.task("setter of c", function* (): Sleeps<void> {
+      yield* queue.until(() => g.value === 1);
+      yield* model.step("sets c", () => {
+        c.value = 1;
+      });
+    });
+  });
+
 /** A task kills one that could run; `isRight` judges how far that one came. */
 const kill = (isRight: (steps: number) => boolean, count: number) =>
   scenarioOf((model) => {
@@ -54,6 +81,11 @@ describe.each(EXHAUSTIVE)("a search, $strategy $reduces", (options) => {
   it.each([false, true])("sees a state that passes (every run twice: %s)", (isTwice) => {
     const found = explore(passingState(), options, { isTwice });
     expect(found.failure?.failure.message).toBe("both are 1");
+  });
+
+  it("finds what hangs on a step that touches other places by what it finds", () => {
+    const found = explore(looksFurther(), options);
+    expect(found.failure?.failure.message).toBe("c was set before f");
   });
 
   it("tries a task before the step that kills it, however far it comes", () => {
