@@ -8,7 +8,8 @@
  * bugs as models. *Engine scenarios*: the races of HMM with the real engine.
  *
  * **Invariants.**
- * - A scenario uses no chance, clock or state of its own; the searches notice when it does.
+ * - A scenario uses no chance, clock or state of its own. Exhaustive searches notice when other
+ *   tasks can run than before; `isTwice` notices the rest.
  * - Steps that touch nothing in common may trade places: so whatever tasks share is declared
  *   (`sync`'s `Footprint`). `findUndeclared` looks for what was forgotten.
  * - `isExhaustive` is said only when every schedule within the bound was run or is equal to one
