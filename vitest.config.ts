@@ -23,6 +23,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Tests read what commands print; colours would be on where CI is set (picocolors' rule).
+    env: { NO_COLOR: "1" },
     reporters: report === undefined ? ["default"] : ["default", new CountReporter(report)],
   },
 });
