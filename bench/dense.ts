@@ -6,7 +6,7 @@ import { rawKernel } from "./raw-kernel.ts";
 const COUNT = 2 ** 21;
 
 export async function benchDense(): Promise<Row[]> {
-  await using machine = await Machine.create({ deviceMemory: 128 * 2 ** 20 });
+  await using machine = await Machine.create({ cpu: "scoped", deviceMemory: 128 * 2 ** 20 });
   const { space } = machine;
   const x = space.array(f32, COUNT);
   const y = space.array(f32, COUNT);

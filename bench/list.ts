@@ -8,7 +8,7 @@ const WALKS = 2 ** 16;
 const HOPS = 64;
 
 export async function benchList(): Promise<Row[]> {
-  await using machine = await Machine.create({ deviceMemory: 64 * 2 ** 20 });
+  await using machine = await Machine.create({ cpu: "scoped", deviceMemory: 64 * 2 ** 20 });
   const { space } = machine;
   const place = shuffled(NODES);
   const nodes = await space.mmap({ bytes: NODES * 8 });

@@ -4,6 +4,7 @@
  */
 import { benchDense } from "./dense.ts";
 import { benchExplore } from "./explore.ts";
+import { benchHost } from "./host.ts";
 import { benchList } from "./list.ts";
 import { benchMm } from "./mm.ts";
 import { benchNotifier } from "./notifier.ts";
@@ -13,6 +14,7 @@ import { benchTree } from "./tree.ts";
 const BENCHES = {
   dense: benchDense,
   explore: benchExplore,
+  host: benchHost,
   list: benchList,
   mm: benchMm,
   notifier: benchNotifier,

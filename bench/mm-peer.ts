@@ -44,7 +44,8 @@ export interface Peer {
 export function buildPeers(): boolean {
   if (spawnSync("cc", ["--version"]).status !== 0) return false;
   mkdirSync(PROGRAMS, { recursive: true });
-  for (const program of ["walk", "kernel", "move", "interval"]) compile(program, program, ["-O2"]);
+  for (const program of ["walk", "kernel", "move", "interval", "fault"])
+    compile(program, program, ["-O2"]);
   compile("walk", "walk-wide", ["-O3", "-march=native"]);
   return true;
 }

@@ -10,7 +10,7 @@ const NODES = (256 * 2 ** 20) / NODE_BYTES;
 const KEYS = 1000;
 
 export async function benchTree(): Promise<Row[]> {
-  await using machine = await Machine.create({ deviceMemory: 256 * 2 ** 20 });
+  await using machine = await Machine.create({ cpu: "scoped", deviceMemory: 256 * 2 ** 20 });
   const { space } = machine;
   const base = await space.mmap({ bytes: NODES * NODE_BYTES });
   const root = await buildTree(machine, base);

@@ -95,6 +95,7 @@ function printRow({ result, name, device, ms, reason }: HmmTestRow): void {
 
 const dragonArgs = {
   size: { type: "string", description: "width and height in pixels", default: "384" },
+  cpu: { type: "string", description: "auto, host or scoped", default: "auto" },
   device: {
     type: "string",
     description: "auto, hardware or software",
@@ -116,6 +117,7 @@ const dragon = defineCommand({
     const { runDragonCommand } = await import("./dragon/index.ts");
     await runDragonCommand({
       size: integer("size", args.size, { min: 16, max: 4096 }),
+      cpu: choice("cpu", args.cpu, ["auto", "host", "scoped"]),
       device: choice("device", args.device, ["auto", "hardware", "software"]),
       deviceMemory: integer("memory", args.memory, { min: 1, max: 1000 }) * 2 ** 20,
       out: args.out,

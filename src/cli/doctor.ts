@@ -1,10 +1,10 @@
 /**
  * What this machine offers, what will be used, and for what is missing: the reason and the cure.
  */
-import { accessSync, constants, readFileSync } from "node:fs";
 import { arch, cpus, platform, release, totalmem } from "node:os";
 import pc from "picocolors";
 import { describeAdapters } from "../driver/index.ts";
+import { whyNotHost } from "../machine/index.ts";
 
 export interface Check {
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Check {
 export interface DoctorReport {
   readonly node: string;
   readonly system: string;
-  readonly cpu: { readonly backend: "scoped"; readonly why: string };
+  readonly cpu: { readonly backend: "host" | "scoped"; readonly why: string };
   readonly device:
     | {
         readonly kind: string;
@@ -55,21 +55,26 @@ export async function examine(): Promise<DoctorReport> {
       ...(found === undefined ? { cure: CURES[kind] } : {}),
     }),
   );
+  const obstacle = whyNotHost();
+  const pageFaults: Check =
+    obstacle === undefined
+      ? { name: "page faults", ok: true, found: "userfaultfd, for this user" }
+      : { name: "page faults", ok: true, found: obstacle.reason, cure: obstacle.cure };
   const core = cpus()[0]?.model ?? "unknown CPU";
   return {
     node: process.version,
     system: `${platform()} ${release()} ${arch()}, ${cpus().length} x ${core}, ${gib(totalmem())}`,
-    cpu: {
-      backend: "scoped",
-      why: "portable: needs no privileges; memory is touched within access brackets",
-    },
+    cpu:
+      obstacle === undefined
+        ? { backend: "host", why: "page faults (userfaultfd): any memory is touched at any time" }
+        : { backend: "scoped", why: "memory is touched within access brackets" },
     device: chosen === undefined ? undefined : { ...chosen.info, limits: limitsOf(chosen.adapter) },
     checks: [
       nodeCheck(),
       { name: "webgpu package", ok: true, found: webgpu },
       { name: "software device package", ok: true, found: softwarePackage },
       ...adapters,
-      userfaultfdCheck(),
+      pageFaults,
     ],
   };
 }
@@ -84,32 +89,6 @@ function nodeCheck(): Check {
   const ok = major > 20 || (major === 20 && minor >= 19);
   const cure = ok ? {} : { cure: "use Node 20.19 or later" };
   return { name: "node", ok, found: process.version, ...cure };
-}
-
-/** Not used yet by any backend; said because it decides which ones are possible here. */
-function userfaultfdCheck(): Check {
-  const name = "userfaultfd";
-  if (platform() !== "linux") return { name, ok: true, found: "not a Linux system" };
-  const parts: string[] = [];
-  try {
-    const value = readFileSync("/proc/sys/vm/unprivileged_userfaultfd", "utf8").trim();
-    parts.push(`vm.unprivileged_userfaultfd=${value}`);
-  } catch {
-    parts.push("no vm.unprivileged_userfaultfd");
-  }
-  parts.push(
-    mayOpen("/dev/userfaultfd") ? "/dev/userfaultfd usable" : "/dev/userfaultfd not usable",
-  );
-  return { name, ok: true, found: `${parts.join(", ")} (no backend of this version needs it)` };
-}
-
-function mayOpen(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function limitsOf(adapter: GPUAdapter): Record<string, number> {

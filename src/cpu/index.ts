@@ -5,15 +5,33 @@
  * (`CpuMmu` of `mm`), one test suite.
  *
  * **Nouns.** `soft`: every access walks, the referee. `scoped`: one shared WebAssembly.Memory
- * that user code reads and writes directly, inside access brackets.
+ * that user code reads and writes directly, inside access brackets. `host`: the same memory with
+ * real page faults, so that it needs none; on Linux, where the system allows it.
  *
  * **Invariants.** A shadow gives no more than the page table.
  *
  * **Locks.** None; backends are called with whatever the caller holds and never sleep.
  *
- * **Example.** `new SoftCpu(space)`, `new ScopedCpu(space, window)`.
+ * **Example.** `new SoftCpu(space)`, `new ScopedCpu(space)`, `new HostCpu(space, memory, options)`.
  *
  * **What it refuses.** Deciding anything: the TypeScript mm is the authority.
  */
-export { createWindow, ScopedCpu, type WasmMemory, type Window } from "./scoped/index.ts";
+export {
+  type BadAccess,
+  HostCpu,
+  type HostCpuOptions,
+  HostMemory,
+  type HostMemoryOptions,
+  type HostProbe,
+  HostUnavailable,
+  type Mappings,
+  type Obstacle,
+  type PageRun,
+  POLL_DOORBELL,
+  POLL_FAULTS,
+  probeHost,
+  type Waiter,
+  whyNotHost,
+} from "./host/index.ts";
+export { createWindow, ScopedCpu, type WasmMemory, type Window, windowOf } from "./scoped/index.ts";
 export { SoftCpu } from "./soft/index.ts";

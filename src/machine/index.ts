@@ -33,12 +33,20 @@ export { Access, type AccessMode } from "./access.ts";
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type CheckOptions, checkWorld, type Shadow } from "./check.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
-export { Heap, type HeapUsage } from "./heap.ts";
-export { HostFile, type HostFileOptions, HostSwapStore, openHostFile } from "./host/index.ts";
+export { Heap, type HeapUsage } from "./heap/index.ts";
+export {
+  HostFile,
+  type HostFileOptions,
+  HostSwapStore,
+  openHostFile,
+  whyNotHost,
+} from "./host/index.ts";
 export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";
 export {
+  type CpuPreference,
   type DevicePreference,
   Machine,
+  type MachineHandle,
   type MachineOptions,
   type MachineReport,
 } from "./machine.ts";
@@ -67,7 +75,8 @@ export {
   vec4i,
   vec4u,
 } from "./schema.ts";
-export { type MemoryRange, type Rights, Space } from "./space.ts";
+export { type MemoryRange, type MmapOptions, type Place, type Rights, Space } from "./space.ts";
 export { type Struct, struct } from "./struct.ts";
 export { ArrayView, type Cursor, VectorView, type View, viewOf } from "./view.ts";
+export { Adoption, type AdoptOptions } from "./wasm/index.ts";
 export { buildWorld, type World, type WorldOptions } from "./world.ts";

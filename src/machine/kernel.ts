@@ -4,12 +4,11 @@
  */
 import { errnoName } from "../base/index.ts";
 import type { KernelSource, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
-import type { Sleeps } from "../sync/index.ts";
 import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
+import type { EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
-import type { Tasks } from "./tasks.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {
   /** For messages. Default "kernel". */
@@ -45,30 +44,19 @@ export interface RunOptions {
   readonly onProgress?: (progress: LaunchProgress) => void;
 }
 
-/** What a kernel needs of its machine. */
-export interface KernelHost {
-  readonly tasks: Tasks;
-  /** Throws ENODEV when there is no device. */
-  launch(request: {
-    readonly source: KernelSource;
-    readonly count: number;
-    readonly args: ArrayBuffer;
-    readonly onProgress?: (progress: LaunchProgress) => void;
-    readonly isAborted: () => boolean;
-  }): Sleeps<LaunchOutcome>;
-}
-
 const COUNT_MAX = 2 ** 32 - 1;
 
 export class Kernel<Args extends ArgsSchema> {
   readonly name: string;
-  readonly #host: KernelHost;
+  readonly #port: EnginePort;
   readonly #args: ArgsLayout<Args>;
   readonly #source: KernelSource;
+  // What the engine calls this kernel, once it knows it.
+  #number: number | undefined;
 
-  constructor(host: KernelHost, options: KernelOptions<Args>) {
+  constructor(port: EnginePort, options: KernelOptions<Args>) {
     this.name = options.name ?? "kernel";
-    this.#host = host;
+    this.#port = port;
     if (typeof options.code !== "string" || options.code.trim() === "") {
       throw invalid("kernel", `code of ${this.name} must be WGSL text, got ${typeof options.code}`);
     }
@@ -93,23 +81,43 @@ export class Kernel<Args extends ArgsSchema> {
     values: ArgValues<Args>,
     options: RunOptions = {},
   ): Promise<LaunchReport> {
+    const args = this.#argsOf(count, values);
+    const started = performance.now();
+    this.#number ??= await this.#port.call("kernel", { source: this.#source });
+    const ask = { kernel: this.#number, count, args };
+    const outcome = await this.#port.call("launch", ask, options);
+    return this.#reportOf(outcome, started, options.signal);
+  }
+
+  /**
+   * The same for code that cannot await: blocks this thread. Throws EAGAIN where the engine, and
+   * with it the device, lives on this thread.
+   */
+  runSync(count: number, values: ArgValues<Args>): LaunchReport {
+    const args = this.#argsOf(count, values);
+    const started = performance.now();
+    const isHere = !this.#port.canBlock;
+    this.#number ??= isHere ? undefined : this.#port.callNow("kernel", { source: this.#source });
+    const kernel = this.#number;
+    const outcome =
+      isHere || kernel === undefined
+        ? undefined
+        : this.#port.callNow("launch", { kernel, count, args });
+    if (outcome !== undefined) return this.#reportOf(outcome, started);
+    const detail = "it has to wait, and this thread would wait for itself; await run(…)";
+    throw hmmError({ code: "EAGAIN", call: "runSync", detail, kernel: this.name });
+  }
+
+  #argsOf(count: number, values: ArgValues<Args>): ArrayBuffer {
     if (!Number.isInteger(count) || count <= 0 || count > COUNT_MAX) {
       throw invalid("run", `count must be an integer in 1..${COUNT_MAX}, got ${String(count)}`);
     }
     const args = new ArrayBuffer(Math.max(16, this.#args.bytes));
     this.#args.write(new DataView(args), values);
-    const { signal, onProgress } = options;
-    const started = performance.now();
-    const outcome = await this.#host.tasks.run(
-      `run ${this.name}`,
-      this.#host.launch({
-        source: this.#source,
-        count,
-        args,
-        isAborted: () => signal?.aborted === true,
-        ...(onProgress === undefined ? {} : { onProgress }),
-      }),
-    );
+    return args;
+  }
+
+  #reportOf(outcome: LaunchOutcome, started: number, signal?: AbortSignal): LaunchReport {
     if (outcome.result < 0) throw this.#errorOf(outcome, signal);
     return { ...outcome.stats, milliseconds: performance.now() - started };
   }

@@ -1,40 +1,44 @@
 /**
  * A machine: one address space, the CPU's window on it, and a device. It owns everything; many
- * can live in one process.
+ * can live in one process. The engine lives on this thread, or on a kernel thread of its own
+ * where the CPU has page faults.
  */
-import { PAGE_SIZE, type Result, SPACE_PAGES, virtAddr } from "../base/index.ts";
-import { createWindow, ScopedCpu } from "../cpu/index.ts";
-import {
-  AdapterError,
-  type DeviceInfo,
-  Gpu,
-  GpuError,
-  KernelCache,
-  launch,
-  WebGpuDevice,
-} from "../driver/index.ts";
-import { AddressSpace, MapMode, mmap, mmput, VM_READ, VM_WRITE } from "../mm/index.ts";
-import { FIRST_ZONE_PFN } from "../phys/index.ts";
-import type { Sleeps } from "../sync/index.ts";
+import { formatAddress, PAGE_SIZE, SPACE_BYTES } from "../base/index.ts";
+import { createWindow, ScopedCpu, type Window } from "../cpu/index.ts";
+import type { DeviceInfo } from "../driver/index.ts";
+import { MMAP_MIN_ADDR } from "../mm/index.ts";
 import type { ArgsSchema } from "./args.ts";
-import { checkMachine } from "./check-machine.ts";
-import { HmmError, hmmError, invalid } from "./error.ts";
-import { Kernel, type KernelHost, type KernelOptions } from "./kernel.ts";
-import { Space } from "./space.ts";
-import { EventLoopHost, Tasks } from "./tasks.ts";
-import { buildWorld, type World } from "./world.ts";
+import { Engine, type EnginePort, EventLoopHost, LocalPort, openGpu } from "./engine/index.ts";
+import { hmmError, invalid } from "./error.ts";
+import { Heap } from "./heap/index.ts";
+import {
+  atExit,
+  attachHost,
+  type HostHandle,
+  type HostMachine,
+  openHost,
+  warn,
+  whyNotHost,
+} from "./host/index.ts";
+import { Kernel, type KernelOptions } from "./kernel.ts";
+import { Space, type TouchRights } from "./space.ts";
 
 /** Where the heap of `malloc` lies: 3 GiB less the last 64 KiB. */
-const HEAP_START = 0x4000_0000;
-const HEAP_END = 0xffff_0000;
+const HEAP = { start: 0x4000_0000, end: 0xffff_0000 } as const;
 
 /** Device memory unless told otherwise: 256 MiB. */
 const DEVICE_MEMORY = 256 * 2 ** 20;
 const DEVICE_MEMORY_MIN = 64 * PAGE_SIZE;
 
 export type DevicePreference = "auto" | "hardware" | "software" | "none";
+export type CpuPreference = "auto" | "host" | "scoped";
 
 export interface MachineOptions {
+  /**
+   * How the CPU gets at pages that are away. "host": by page faults of its own, on a kernel
+   * thread; "scoped": portable, by access brackets. Default "auto": host where it can be had.
+   */
+  readonly cpu?: CpuPreference;
   /** Which adapter: the best ("auto", default), only a real GPU, only software, or none. */
   readonly device?: DevicePreference;
   /** Bytes of device memory that pages may take. Default 256 MiB; data may be larger. */
@@ -43,7 +47,7 @@ export interface MachineOptions {
 
 /** What a machine is made of and has done. */
 export interface MachineReport {
-  readonly cpu: { readonly backend: "scoped"; readonly why: string };
+  readonly cpu: { readonly backend: "host" | "scoped"; readonly why: string };
   readonly device: DeviceInfo | undefined;
   readonly residentPages: number;
   readonly mappedPages: number;
@@ -53,95 +57,139 @@ export interface MachineReport {
   readonly invalidations: number;
 }
 
+/** What another thread needs to use the same machine: give it to a worker by `workerData`. */
+export interface MachineHandle extends HostHandle {
+  readonly heap: SharedArrayBuffer;
+}
+
+interface MachineParts {
+  readonly port: EnginePort;
+  readonly window: Window;
+  readonly rights: TouchRights;
+  readonly heap: Heap;
+  readonly cpu: MachineReport["cpu"];
+  /** Where the engine has a thread of its own. */
+  readonly host?: HostMachine;
+}
+
+/** The CPU waits for pages by itself; only what no program ever has is refused beforehand. */
+class HardwareRights implements TouchRights {
+  #lowest: number = MMAP_MIN_ADDR;
+
+  mayTouch(address: number, bytes: number): boolean {
+    return address >= this.#lowest && address + bytes <= SPACE_BYTES;
+  }
+
+  allowLow(): void {
+    this.#lowest = 0;
+  }
+}
+
 export class Machine {
   readonly space: Space;
-  readonly #world: World;
-  readonly #addressSpace: AddressSpace;
-  readonly #cpu: ScopedCpu;
-  readonly #host: EventLoopHost;
-  readonly #tasks: Tasks;
-  readonly #device: WebGpuDevice | undefined;
-  readonly #kernels = new KernelCache();
+  readonly #port: EnginePort;
+  readonly #heap: Heap;
+  readonly #cpu: MachineReport["cpu"];
+  readonly #host: HostMachine | undefined;
+  readonly #isGuest: boolean;
+  readonly #forgetExit: () => void;
   #closing: Promise<void> | undefined;
+  #lastReport: MachineReport | undefined;
 
-  private constructor(parts: {
-    readonly world: World;
-    readonly host: EventLoopHost;
-    readonly tasks: Tasks;
-    readonly addressSpace: AddressSpace;
-    readonly cpu: ScopedCpu;
-    readonly space: Space;
-    readonly device: WebGpuDevice | undefined;
-  }) {
-    this.#world = parts.world;
-    this.#host = parts.host;
-    this.#tasks = parts.tasks;
-    this.#addressSpace = parts.addressSpace;
+  private constructor(parts: MachineParts, isGuest: boolean) {
+    this.#port = parts.port;
+    this.#heap = parts.heap;
     this.#cpu = parts.cpu;
-    this.#device = parts.device;
-    this.space = parts.space;
+    this.#host = parts.host;
+    this.#isGuest = isGuest;
+    const { host, heap } = parts;
+    host?.port.join(heap);
+    this.#forgetExit =
+      isGuest && host !== undefined ? atExit(() => host.port.leave(heap)) : () => undefined;
+    this.space = new Space(parts);
   }
 
   /**
-   * Builds a machine. Throws ENODEV when the wanted kind of device is not there (with what was
-   * tried and the cure), EINVAL for bad options. "none" needs no GPU library.
+   * Builds a machine. Throws ENODEV when the wanted kind of device is not there, EOPNOTSUPP when
+   * `cpu: "host"` cannot be had (both with what was tried and the cure), EINVAL for bad options.
+   * "none" needs no GPU library.
    */
   static async create(options: MachineOptions = {}): Promise<Machine> {
-    const { device, deviceMemory } = checkOptions(options);
-    const gpu = device === "none" ? undefined : await openGpu(device, deviceMemory);
-    const window = createWindow();
-    const host = new EventLoopHost();
-    const world = buildWorld({ frames: SPACE_PAGES - FIRST_ZONE_PFN, host, window });
-    const addressSpace = new AddressSpace(world.memory, { isIdentity: true });
-    const cpu = new ScopedCpu(addressSpace);
-    const tasks = new Tasks(world.scheduler);
-    const attached = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, addressSpace);
-    if (typeof attached === "number") throw new Error(`a fresh space refused: ${attached}`);
-    await tasks.run("reserve the heap", reserveHeap(addressSpace));
-    const space = new Space({
-      space: addressSpace,
-      cpu,
-      window,
-      tasks,
-      heap: { start: HEAP_START, end: HEAP_END },
-      *bringHome(start, end): Sleeps<Result> {
-        return attached === undefined ? 0 : yield* attached.moveHome(start, end);
-      },
+    const checked = checkOptions(options);
+    const obstacle = checked.cpu === "scoped" ? undefined : whyNotHost();
+    if (checked.cpu === "host" && obstacle !== undefined) {
+      const detail = `no page faults here: ${obstacle.reason}; ${obstacle.cure}`;
+      throw hmmError({ code: "EOPNOTSUPP", call: "create", detail });
+    }
+    const isHost = checked.cpu !== "scoped" && obstacle === undefined;
+    if (isHost) {
+      const limits = { heap: HEAP, limitMs: FAULT_LIMIT_MS };
+      return Machine.#ofHost(await openHost({ ...checked, ...limits }));
+    }
+    const why =
+      obstacle === undefined
+        ? "asked for: a shared window with access brackets"
+        : `a shared window with access brackets, because ${obstacle.reason}`;
+    return new Machine(await openScoped(checked, why), false);
+  }
+
+  /**
+   * The machine behind a handle, for this thread: the same space, heap and device. Throws EINVAL
+   * for what is no handle, ENODEV when the machine is closed.
+   */
+  static attach(handle: MachineHandle): Machine {
+    return Machine.#ofHost(attachHost(handle), handle.heap);
+  }
+
+  /** `shared`: the heap that there is already, for a thread that joins. */
+  static #ofHost(host: HostMachine, shared?: SharedArrayBuffer): Machine {
+    const { port, window } = host;
+    const heap = new Heap({
+      ...HEAP,
+      onPagesFree: (start, end) => discardNow(port, start, end),
+      onBadFree: (address) =>
+        warn(`a thread freed ${formatAddress(address)}, which is no block; nothing was done`),
+      ...(shared === undefined ? {} : { shared }),
     });
-    return new Machine({ world, host, tasks, addressSpace, cpu, space, device: attached });
+    const why = "page faults (userfaultfd) served by a kernel thread";
+    const cpu = { backend: "host", why } as const;
+    const isGuest = shared !== undefined;
+    return new Machine({ port, window, heap, cpu, host, rights: new HardwareRights() }, isGuest);
+  }
+
+  /** The CPU has page faults of its own: whatever is mapped can be touched at any time. */
+  get hasPageFaults(): boolean {
+    return this.#cpu.backend === "host";
+  }
+
+  /**
+   * For other threads: `new Worker(file, { workerData: machine.handle })`, and there
+   * `Machine.attach(workerData)`. Throws EOPNOTSUPP on the portable backend.
+   */
+  get handle(): MachineHandle {
+    if (this.#host !== undefined) return { ...this.#host.handle, heap: this.#heap.shared };
+    const detail = `the CPU backend is "${this.#cpu.backend}" (${this.#cpu.why})`;
+    throw hmmError({ code: "EOPNOTSUPP", call: "handle", detail });
   }
 
   /** A kernel of this machine. Its WGSL is compiled at the first run. */
   kernel<const Args extends ArgsSchema>(options: KernelOptions<Args>): Kernel<Args> {
-    const device = this.#device;
-    const host: KernelHost = {
-      tasks: this.#tasks,
-      launch: (request) => {
-        if (device === undefined) {
-          const detail = 'the machine was created with device "none"';
-          throw hmmError({ code: "ENODEV", call: "run", detail, kernel: request.source.name });
-        }
-        return launch(device, this.#kernels, request);
-      },
-    };
-    return new Kernel(host, options);
+    return new Kernel(this.#port, options);
   }
 
+  /** What it has done; once it is closed, what it had done before. */
   get report(): MachineReport {
-    const counters = this.#device?.counters;
-    const { tracer } = this.#world;
+    if (this.#lastReport !== undefined) return this.#lastReport;
+    const { device, residentPages, mappedPages, pagesToDevice, pagesToHost, ...counts } =
+      this.#port.callNow("report", undefined)!;
     return {
-      cpu: {
-        backend: "scoped",
-        why: "portable: a shared window with access brackets, no privileges needed",
-      },
-      device: this.#device?.gpu.info,
-      residentPages: this.#device?.residentPages ?? 0,
-      mappedPages: this.#addressSpace.rssPages,
-      bytesToDevice: (counters?.pagesToDevice ?? 0) * PAGE_SIZE,
-      bytesToHost: (counters?.pagesToHost ?? 0) * PAGE_SIZE,
-      cpuFaults: tracer.count("mm:fault"),
-      invalidations: tracer.count("notifier:start"),
+      cpu: this.#cpu,
+      device,
+      residentPages,
+      mappedPages,
+      bytesToDevice: pagesToDevice * PAGE_SIZE,
+      bytesToHost: pagesToHost * PAGE_SIZE,
+      ...counts,
     };
   }
 
@@ -150,80 +198,82 @@ export class Machine {
    * up. For tests; call it while no launch runs.
    */
   check(): void {
-    checkMachine({
-      memory: this.#world.memory,
-      space: this.#addressSpace,
-      cpu: this.#cpu,
-      device: this.#device,
-    });
+    this.#port.callNow("check", undefined);
   }
 
   /**
    * Ends the machine: running launches finish first, then everything is given back. A second
    * call gives the same promise. Rejects with EBUSY, ending nothing, while a bracket is open.
+   * On a thread that has attached to the machine it only leaves it.
    */
-  async close(): Promise<void> {
-    const { openBrackets } = this.#cpu;
-    if (this.#closing === undefined && openBrackets > 0) {
-      const detail = `${openBrackets} access brackets are open`;
-      throw hmmError({ code: "EBUSY", call: "close", detail });
-    }
-    this.#closing ??= this.#close();
-    await this.#closing;
+  close(): Promise<void> {
+    this.#closing ??= this.#isGuest ? this.#leave() : this.#close();
+    return this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
+  async #leave(): Promise<void> {
+    this.#forgetExit();
+    this.#host?.port.leave(this.#heap);
+    await this.#port.end();
+  }
+
   async #close(): Promise<void> {
-    const device = this.#device;
-    const space = this.#addressSpace;
-    await this.#tasks.run(
-      "close",
-      (function* (): Sleeps<void> {
-        if (device !== undefined) yield* device.waitForLaunches();
-        yield* mmput(space);
-        if (device !== undefined) yield* device.close();
-      })(),
-    );
-    this.#tasks.close();
-    this.#host.stop();
-    device?.gpu.destroy();
+    const report = this.report;
+    const open = await this.#port.call("close", undefined);
+    if (open > 0) {
+      this.#closing = undefined;
+      const detail = `${open} access brackets are open`;
+      throw hmmError({ code: "EBUSY", call: "close", detail });
+    }
+    this.#lastReport = report;
+    await this.#port.end();
   }
 }
 
-function* reserveHeap(space: AddressSpace): Sleeps<void> {
-  const result = yield* mmap(space, {
-    start: virtAddr(HEAP_START),
-    bytes: HEAP_END - HEAP_START,
-    flags: VM_READ | VM_WRITE,
-    mode: MapMode.noReplace,
+async function openScoped(options: Required<MachineOptions>, why: string): Promise<MachineParts> {
+  const gpu = await openGpu(options);
+  const window = createWindow();
+  const host = new EventLoopHost();
+  const engine = new Engine({
+    host,
+    window,
+    cpu: (space) => new ScopedCpu(space),
+    gpu,
+    heap: HEAP,
   });
-  if (result < 0) throw new Error(`the heap cannot be reserved: ${result}`);
+  const port = new LocalPort(engine, host);
+  const heap = new Heap({
+    ...HEAP,
+    onPagesFree: (start, end) => discardNow(port, start, end),
+  });
+  return { port, window, heap, rights: engine.cpu, cpu: { backend: "scoped", why } };
 }
 
-async function openGpu(
-  prefer: Exclude<DevicePreference, "none">,
-  deviceMemory: number,
-): Promise<Gpu> {
-  try {
-    return await Gpu.open({ prefer, frames: Math.floor(deviceMemory / PAGE_SIZE) });
-  } catch (error) {
-    const detail = (error as Error).message;
-    if (error instanceof AdapterError) {
-      throw new HmmError({ code: "ENODEV", call: "create", detail, cause: error });
-    }
-    if (error instanceof GpuError) {
-      throw new HmmError({ code: "ENOMEM", call: "create", detail, cause: error });
-    }
-    throw error;
-  }
+/** A page fault that nobody serves for so long ends the process. */
+const FAULT_LIMIT_MS = 60_000;
+
+/** Freed runs of pages smaller than this are kept: giving them up would cost more. */
+const DISCARD_PAGES = 16;
+
+/** Pages that the heap has no more use for lose their content, if that can be done at once. */
+function discardNow(port: EnginePort, start: number, end: number): void {
+  if (end - start < DISCARD_PAGES) return;
+  port.callNow("discard", { start: start * PAGE_SIZE, bytes: (end - start) * PAGE_SIZE });
 }
+
+const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory"];
 
 function checkOptions(options: MachineOptions): Required<MachineOptions> {
+  const cpu = options.cpu ?? "auto";
   const device = options.device ?? "auto";
   const deviceMemory = options.deviceMemory ?? DEVICE_MEMORY;
+  if (!["auto", "host", "scoped"].includes(cpu)) {
+    throw invalid("create", `cpu must be "auto", "host" or "scoped", got ${String(cpu)}`);
+  }
   if (!["auto", "hardware", "software", "none"].includes(device)) {
     const rule = '"auto", "hardware", "software" or "none"';
     throw invalid("create", `device must be ${rule}, got ${String(device)}`);
@@ -233,9 +283,8 @@ function checkOptions(options: MachineOptions): Required<MachineOptions> {
     throw invalid("create", `deviceMemory must be ${rule}, got ${String(deviceMemory)}`);
   }
   for (const name of Object.keys(options)) {
-    if (name !== "device" && name !== "deviceMemory") {
-      throw invalid("create", `unknown option ${name} (known: device, deviceMemory)`);
-    }
+    if (KNOWN.includes(name)) continue;
+    throw invalid("create", `unknown option ${name} (known: ${KNOWN.join(", ")})`);
   }
-  return { device, deviceMemory };
+  return { cpu, device, deviceMemory };
 }

@@ -1,9 +1,11 @@
 /**
  * The address space as a program sees it: allocation, typed views, mappings, access brackets.
- * Calls that may have to wait for a device return promises; those that need not are plain.
+ * A call that may have to wait is a promise and has a twin that ends in `Sync`, for code that
+ * cannot await: it blocks this thread where the engine lives on another one, and throws EAGAIN
+ * where it would have to wait for itself.
  */
 import {
-  EAGAIN,
+  EBUSY,
   formatAddress,
   isPageAligned,
   PAGE_SIZE,
@@ -11,50 +13,36 @@ import {
   SPACE_BYTES,
   type VirtAddr,
   virtAddr,
-  vpn,
-  vpnOf,
 } from "../base/index.ts";
-import type { ScopedCpu, Window } from "../cpu/index.ts";
-import {
-  type AddressSpace,
-  cpuFault,
-  FAULT_WRITE,
-  MapMode,
-  madviseDontNeed,
-  mmap,
-  mprotect,
-  munmap,
-  type PinnedPages,
-  VM_READ,
-  VM_WRITE,
-} from "../mm/index.ts";
-import type { Sleeps } from "../sync/index.ts";
+import type { Window } from "../cpu/index.ts";
+import { VM_READ, VM_WRITE } from "../mm/index.ts";
 import { Access, type AccessMode } from "./access.ts";
-import { errorCode, hmmError, invalid } from "./error.ts";
-import { Heap } from "./heap.ts";
+import { adoptInto } from "./adopt.ts";
+import type { Answer, Ask, CallName, EnginePort, Outcome } from "./engine/index.ts";
+import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
+import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import { type ArraySchema, array, type Ptr, type Schema, type StructSchema } from "./schema.ts";
-import type { Tasks } from "./tasks.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
+import type { Adoption, AdoptOptions } from "./wasm/index.ts";
 
 /** The rights of a mapping, as `mmap` and `mprotect` take them. */
 export type Rights = "rw" | "r" | "none";
 
 const RIGHTS: Readonly<Record<Rights, number>> = { rw: VM_READ | VM_WRITE, r: VM_READ, none: 0 };
 
-/** Freed runs of pages smaller than this are kept: giving them up would cost more. */
-const DISCARD_PAGES = 16;
-/** How often one page is faulted for one access before that is a bug. */
-const FAULTS_MAX = 64;
+/** What this thread may touch without asking anybody. */
+export interface TouchRights {
+  mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
+  /** The lowest addresses, where else nothing ever is, are a module's memory from now on. */
+  allowLow?(): void;
+}
 
 export interface SpaceParts {
-  readonly space: AddressSpace;
-  readonly cpu: ScopedCpu;
+  readonly port: EnginePort;
   readonly window: Window;
-  readonly tasks: Tasks;
-  readonly heap: { readonly start: number; readonly end: number };
-  /** Brings what lives on devices in [start, end) home, in bulk. */
-  readonly bringHome: (start: VirtAddr, end: VirtAddr) => Sleeps<Result>;
+  readonly heap: Heap;
+  readonly rights: TouchRights;
 }
 
 /** A place in memory: what `access` takes besides any view. */
@@ -63,34 +51,45 @@ export interface MemoryRange {
   readonly bytes: number;
 }
 
+/** Where something lies: a view, or a place. */
+export type Place = MemoryRange | { readonly address: number; readonly bytes: number };
+
+export interface MmapOptions {
+  readonly bytes: number;
+  readonly rights?: Rights;
+  /** Exactly there, or EEXIST. Default: anywhere. */
+  readonly address?: number;
+}
+
 export class Space implements MemoryAccess {
   /** The whole window as words. Touch it within a bracket, or after `need`. */
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
   readonly f32: Float32Array;
   readonly u8: Uint8Array;
-  readonly #parts: SpaceParts;
+  readonly #port: EnginePort;
+  readonly #window: Window;
   readonly #heap: Heap;
+  readonly #rights: TouchRights;
 
   constructor(parts: SpaceParts) {
-    this.#parts = parts;
+    this.#port = parts.port;
+    this.#window = parts.window;
+    this.#heap = parts.heap;
+    this.#rights = parts.rights;
     this.u8 = parts.window.u8;
     this.u32 = parts.window.u32;
     this.i32 = parts.window.i32;
     this.f32 = parts.window.f32;
-    this.#heap = new Heap({
-      ...parts.heap,
-      onPagesFree: (start, end) => this.#discard(start, end),
-    });
   }
 
   /** The window's memory: import it into wasm modules that take a shared memory. */
   get memory(): Window["memory"] {
-    return this.#parts.window.memory;
+    return this.#window.memory;
   }
 
   get window(): SharedArrayBuffer {
-    return this.#parts.window.buffer;
+    return this.#window.buffer;
   }
 
   /** Bytes that `malloc` has given out and can still give. */
@@ -129,60 +128,63 @@ export class Space implements MemoryAccess {
     return viewOf(schema, this, address);
   }
 
+  /**
+   * An existing WebAssembly module that is to run on this memory without being rebuilt: its
+   * pointers are addresses here, for kernels too. It has [0, `adoption.limit`), so there can be
+   * one. Where the CPU has no page faults, hold a bracket on `adoption.range` while its code
+   * runs. Throws EBUSY for a second one, EINVAL for bad options and what is no module, EOPNOTSUPP
+   * for one that cannot be moved, ENOMEM.
+   */
+  async adopt(options: AdoptOptions = {}): Promise<Adoption> {
+    // Without page faults what a module may use has to be there beforehand.
+    const need = (address: number, bytes: number, write: boolean): void => {
+      if (!this.#port.canBlock) this.need(address, bytes, write);
+    };
+    const adoption = await adoptInto({ memory: this.memory, port: this.#port, need }, options);
+    this.#rights.allowLow?.();
+    return adoption;
+  }
+
   /** Maps zeroed pages; gives their address. Throws EINVAL, ENOMEM, EEXIST (address taken). */
-  async mmap(options: {
-    readonly bytes: number;
-    readonly rights?: Rights;
-    readonly address?: number;
-  }): Promise<number> {
-    const { bytes, address } = options;
-    const flags = rightsOf("mmap", options.rights ?? "rw");
-    checkCount("mmap", "bytes", bytes);
-    if (address !== undefined) checkPageAddress("mmap", address);
-    const { space, tasks } = this.#parts;
-    const result = await tasks.run(
-      "mmap",
-      mmap(space, {
-        bytes: Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE,
-        flags,
-        mode: address === undefined ? MapMode.anywhere : MapMode.noReplace,
-        ...(address === undefined ? {} : { start: virtAddr(address) }),
-      }),
-    );
-    if (result < 0) {
-      const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-      throw hmmError({
-        code: errorCode(result),
-        call: "mmap",
-        detail: `cannot map ${bytes} bytes${where}`,
-      });
-    }
-    return result;
+  async mmap(options: MmapOptions): Promise<number> {
+    return mapped(await this.#port.call("mmap", askToMap(options)), options);
+  }
+
+  mmapSync(options: MmapOptions): number {
+    return mapped(this.#now("mmap", askToMap(options)), options);
   }
 
   /** Unmaps [address, address + bytes). Throws EBUSY while a bracket is open there. */
   async munmap(address: number, bytes: number): Promise<void> {
-    this.#checkRange("munmap", address, bytes);
-    const { space, tasks } = this.#parts;
-    const result = await tasks.run("munmap", munmap(space, virtAddr(address), bytes));
-    this.#throwIf(result, "munmap", { start: address, bytes });
+    const range = pagesOf("munmap", address, bytes);
+    throwIf(await this.#port.call("munmap", range), "munmap", range);
+  }
+
+  munmapSync(address: number, bytes: number): void {
+    const range = pagesOf("munmap", address, bytes);
+    throwIf(this.#now("munmap", range), "munmap", range);
   }
 
   /** Other rights for [address, address + bytes). Throws EBUSY, ENOMEM (over a hole). */
   async mprotect(address: number, bytes: number, rights: Rights): Promise<void> {
-    const flags = rightsOf("mprotect", rights);
-    this.#checkRange("mprotect", address, bytes);
-    const { space, tasks } = this.#parts;
-    const result = await tasks.run("mprotect", mprotect(space, virtAddr(address), bytes, flags));
-    this.#throwIf(result, "mprotect", { start: address, bytes });
+    const ask = { ...pagesOf("mprotect", address, bytes), flags: rightsOf("mprotect", rights) };
+    throwIf(await this.#port.call("mprotect", ask), "mprotect", ask);
+  }
+
+  mprotectSync(address: number, bytes: number, rights: Rights): void {
+    const ask = { ...pagesOf("mprotect", address, bytes), flags: rightsOf("mprotect", rights) };
+    throwIf(this.#now("mprotect", ask), "mprotect", ask);
   }
 
   /** Forgets the content of whole pages; the next touch finds zeros. */
   async discard(address: number, bytes: number): Promise<void> {
-    this.#checkRange("discard", address, bytes);
-    const { space, tasks } = this.#parts;
-    const result = await tasks.run("discard", madviseDontNeed(space, virtAddr(address), bytes));
-    this.#throwIf(result, "discard", { start: address, bytes });
+    const range = pagesOf("discard", address, bytes);
+    throwIf(await this.#port.call("discard", range), "discard", range);
+  }
+
+  discardSync(address: number, bytes: number): void {
+    const range = pagesOf("discard", address, bytes);
+    throwIf(this.#now("discard", range), "discard", range);
   }
 
   /**
@@ -191,130 +193,141 @@ export class Space implements MemoryAccess {
    * its pages for writing waits a second for that, then fails with EBUSY. Throws EFAULT where
    * nothing is mapped or the rights do not allow it.
    */
-  async access(
-    range: MemoryRange | { readonly address: number; readonly bytes: number },
-    mode: AccessMode,
-  ): Promise<Access> {
-    const { start, bytes } = rangeOf(range);
-    if (mode !== "read" && mode !== "write") {
-      throw invalid("access", `mode must be "read" or "write", got ${String(mode)}`);
-    }
-    if (!Number.isInteger(start) || start < 0 || start >= SPACE_BYTES || start % 4 !== 0) {
-      throw invalid("access", `start must be an address, a multiple of 4, got ${String(start)}`);
-    }
-    checkCount("access", "bytes", bytes);
-    if (start + bytes > SPACE_BYTES) {
-      throw invalid("access", `${formatAddress(start)} + ${bytes} bytes leaves the space`);
-    }
-    const pinned = await this.#bracket({ start, bytes }, mode);
-    const { cpu, window } = this.#parts;
-    return new Access({ start, bytes, mode, window, close: () => cpu.close(pinned) });
+  async access(range: Place, mode: AccessMode): Promise<Access> {
+    const ask = askFor("access", range, mode);
+    return this.#opened(await this.#port.call("access", ask), ask, mode);
   }
 
-  async #bracket(range: MemoryRange, mode: AccessMode): Promise<PinnedPages> {
-    const { cpu, tasks, bringHome } = this.#parts;
-    const start = virtAddr(range.start - (range.start % PAGE_SIZE));
-    const end = virtAddr(Math.ceil((range.start + range.bytes) / PAGE_SIZE) * PAGE_SIZE);
-    const failure = { address: start };
-    const pinned = await tasks.run(
-      "access",
-      (function* (): Sleeps<PinnedPages | Result> {
-        const home = yield* bringHome(start, end);
-        if (home < 0) return home;
-        return yield* cpu.access({ start, end }, mode === "write", failure);
-      })(),
-    );
-    if (typeof pinned !== "number") return pinned;
-    throw hmmError({
-      code: errorCode(pinned),
-      call: "access",
-      detail: `cannot ${mode} ${range.bytes} bytes at ${formatAddress(range.start)}`,
-      address: failure.address,
-      access: mode,
-    });
+  accessSync(range: Place, mode: AccessMode): Access {
+    const ask = askFor("access", range, mode);
+    return this.#opened(this.#now("access", ask), ask, mode);
+  }
+
+  /**
+   * Brings the bytes of `range` here at once, instead of page by page as they are touched, and
+   * makes them ready for access in `mode`. They may be taken away again at any time; a bracket
+   * keeps them. Throws as `access` does.
+   */
+  async populate(range: Place, mode: AccessMode): Promise<void> {
+    const ask = askFor("populate", range, mode);
+    touched("populate", await this.#port.call("populate", ask), ask, mode);
+  }
+
+  populateSync(range: Place, mode: AccessMode): void {
+    const ask = askFor("populate", range, mode);
+    touched("populate", this.#now("populate", ask), ask, mode);
   }
 
   /**
    * Makes sure that [address, address + bytes) may be touched right now, faulting it in. Throws
-   * EFAULT where the program may not, and EAGAIN when the bytes are on a device: that cannot be
-   * waited for here; open a bracket.
+   * EFAULT where the program may not, and EAGAIN when the bytes are on a device and this thread
+   * cannot wait for them. Where the CPU has page faults of its own there is nothing to do.
    */
   need(address: number, bytes: number, write: boolean): void {
-    const { cpu } = this.#parts;
-    for (let tries = 0; !cpu.mayTouch(virtAddr(address), bytes, write); tries++) {
-      if (tries === FAULTS_MAX) {
-        throw hmmError({
-          code: "EAGAIN",
-          call: write ? "store" : "load",
-          detail: `${formatAddress(address)} cannot be had: it moves all the time`,
-          address,
-        });
-      }
-      this.#faultNow(address, bytes, write);
-    }
-  }
-
-  #faultNow(address: number, bytes: number, write: boolean): void {
-    const { space, cpu, tasks } = this.#parts;
-    const last = Math.floor((address + bytes - 1) / PAGE_SIZE);
-    for (let page = Math.floor(address / PAGE_SIZE); page <= last; page++) {
-      const at = virtAddr(page * PAGE_SIZE);
-      if (cpu.mayTouch(at, 1, write)) continue;
-      cpu.install(vpn(page), vpn(page + 1));
-      if (cpu.mayTouch(at, 1, write)) continue;
-      const result = tasks.runNow("fault", cpuFault(space, at, write ? FAULT_WRITE : 0));
-      if (result === 0) {
-        cpu.install(vpn(page), vpn(page + 1));
-        continue;
-      }
-      const call = write ? "store" : "load";
-      const detail =
-        result === -EAGAIN
-          ? "the page is on a device or in use; open a bracket: await space.access(…)"
-          : "the program may not do that there";
-      const access = write ? "write" : "read";
-      throw hmmError({ code: errorCode(result), call, detail, address, access });
-    }
-  }
-
-  /** Pages that the heap has no more use for lose their content, if that can be done at once. */
-  #discard(start: number, end: number): void {
-    if (end - start < DISCARD_PAGES) return;
-    const { space, tasks } = this.#parts;
-    const bytes = (end - start) * PAGE_SIZE;
-    const discarding = madviseDontNeed(space, virtAddr(start * PAGE_SIZE), bytes);
-    tasks.runNow("discard", discarding);
-  }
-
-  #checkRange(call: string, address: number, bytes: number): void {
-    checkPageAddress(call, address);
-    checkCount(call, "bytes", bytes);
-    if (address + bytes > SPACE_BYTES) {
-      throw invalid(call, `${formatAddress(address)} + ${bytes} bytes leaves the space`);
-    }
-    const end = vpnOf(virtAddr(address + Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE));
-    const bracket = this.#parts.cpu.bracketIn(vpnOf(virtAddr(address)), end);
-    if (bracket === undefined) return;
+    if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
+    const outcome = this.#port.callNow("fault", { start: address, bytes, write });
+    if (outcome?.result === 0) return;
+    const isElsewhere = outcome === undefined;
     throw hmmError({
-      code: "EBUSY",
-      call,
-      detail: `an access bracket is open at ${formatAddress(bracket.start * PAGE_SIZE)}`,
+      code: isElsewhere ? "EAGAIN" : errorCode(outcome.result),
+      call: write ? "store" : "load",
+      detail: isElsewhere
+        ? "the page is on a device or in use; open a bracket: await space.access(…)"
+        : "the program may not do that there",
       address,
+      access: write ? "write" : "read",
     });
   }
 
-  #throwIf(result: Result, call: string, range: MemoryRange): void {
-    if (result >= 0) return;
-    const detail = `${range.bytes} bytes at ${formatAddress(range.start)} are not all mapped`;
-    throw hmmError({ code: errorCode(result), call, detail, address: range.start });
+  #opened(answer: Answer<"access">, ask: Ask<"access">, mode: AccessMode): Access {
+    touched("access", answer, ask, mode);
+    const { bracket } = answer;
+    return new Access({
+      start: ask.start,
+      bytes: ask.bytes,
+      mode,
+      window: this.#window,
+      close: () => this.#port.callNow("release", { bracket }),
+    });
+  }
+
+  /** The answer of a call that may block this thread, but not the engine's own. */
+  #now<Name extends CallName>(call: Name, ask: Ask<Name>): Answer<Name> {
+    const answer = this.#port.callNow(call, ask);
+    if (answer !== undefined) return answer;
+    const detail = `it has to wait, and this thread would wait for itself; await ${call}(…)`;
+    throw hmmError({ code: "EAGAIN", call: `${call}Sync`, detail });
   }
 }
 
-function rangeOf(
-  range: MemoryRange | { readonly address: number; readonly bytes: number },
-): MemoryRange {
+function askToMap(options: MmapOptions): Ask<"mmap"> {
+  const { bytes, address } = options;
+  const flags = rightsOf("mmap", options.rights ?? "rw");
+  checkCount("mmap", "bytes", bytes);
+  if (address === undefined) return { bytes, flags };
+  checkPageAddress("mmap", address);
+  return { bytes, flags, address };
+}
+
+function mapped(result: Result, { bytes, address }: MmapOptions): number {
+  if (result >= 0) return result;
+  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
+  const detail = `cannot map ${bytes} bytes${where}`;
+  throw hmmError({ code: errorCode(result), call: "mmap", detail });
+}
+
+/** What `access` and `populate` ask for. */
+function askFor(call: string, range: Place, mode: AccessMode): Ask<"access"> {
+  const { start, bytes } = rangeOf(call, range);
+  if (mode !== "read" && mode !== "write") {
+    throw invalid(call, `mode must be "read" or "write", got ${String(mode)}`);
+  }
+  if (!Number.isInteger(start) || start < 0 || start >= SPACE_BYTES || start % 4 !== 0) {
+    throw invalid(call, `start must be an address, a multiple of 4, got ${String(start)}`);
+  }
+  checkCount(call, "bytes", bytes);
+  if (start + bytes > SPACE_BYTES) {
+    throw invalid(call, `${formatAddress(start)} + ${bytes} bytes leaves the space`);
+  }
+  return { start, bytes, write: mode === "write" };
+}
+
+function touched(call: string, outcome: Outcome, ask: Ask<"access">, mode: AccessMode): void {
+  const { result, address } = outcome;
+  if (result >= 0) return;
+  throw hmmError({
+    code: errorCode(result),
+    call,
+    detail: `cannot ${mode} ${ask.bytes} bytes at ${formatAddress(ask.start)}`,
+    access: mode,
+    ...(address === undefined ? {} : { address }),
+  });
+}
+
+function pagesOf(call: string, address: number, bytes: number): MemoryRange {
+  checkPageAddress(call, address);
+  checkCount(call, "bytes", bytes);
+  if (address + bytes > SPACE_BYTES) {
+    throw invalid(call, `${formatAddress(address)} + ${bytes} bytes leaves the space`);
+  }
+  return { start: address, bytes };
+}
+
+function throwIf({ result, address }: Outcome, call: string, range: MemoryRange): void {
+  if (result >= 0) return;
+  if (result === -EBUSY && address !== undefined) throw busy(call, range.start, address);
+  const detail = `${range.bytes} bytes at ${formatAddress(range.start)} are not all mapped`;
+  throw hmmError({ code: errorCode(result), call, detail, address: range.start });
+}
+
+function busy(call: string, address: number, bracket: number): HmmError {
+  const detail = `an access bracket is open at ${formatAddress(bracket)}`;
+  return hmmError({ code: "EBUSY", call, detail, address });
+}
+
+function rangeOf(call: string, range: Place): MemoryRange {
   if (typeof range !== "object" || range === null) {
-    throw invalid("access", `range must be { start, bytes } or a view, got ${String(range)}`);
+    throw invalid(call, `range must be { start, bytes } or a view, got ${String(range)}`);
   }
   return "start" in range ? range : { start: range.address, bytes: range.bytes };
 }

@@ -16,7 +16,7 @@ import { type Host, Scheduler, Shared, type Strategy } from "../sync/index.ts";
 import { Tracer } from "../trace/index.ts";
 
 export interface WorldOptions {
-  /** Frames of RAM. Default 16,384 (64 MiB, backed as they are touched). */
+  /** Frames of RAM. Default: the window's pages, or 16,384 (64 MiB, backed as touched). */
   readonly frames?: number;
   /** Who runs next. Default: first in, first out. */
   readonly strategy?: Strategy;
@@ -26,7 +26,7 @@ export interface WorldOptions {
    * The user's window: the bytes of RAM are these, and frames are free when they are all zero.
    * Default: an arena of their own.
    */
-  readonly window?: { readonly buffer: ArrayBufferLike; readonly bulk: BulkMemory };
+  readonly window?: { readonly buffer: ArrayBufferLike; readonly bulk?: BulkMemory };
   /** Most pages that all spaces together may have. Default: no limit but `frames`. */
   readonly limitPages?: number;
   /** Frames with bytes behind those of RAM, for device memory that the CPU can touch. Default 0. */
@@ -47,7 +47,8 @@ export interface World {
 }
 
 export function buildWorld(options: WorldOptions = {}): World {
-  const frames = options.frames ?? 16_384;
+  const { window } = options;
+  const frames = options.frames ?? (window?.buffer.byteLength ?? 2 ** 26) / PAGE_SIZE;
   const tracer = new Tracer();
   const scheduler = new Scheduler({
     tracer,
@@ -58,20 +59,22 @@ export function buildWorld(options: WorldOptions = {}): World {
   const pages = new Pages(scheduler, end);
   const shared = new Shared(scheduler);
   const bytes =
-    options.window === undefined
-      ? new FrameBytes(
-          new ArrayBuffer((end + (options.coherentFrames ?? 0)) * PAGE_SIZE),
-          undefined,
+    window === undefined
+      ? new FrameBytes(new ArrayBuffer((end + (options.coherentFrames ?? 0)) * PAGE_SIZE), {
           shared,
-        )
-      : new FrameBytes(options.window.buffer, options.window.bulk, shared);
-  const isWindow = options.window !== undefined;
+        })
+      : // Page 0 has the first frame that there is.
+        new FrameBytes(window.buffer, {
+          ...(window.bulk === undefined ? {} : { bulk: window.bulk }),
+          shared,
+          firstFrame: FIRST_ZONE_PFN,
+        });
   const ram = new Zone({
     name: "ram",
     start: FIRST_ZONE_PFN,
     count: frames,
-    isCleared: isWindow,
-    ...(isWindow ? { onFree: (frame) => bytes.zero(frame) } : {}),
+    isCleared: window !== undefined,
+    ...(window !== undefined ? { onFree: (frame) => bytes.zero(frame) } : {}),
   });
   pages.addZone(ram);
   const group = new MemoryGroup("machine", options.limitPages);

@@ -2,15 +2,7 @@
  * One address space: intent (`vmas`), fact (`pageTable`), and who must be told (`mmus`,
  * `notifiers`). Files beside this one hold an operation each. Linux: struct mm_struct.
  */
-import {
-  addrOf,
-  type Pfn,
-  pfn,
-  SPACE_BYTES,
-  type VirtAddr,
-  type Vpn,
-  virtAddr,
-} from "../base/index.ts";
+import { addrOf, type Pfn, SPACE_BYTES, type VirtAddr, type Vpn, virtAddr } from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
 import { RefCount, RwSemaphore, Shared } from "../sync/index.ts";
@@ -22,7 +14,10 @@ import type { AnonVma } from "./reverse-map.ts";
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, NR_MM_COUNTERS } from "./rss.ts";
 import { borrowAnon, type Vma, VmaSet } from "./vma.ts";
 
-/** Below this nothing is ever mapped, so a null pointer plus an offset faults. */
+/**
+ * Below this nothing is mapped, so a null pointer plus an offset faults; except by who says that
+ * it must be (`MmapOptions.isLow`). Linux: vm.mmap_min_addr.
+ */
 export const MMAP_MIN_ADDR: VirtAddr = virtAddr(0x1_0000);
 /** mmap without a hint looks for a hole from here up. */
 export const MMAP_BASE: VirtAddr = virtAddr(0x1000_0000);
@@ -30,8 +25,8 @@ export const MMAP_END: VirtAddr = virtAddr(SPACE_BYTES);
 
 export interface AddressSpaceOptions {
   /**
-   * True: the frame of a page is the frame with the page's number, because user code reads the
-   * bytes of RAM at its own addresses (a window). Default false: any frame.
+   * True: the frame of a page is the one whose bytes lie at the page's address, because user code
+   * reads the bytes of RAM at its own addresses (a window). Default false: any frame.
    */
   readonly isIdentity?: boolean;
 }
@@ -80,8 +75,8 @@ export class AddressSpace {
    * (a page that comes home brings its charge). Not cleared. 0 when there is none.
    */
   takeFrame(page: Vpn): Pfn | 0 {
-    const { pages } = this.memory;
-    return this.isIdentity ? pages.allocAt(this.ram, pfn(page)) : pages.alloc(this.ram);
+    const { pages, bytes } = this.memory;
+    return this.isIdentity ? pages.allocAt(this.ram, bytes.frameAt(page)) : pages.alloc(this.ram);
   }
 
   /** The same, charged. 0 also when the group's limit is reached. */

@@ -21,11 +21,29 @@ describe("the bytes of frames", () => {
   it("can be filled and copied by somebody faster", () => {
     const calls: string[] = [];
     const bytes = new FrameBytes(new ArrayBuffer(3 * PAGE_SIZE), {
-      fillZero: (offset, count) => calls.push(`zero ${offset} ${count}`),
-      copy: (to, from, count) => calls.push(`copy ${to} ${from} ${count}`),
+      bulk: {
+        fillZero: (offset, count) => calls.push(`zero ${offset} ${count}`),
+        copy: (to, from, count) => calls.push(`copy ${to} ${from} ${count}`),
+      },
     });
     bytes.zero(pfn(1));
     bytes.copy(pfn(1), pfn(2));
     expect(calls).toEqual(["zero 4096 4096", "copy 8192 4096 4096"]);
+  });
+
+  it("may begin with another frame than 0: then every frame lies so much lower", () => {
+    const calls: string[] = [];
+    const bulk = {
+      fillZero: (offset: number) => calls.push(`zero ${offset}`),
+      copy: (to: number, from: number) => calls.push(`copy ${to} ${from}`),
+    };
+    const bytes = new FrameBytes(new ArrayBuffer(2 * PAGE_SIZE), { firstFrame: 16, bulk });
+    expect([bytes.frameAt(0), bytes.frameAt(1)]).toEqual([16, 17]);
+    bytes.storeWord(pfn(17), 3, 7);
+    bytes.page(pfn(16)).fill(1);
+    expect([bytes.u32[1024 + 3], bytes.loadWord(pfn(17), 3), bytes.u8[0]]).toEqual([7, 7, 1]);
+    bytes.zero(pfn(16));
+    bytes.copy(pfn(16), pfn(17));
+    expect(calls).toEqual(["zero 0", "copy 4096 0"]);
   });
 });

@@ -1,8 +1,9 @@
 /**
- * The bytes of RAM frames: frame f is the 4096 bytes at f * 4096. In a windowed machine this is
- * the user's window itself (the frame of a page is the page), in a soft one an arena.
+ * The bytes of RAM frames, 4096 each, in the order of their numbers. In a windowed machine this
+ * is the user's window itself, in a soft one an arena. A window's first bytes are page 0, and no
+ * frame may have the number 0, so there its frames have a fixed distance from the pages' numbers.
  */
-import { PAGE_SHIFT, PAGE_SIZE, type Pfn } from "../base/index.ts";
+import { PAGE_SHIFT, PAGE_SIZE, type Pfn, pfn } from "../base/index.ts";
 import type { Shared } from "../sync/index.ts";
 
 /** Fill and copy; V8 fills shared bytes 20 times slower than wasm does, so it can be replaced. */
@@ -11,38 +12,54 @@ export interface BulkMemory {
   copy(to: number, from: number, bytes: number): void;
 }
 
+export interface FrameBytesOptions {
+  /** Default: typed arrays. */
+  readonly bulk?: BulkMemory;
+  /** What an explorer knows the bytes by, frame by frame. */
+  readonly shared?: Shared;
+  /** The number of the frame whose bytes come first. Default 0. */
+  readonly firstFrame?: number;
+}
+
 export class FrameBytes {
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
+  readonly firstFrame: number;
   readonly #bulk: BulkMemory;
   readonly #shared: Shared | undefined;
 
-  /** `shared`: what an explorer knows the bytes by, frame by frame. */
-  constructor(buffer: ArrayBufferLike, bulk?: BulkMemory, shared?: Shared) {
-    this.#shared = shared;
+  constructor(buffer: ArrayBufferLike, options: FrameBytesOptions = {}) {
+    this.#shared = options.shared;
+    this.firstFrame = options.firstFrame ?? 0;
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
-    this.#bulk = bulk ?? {
+    this.#bulk = options.bulk ?? {
       fillZero: (offset, bytes) => this.u8.fill(0, offset, offset + bytes),
       copy: (to, from, bytes) => this.u8.copyWithin(to, from, from + bytes),
     };
   }
 
+  /** The frame whose bytes are the `index`-th 4096 of the buffer: page `index` of a window. */
+  frameAt(index: number): Pfn {
+    return pfn(index + this.firstFrame);
+  }
+
   /** The bytes of a frame, for whoever fills or reads them in place. */
   page(frame: Pfn): Uint8Array {
     this.#shared?.write(frame);
-    return this.u8.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE);
+    const offset = this.#offsetOf(frame);
+    return this.u8.subarray(offset, offset + PAGE_SIZE);
   }
 
   zero(frame: Pfn): void {
     this.#shared?.write(frame);
-    this.#bulk.fillZero(frame * PAGE_SIZE, PAGE_SIZE);
+    this.#bulk.fillZero(this.#offsetOf(frame), PAGE_SIZE);
   }
 
   copy(from: Pfn, to: Pfn): void {
     this.#shared?.read(from);
     this.#shared?.write(to);
-    this.#bulk.copy(to * PAGE_SIZE, from * PAGE_SIZE, PAGE_SIZE);
+    this.#bulk.copy(this.#offsetOf(to), this.#offsetOf(from), PAGE_SIZE);
   }
 
   /** Copies a whole frame out to `target` at `offset`. */
@@ -57,11 +74,15 @@ export class FrameBytes {
 
   loadWord(frame: Pfn, word: number): number {
     this.#shared?.read(frame);
-    return this.u32[(frame << (PAGE_SHIFT - 2)) + word]!;
+    return this.u32[((frame - this.firstFrame) << (PAGE_SHIFT - 2)) + word]!;
   }
 
   storeWord(frame: Pfn, word: number, value: number): void {
     this.#shared?.write(frame);
-    this.u32[(frame << (PAGE_SHIFT - 2)) + word] = value;
+    this.u32[((frame - this.firstFrame) << (PAGE_SHIFT - 2)) + word] = value;
+  }
+
+  #offsetOf(frame: Pfn): number {
+    return (frame - this.firstFrame) * PAGE_SIZE;
   }
 }

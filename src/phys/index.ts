@@ -25,7 +25,7 @@
  * **What it refuses.** Knowing what maps a frame (`mm`), moving it (`devmem`).
  */
 export { MemoryGroup } from "./accounting.ts";
-export { type BulkMemory, FrameBytes } from "./frame-bytes.ts";
+export { type BulkMemory, FrameBytes, type FrameBytesOptions } from "./frame-bytes.ts";
 export {
   FIRST_ZONE_PFN,
   LARGE_FRAMES,

@@ -39,6 +39,8 @@ export class Scheduler {
   readonly #live = new Set<Task>();
   // sorted by deadline
   readonly #timers: Timer[] = [];
+  /** Promises that tasks wait for: while there are any, the host's event loop has to turn. */
+  outside = 0;
   /** Called after every step, with nobody running: where checkers look. */
   afterStep: (() => void) | undefined = undefined;
   #current: Task | undefined;

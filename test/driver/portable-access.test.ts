@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { SPACE_PAGES, virtAddr } from "../../src/base/index.ts";
 import { createWindow, ScopedCpu } from "../../src/cpu/index.ts";
 import { Gpu, KernelCache, launch, WebGpuDevice } from "../../src/driver/index.ts";
+import { EventLoopHost, Tasks } from "../../src/machine/engine/index.ts";
 import { buildWorld, ptr, struct, u32 } from "../../src/machine/index.ts";
-import { EventLoopHost, Tasks } from "../../src/machine/tasks.ts";
 import {
   AddressSpace,
   cpuFault,

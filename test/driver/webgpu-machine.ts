@@ -11,7 +11,7 @@ export const mebibytes = (count: number): number => count * MEBI;
 /** Why no WebGPU device can be had here, or undefined when one can. Asked once a test file. */
 export async function whyNoDevice(): Promise<string | undefined> {
   try {
-    const machine = await Machine.create({ deviceMemory: MEBI });
+    const machine = await Machine.create({ cpu: "scoped", deviceMemory: MEBI });
     await machine.close();
     return undefined;
   } catch (error) {
@@ -20,12 +20,12 @@ export async function whyNoDevice(): Promise<string | undefined> {
   }
 }
 
-/** Runs `body` on a fresh machine, checks that all adds up, and closes it. */
+/** Runs `body` on a fresh portable machine, checks that all adds up, and closes it. */
 export async function withMachine(
   options: MachineOptions,
   body: (machine: Machine) => Promise<void>,
 ): Promise<void> {
-  const machine = await Machine.create(options);
+  const machine = await Machine.create({ cpu: "scoped", ...options });
   try {
     await body(machine);
     machine.check();

@@ -8,7 +8,7 @@ const WRITE = "fn main(i: u32) { store_u32(args.at, 1u); }";
 describe("without a device", () => {
   let machine: Machine;
   beforeAll(async () => {
-    machine = await Machine.create({ device: "none" });
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
   });
   afterAll(async () => {
     machine.check();
@@ -72,14 +72,14 @@ describe("without a device", () => {
   });
 
   it("every call after close is refused", async () => {
-    const other = await Machine.create({ device: "none" });
+    const other = await Machine.create({ cpu: "scoped", device: "none" });
     await other.close();
     await other.close();
     await expect(other.space.mmap({ bytes: 4096 })).rejects.toMatchObject({ code: "ENODEV" });
   });
 
   it("close waits for nobody who holds a bracket: it says EBUSY", async () => {
-    const other = await Machine.create({ device: "none" });
+    const other = await Machine.create({ cpu: "scoped", device: "none" });
     const bracket = await other.space.access({ start: 0x4000_0000, bytes: 16 }, "write");
     await expect(other.close()).rejects.toMatchObject({ code: "EBUSY" });
     bracket.close();
@@ -112,7 +112,8 @@ describe("with a device", () => {
   let machine: Machine;
   beforeAll(async () => {
     reason = await whyNoDevice();
-    if (reason === undefined) machine = await Machine.create({ deviceMemory: mebibytes(1) });
+    if (reason === undefined)
+      machine = await Machine.create({ cpu: "scoped", deviceMemory: mebibytes(1) });
   });
   afterAll(async () => {
     await machine?.close();

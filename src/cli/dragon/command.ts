@@ -5,12 +5,13 @@ import { dirname } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { encode } from "fast-png";
 import pc from "picocolors";
-import { type DevicePreference, Machine } from "../../machine/index.ts";
+import { type CpuPreference, type DevicePreference, Machine } from "../../machine/index.ts";
 import { type Mesh, readPly } from "./ply.ts";
 import { type Rendered, renderMesh } from "./render.ts";
 
 export interface DragonOptions {
   readonly size: number;
+  readonly cpu: CpuPreference;
   readonly device: DevicePreference;
   readonly deviceMemory: number;
   readonly out: string;
@@ -27,6 +28,7 @@ export async function runDragonCommand(options: DragonOptions): Promise<void> {
   const mesh = loadMesh();
   const t1 = performance.now();
   await using machine = await Machine.create({
+    cpu: options.cpu,
     device: options.device,
     deviceMemory: options.deviceMemory,
   });
@@ -62,6 +64,8 @@ function loadMesh(): Mesh {
 export interface DragonReport {
   readonly cpu: string;
   readonly cpuWhy: string;
+  /** Page faults of the CPU that the engine served. */
+  readonly cpuFaults: number;
   readonly device: { readonly kind: string; readonly adapter: string; readonly why: string };
   readonly out: string;
   readonly width: number;
@@ -95,6 +99,7 @@ function reportOf(
   return {
     cpu: report.cpu.backend,
     cpuWhy: report.cpu.why,
+    cpuFaults: report.cpuFaults,
     device: { kind, adapter, why },
     out: options.out,
     width: options.size,
@@ -130,6 +135,7 @@ function print(report: DragonReport & { readonly milliseconds: Times }): void {
       "structure",
       `${report.triangles} triangles, ${report.nodes} nodes, ${mebi(report.structureBytes)}`,
     ],
+    ["CPU page faults", `${report.cpuFaults}`],
     [
       "GPU page faults",
       `${report.faults} in ${report.rounds} rounds, ${report.evictions} evictions`,

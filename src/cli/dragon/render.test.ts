@@ -29,7 +29,7 @@ describe("the picture of the dragon", () => {
     // At an edge the two may round to different sides.
     const wrong = hits.filter((isHit, pixel) => isHit !== isDragon(rendered.pixels, pixel));
     expect(wrong.length).toBeLessThan(0.01 * SIZE * SIZE);
-    const colors = new Set(new Uint32Array(rendered.pixels.buffer, 0, SIZE * SIZE));
+    const colors = new Set(new Uint32Array(rendered.pixels.slice().buffer));
     expect(colors.size).toBeGreaterThan(200);
     expect(rendered.launch.faults).toBeGreaterThan(0);
     expect(rendered.launch.bytesToDevice).toBeLessThanOrEqual(rendered.structureBytes + 2 ** 17);
@@ -38,7 +38,7 @@ describe("the picture of the dragon", () => {
 
 async function openMachine(): Promise<Machine | undefined> {
   try {
-    return await Machine.create();
+    return await Machine.create({ cpu: "scoped" });
   } catch (error) {
     if (error instanceof HmmError && error.code === "ENODEV") return undefined;
     throw error;

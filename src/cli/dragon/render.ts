@@ -1,6 +1,7 @@
 /**
  * The main job: mesh, tree, picture. TypeScript builds in shared memory, the GPU walks what was
- * built by address, TypeScript reads the picture where the GPU left it. No copy code anywhere.
+ * built by address, TypeScript reads the picture where the GPU left it. No copy code anywhere,
+ * and no access brackets: where the CPU has page faults every touch just works.
  */
 import { type LaunchReport, type Machine, u32 } from "../../machine/index.ts";
 import { type Bvh, buildBvh } from "./bvh.ts";
@@ -9,7 +10,7 @@ import type { Mesh } from "./ply.ts";
 import { Camera, TRACER, tracerArgs } from "./tracer.ts";
 
 export interface Rendered {
-  /** RGBA, row by row from the top. */
+  /** RGBA, row by row from the top: the GPU's output itself, while the machine is open. */
   readonly pixels: Uint8Array;
   readonly bvh: Bvh;
   /** Bytes of the whole structure: nodes, triangles, normals. */
@@ -37,7 +38,7 @@ export async function renderMesh(
   onProgress?.("building the tree");
   const t0 = performance.now();
   const bvh = buildBvh(space, mesh);
-  const normals = await writeNormals(machine, mesh);
+  const normals = writeNormals(machine, mesh);
   const camera = writeCamera(machine, mesh);
   const t1 = performance.now();
   const image = space.array(u32, size * size);
@@ -60,8 +61,9 @@ export async function renderMesh(
   );
   const t2 = performance.now();
   onProgress?.("reading the picture");
-  await using result = await space.access(image, "read");
-  const pixels = result.bytes.slice();
+  // Portable JavaScript has no page faults: there somebody has to ask for what the GPU wrote.
+  if (!machine.hasPageFaults) await space.populate(image, "read");
+  const pixels = new Uint8Array(space.window, image.address, image.bytes);
   const t3 = performance.now();
   return {
     pixels,
@@ -73,12 +75,12 @@ export async function renderMesh(
 }
 
 /** Smooth normals, weighted by area: x, y, z and one word to spare for each vertex. */
-async function writeNormals(machine: Machine, mesh: Mesh): Promise<number> {
+function writeNormals({ space }: Machine, mesh: Mesh): number {
   const { positions, triangles } = mesh;
   const bytes = (positions.length / 3) * 16;
-  const address = machine.space.malloc(bytes, 16);
-  await using memory = await machine.space.access({ start: address, bytes }, "write");
-  const normals = memory.f32;
+  const address = space.malloc(bytes, 16);
+  space.need(address, bytes, true);
+  const normals = new Float32Array(space.window, address, bytes / 4);
   normals.fill(0);
   for (let i = 0; i < triangles.length; i += 3) addNormal(normals, mesh, i);
   return address;

@@ -18,4 +18,4 @@
  * **What it refuses.** Faults in the middle of an access: outside a bracket, ask first.
  */
 export { ScopedCpu } from "./scoped-cpu.ts";
-export { createWindow, type WasmMemory, type Window } from "./window.ts";
+export { createWindow, type WasmMemory, type Window, windowOf } from "./window.ts";

@@ -12,29 +12,22 @@ import {
   type VirtAddr,
   type Vpn,
   vpn,
-  vpnOf,
 } from "../../base/index.ts";
-import {
-  type AddressSpace,
-  type CpuMmu,
-  type PinnedPages,
-  PTE_VALID,
-  PTE_WRITE,
-  pinPages,
-  unpinPages,
-} from "../../mm/index.ts";
-import { PG_DIRTY } from "../../phys/index.ts";
+import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
+import { Brackets } from "../brackets.ts";
+import { allows, rightsIn } from "../rights.ts";
 
 export class ScopedCpu implements CpuMmu {
   readonly #space: AddressSpace;
   // Vpn -> PTE_VALID, PTE_WRITE: what may be touched now
   readonly #rights = new Uint8Array(SPACE_PAGES);
-  readonly #open = new Set<PinnedPages>();
+  readonly #brackets: Brackets;
 
   constructor(space: AddressSpace) {
     assert(space.isIdentity, "a window needs every page's frame at its address");
     this.#space = space;
+    this.#brackets = new Brackets(space);
     space.mmus.push(this);
   }
 
@@ -44,19 +37,13 @@ export class ScopedCpu implements CpuMmu {
 
   /** Every page of [address, address + bytes) may be touched at once. Looks at the table only. */
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean {
-    const need = PTE_VALID | (write ? PTE_WRITE : 0);
-    const rights = this.#rights;
-    const last = Math.floor((address + bytes - 1) / 4096);
-    for (let page = Math.floor(address / 4096); page <= last; page++) {
-      if ((rights[page]! & need) !== need) return false;
-    }
-    return true;
+    return allows(this.#rights, address, bytes, write);
   }
 
   /** Takes over what the page table allows for the pages of [start, end). */
   install(start: Vpn, end: Vpn): void {
     for (let page = start; page < end; page = vpn(page + 1)) {
-      this.#rights[page] = this.#space.pageTable.get(page) & (PTE_VALID | PTE_WRITE);
+      this.#rights[page] = rightsIn(this.#space.pageTable.get(page));
     }
   }
 
@@ -69,32 +56,25 @@ export class ScopedCpu implements CpuMmu {
     write: boolean,
     failure: { address: VirtAddr },
   ): Sleeps<PinnedPages | Result> {
-    const pinned = yield* pinPages(this.#space, range, { write, failure });
-    if (typeof pinned === "number") return pinned;
-    this.install(vpnOf(range.start), vpn(vpnOf(range.start) + pinned.frames.length));
-    this.#open.add(pinned);
+    const pinned = yield* this.#brackets.open(range, write, failure);
+    if (typeof pinned !== "number") {
+      this.install(pinned.start, vpn(pinned.start + pinned.frames.length));
+    }
     return pinned;
   }
 
   /** Closes a bracket, once. What was written in it is marked so. */
   close(pinned: PinnedPages): void {
-    assert(this.#open.delete(pinned), "a bracket is closed twice");
-    if (pinned.write) {
-      for (const frame of pinned.frames) this.#space.memory.pages.setFlag(frame, PG_DIRTY);
-    }
-    unpinPages(pinned);
+    this.#brackets.close(pinned);
   }
 
   get openBrackets(): number {
-    return this.#open.size;
+    return this.#brackets.count;
   }
 
   /** An open bracket that covers a page of [start, end), if any. */
   bracketIn(start: Vpn, end: Vpn): PinnedPages | undefined {
-    for (const pinned of this.#open) {
-      if (pinned.start < end && start < pinned.start + pinned.frames.length) return pinned;
-    }
-    return undefined;
+    return this.#brackets.find(start, end);
   }
 
   /** For checkers: what the CPU may touch at `page`. */

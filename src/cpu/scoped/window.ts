@@ -53,14 +53,18 @@ export interface Window {
   readonly bulk: BulkMemory;
 }
 
+const wasmApi = (): WasmApi =>
+  (globalThis as unknown as { readonly WebAssembly: WasmApi }).WebAssembly;
+
 /** Reserves the address space; no memory is used until it is touched. */
 export function createWindow(): Window {
-  const api = (globalThis as unknown as { readonly WebAssembly: WasmApi }).WebAssembly;
-  const memory = new api.Memory({
-    initial: WASM_PAGES,
-    maximum: WASM_PAGES,
-    shared: true,
-  });
+  const { Memory } = wasmApi();
+  return windowOf(new Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true }));
+}
+
+/** The window that a memory is, for a thread that was given it. */
+export function windowOf(memory: WasmMemory): Window {
+  const api = wasmApi();
   const module = new api.Module(BULK_MODULE);
   const { exports } = new api.Instance(module, { e: { m: memory } });
   const fill = exports.f as (offset: number, bytes: number) => void;

@@ -13,9 +13,15 @@ export function* awaitPromise<T>(
   name: string,
 ): Sleeps<T> {
   const completion = new Completion<Outcome<T>>(scheduler, name);
+  const settle = (outcome: Outcome<T>): void => {
+    scheduler.outside--;
+    completion.complete(outcome);
+  };
+  // Counted until it settles, also when the task is killed before.
+  scheduler.outside++;
   promise.then(
-    (value) => completion.complete({ value }),
-    (error: unknown) => completion.complete({ error }),
+    (value) => settle({ value }),
+    (error: unknown) => settle({ error }),
   );
   const outcome = yield* completion.wait();
   if ("error" in outcome) throw outcome.error;

@@ -132,8 +132,10 @@ function refuse(vma: Vma | undefined, address: VirtAddr, flags: number): Refusal
   const write = (flags & FAULT_RECORD_WRITE) !== 0;
   const because = (result: Result, reason: string): Refusal => ({ result, address, write, reason });
   if (flags & FAULT_RECORD_MISALIGNED) return because(-EINVAL, "it is not a multiple of 4");
-  if (address < MMAP_MIN_ADDR) return because(-EFAULT, "it is a null pointer");
-  if (vma === undefined) return because(-EFAULT, "no memory is mapped there");
+  if (vma === undefined) {
+    const isNull = address < MMAP_MIN_ADDR;
+    return because(-EFAULT, isNull ? "it is a null pointer" : "no memory is mapped there");
+  }
   if (!vma.allows(VM_READ)) return because(-EFAULT, "the memory there allows no access");
   if (write && !vma.allows(VM_WRITE)) return because(-EPERM, "the memory there is read-only");
   return undefined;

@@ -41,7 +41,10 @@ import { FRAME_COPY, FRAME_PRIVATE, FrameCache } from "./frame-cache.ts";
 import type { Gpu } from "./gpu.ts";
 import { PageMover } from "./page-mover.ts";
 
-/** A CPU fault on a private page brings its neighbours too: 64 KiB. */
+/**
+ * A CPU fault on a private page brings its neighbours too: 64 KiB, and twice as many each time
+ * that the next fault is where the last one's pages ended, as readahead does.
+ */
 const AROUND_PAGES = 16;
 /** Pages that one migration takes at most: 2 MiB. */
 const MIGRATION_PAGES = 512;
@@ -80,6 +83,9 @@ export class WebGpuDevice {
   readonly #source: Int32Array;
   /** What the GPU's first failure was. Pages that only it had cannot come home after that. */
   failure: unknown = undefined;
+  // Where the pages that the last CPU fault brought home ended, and how many it asked for.
+  #homeEnd = 0;
+  #around = AROUND_PAGES;
   #isInFlight = false;
   #lost: string | undefined;
 
@@ -277,8 +283,11 @@ export class WebGpuDevice {
     const { vma, page, frame } = fault;
     if (this.#lost !== undefined) return -ENODEV;
     const first = Math.floor(page / AROUND_PAGES) * AROUND_PAGES;
+    const isNext = page === this.#homeEnd;
+    this.#around = isNext ? Math.min(2 * this.#around, MIGRATION_PAGES) : AROUND_PAGES;
     const start = vpn(Math.max(first, vpnOf(vma.start)));
-    const end = vpn(Math.min(first + AROUND_PAGES, vpnOf(vma.end)));
+    const end = vpn(Math.min(first + this.#around, vpnOf(vma.end)));
+    this.#homeEnd = end;
     const result = yield* this.#mover.moveHome({ vma, start, end, faultFrame: frame });
     return Math.min(result, 0);
   }
@@ -311,13 +320,14 @@ export class WebGpuDevice {
 
   #nextPrivate(page: Vpn, end: Vpn): Vpn {
     let at = this.space.pageTable.nextUsed(page, end);
-    while (at < end && !this.#isPrivate(at)) {
+    while (at < end && !this.isPrivate(at)) {
       at = this.space.pageTable.nextUsed(vpn(at + 1), end);
     }
     return at;
   }
 
-  #isPrivate(page: Vpn): boolean {
+  /** The page lives here. */
+  isPrivate(page: Vpn): boolean {
     const frame = this.space.pageTable.get(page) >>> PTE_FLAG_BITS;
     return this.pagemap.zone.contains(pfnNumber(frame));
   }

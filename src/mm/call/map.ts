@@ -63,6 +63,11 @@ export interface MmapOptions {
   readonly isReadOnlyFile?: boolean;
   /** Private memory made of huge pages of the pool. Linux: MAP_HUGETLB. */
   readonly isHugetlb?: boolean;
+  /**
+   * A fixed `start` may be below MMAP_MIN_ADDR. What is null to a program is memory then.
+   * Linux: CAP_SYS_RAWIO.
+   */
+  readonly isLow?: boolean;
 }
 
 /**
@@ -83,7 +88,8 @@ export function* mmap(space: AddressSpace, options: MmapOptions): Sleeps<Result>
   if (start === undefined) return mode === MapMode.anywhere ? -ENOMEM : -EINVAL;
   if (start % align !== 0) return -EINVAL;
   const end = virtAddr(start + bytes);
-  if (!isPageRange(start, end) || start < MMAP_MIN_ADDR) return -ENOMEM;
+  const lowest = options.isLow === true ? 0 : MMAP_MIN_ADDR;
+  if (!isPageRange(start, end) || start < lowest) return -ENOMEM;
   if (space.vmas.overlapping(start, end).length > 0) {
     if (mode === MapMode.noReplace) return -EEXIST;
     const unmapped = yield* unmapRange(space, { start, end });

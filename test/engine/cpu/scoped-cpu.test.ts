@@ -27,13 +27,13 @@ import {
   ptePfn,
   VM_READ,
 } from "../../../src/mm/index.ts";
-import { PG_DIRTY, ZERO_PFN } from "../../../src/phys/index.ts";
+import { FIRST_ZONE_PFN, PG_DIRTY, ZERO_PFN } from "../../../src/phys/index.ts";
 import type { Sleeps } from "../../../src/sync/index.ts";
 import { bytesOf, RW } from "../test-world.ts";
 
 const window = createWindow();
 
-/** Low in the space, so that a small zone has the frames of the pages' own numbers. */
+/** Low in the space, so that a small zone has the frames of these pages. */
 const at = (page: number): VirtAddr => virtAddr(0x2_0000 + page * PAGE_SIZE);
 const FIRST = vpnOf(at(0));
 
@@ -211,12 +211,12 @@ describe("the table of rights", () => {
 });
 
 describe("a window", () => {
-  it("gives every page the frame of its own number, zeroed", () => {
+  it("gives every page the frame whose bytes lie at its address, zeroed", () => {
     const world = windowWorld();
     world.map(0, 3);
     for (const page of [2, 0]) {
       const pinned = world.open(page, 1, true);
-      expect(pinned.frames).toEqual([FIRST + page]);
+      expect(pinned.frames).toEqual([FIRST_ZONE_PFN + FIRST + page]);
       window.u32.fill(0xffffffff, at(page) >>> 2, at(page + 1) >>> 2);
       world.cpu.close(pinned);
     }

@@ -1,16 +1,17 @@
 /**
- * Which pages of a heap are free, as runs: best fit, joined with their neighbours when given
- * back. Pages are counted from the heap's first; nothing is kept in the pages themselves.
+ * Which pages of one thread's share of a heap are free, as runs: best fit, joined with their
+ * neighbours when given back. Pages are counted from the heap's first; nothing is kept in the
+ * pages themselves. Pages that the thread does not own are no runs at all.
  * Invariant: two free runs never touch; a free run is marked at its first and its last page, a
- * taken one at its first; what lies between is not marked.
+ * taken one at its first; what lies between, or is not owned, is not marked.
  *
  * ```text
- *   page     0     1     2     3     4     5     6     7
- *   mark     TAKEN .     FREE  .     FREE  TAKEN FREE  TAKEN
+ *   page     0     1     2     3     4     5     6     7     8
+ *   mark     TAKEN .     FREE  .     FREE  TAKEN FREE  TAKEN .  (not owned)
  *   length   2           3           3     1     1     1
  * ```
  */
-import { assert } from "../base/index.ts";
+import { assert } from "../../base/index.ts";
 
 const UNMARKED = 0;
 const FREE = 1;
@@ -33,7 +34,7 @@ export class PageRuns {
   readonly #base: number;
   #pagesFree = 0;
 
-  /** `count` pages, all free. Alignment counts from `base`, the page number of the first. */
+  /** `count` pages, none owned. Alignment counts from `base`, the page number of the first. */
   constructor(count: number, base: number) {
     assert(count > 0 && count <= 2 ** 20, () => `page runs: ${count} pages`);
     this.#count = count;
@@ -42,8 +43,6 @@ export class PageRuns {
     this.#length = new Int32Array(count);
     this.#next = new Int32Array(count);
     this.#prev = new Int32Array(count);
-    this.#pagesFree = count;
-    this.#link(0, count);
   }
 
   get pagesFree(): number {
@@ -60,6 +59,32 @@ export class PageRuns {
       if (longest > 0) return longest;
     }
     return 0;
+  }
+
+  /** Pages that nobody here owned become free ones. */
+  addFree(first: number, pages: number): void {
+    assert(pages > 0 && first + pages <= this.#count, () => `page runs: ${first} + ${pages}`);
+    this.#pagesFree += pages;
+    this.#join(first, pages);
+  }
+
+  /** Pages that nobody here owned become a taken run. */
+  addTaken(first: number, pages: number): void {
+    assert(pages > 0 && first + pages <= this.#count, () => `page runs: ${first} + ${pages}`);
+    assert(this.#mark[first] === UNMARKED, () => `page runs: page ${first} is owned`);
+    this.#mark[first] = TAKEN;
+    this.#length[first] = pages;
+  }
+
+  /** Free pages, a part of the free run that begins at `run`, are owned no more. */
+  removeFree(run: number, first: number, pages: number): void {
+    const end = run + this.freeFrom(run);
+    const isPart = pages > 0 && run <= first && first + pages <= end;
+    assert(isPart, () => `page runs: ${first} + ${pages} is not within the free run at ${run}`);
+    this.#unlink(run);
+    if (first > run) this.#link(run, first - run);
+    if (first + pages < end) this.#link(first + pages, end - first - pages);
+    this.#pagesFree -= pages;
   }
 
   /** Takes `pages` pages whose page number is a multiple of `align`; the first, or -1. */
@@ -99,11 +124,32 @@ export class PageRuns {
     return NONE;
   }
 
-  /** Gives a taken run back. */
-  give(first: number): void {
+  /** The pages of the run, free or taken, that begins here. */
+  anyLengthOf(first: number): number {
+    assert(this.#mark[first] !== UNMARKED, () => `page runs: no run begins at ${first}`);
+    return this.#length[first]!;
+  }
+
+  /** The pages of the free run that begins here, or 0. The page before is not free. */
+  freeFrom(page: number): number {
+    return this.#mark[page] === FREE ? this.#length[page]! : 0;
+  }
+
+  /** The pages of the free run that ends before `page`, or 0. `page` is not free. */
+  freeUpTo(page: number): number {
+    return page > 0 && this.#mark[page - 1] === FREE ? this.#length[page - 1]! : 0;
+  }
+
+  /** Gives a taken run back; the first page of the free run that it is part of now. */
+  give(first: number): number {
     const pages = this.lengthOf(first);
     this.#pagesFree += pages;
     this.#mark[first] = UNMARKED;
+    return this.#join(first, pages);
+  }
+
+  /** Links unmarked pages as free, in one run with free neighbours; its first page. */
+  #join(first: number, pages: number): number {
     let start = first;
     let end = first + pages;
     if (start > 0 && this.#mark[start - 1] === FREE) {
@@ -116,6 +162,7 @@ export class PageRuns {
       this.#unlink(right);
     }
     this.#link(start, end - start);
+    return start;
   }
 
   /** The shortest run that is long enough, of those in the first bin that has one. */

@@ -2,9 +2,8 @@
  * The heavy checker of a whole machine: the world's sums, and that neither the CPU's rights nor
  * the device's table give more than the page table does.
  */
-import { addrOf, assert, formatAddress, type Pfn, SPACE_PAGES, vpn } from "../base/index.ts";
-import type { ScopedCpu } from "../cpu/index.ts";
-import { FRAME_COPY, type WebGpuDevice } from "../driver/index.ts";
+import { addrOf, assert, formatAddress, type Pfn, SPACE_PAGES, vpn } from "../../base/index.ts";
+import { FRAME_COPY, type WebGpuDevice } from "../../driver/index.ts";
 import {
   type AddressSpace,
   isDevicePrivate,
@@ -13,14 +12,15 @@ import {
   PTE_VALID,
   PTE_WRITE,
   ptePfn,
-} from "../mm/index.ts";
-import { PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
-import { checkWorld } from "./check.ts";
+} from "../../mm/index.ts";
+import { PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../../phys/index.ts";
+import { checkWorld } from "../check.ts";
+import type { WindowCpu } from "./engine.ts";
 
 export interface MachineParts {
   readonly memory: Memory;
   readonly space: AddressSpace;
-  readonly cpu: ScopedCpu;
+  readonly cpu: WindowCpu;
   readonly device: WebGpuDevice | undefined;
 }
 
@@ -33,7 +33,7 @@ export function checkMachine(parts: MachineParts): void {
 }
 
 /** The CPU may touch no more than the page table allows. */
-function checkRights(space: AddressSpace, cpu: ScopedCpu): void {
+function checkRights(space: AddressSpace, cpu: WindowCpu): void {
   for (let page = 0; page < SPACE_PAGES; page++) {
     const rights = cpu.rightsOf(vpn(page));
     if (rights === 0) continue;

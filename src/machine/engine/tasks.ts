@@ -1,11 +1,9 @@
 /**
- * From calls to tasks: the public face starts tasks and gives promises, or runs a short one to
- * its end on the spot. And the event loop as the scheduler wants it, the only place of the
- * library that touches timers.
+ * From calls to tasks on the thread of the engine: a call is a task and a promise, or a task that
+ * runs to its end on the spot. And the event loop as the scheduler wants it.
  */
-import { EAGAIN, type Result } from "../base/index.ts";
-import { type Host, type Scheduler, type Sleeps, type Task, TaskState } from "../sync/index.ts";
-import { hmmError } from "./error.ts";
+import { type Host, type Scheduler, type Sleeps, type Task, TaskState } from "../../sync/index.ts";
+import { hmmError } from "../error.ts";
 
 export class Tasks {
   readonly #scheduler: Scheduler;
@@ -17,28 +15,35 @@ export class Tasks {
 
   /** Runs `body` as a task; the promise settles when it ends. */
   run<T>(name: string, body: Sleeps<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => this.start(name, body, { resolve, reject }));
+  }
+
+  /** The same for who has no use for a promise. */
+  start<T>(
+    name: string,
+    body: Sleeps<T>,
+    over: { readonly resolve: (value: T) => void; readonly reject: (error: unknown) => void },
+  ): void {
     this.#check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
-    return new Promise<T>((resolve, reject) => {
-      task.onSettled = () => {
-        if (task.state === TaskState.done) resolve(task.result as T);
-        else if (task.state === TaskState.failed) reject(task.error);
-        else reject(hmmError({ code: "EINTR", call: name, detail: "the machine was closed" }));
-      };
-    });
+    task.onSettled = () => {
+      if (task.state === TaskState.done) over.resolve(task.result as T);
+      else if (task.state === TaskState.failed) over.reject(task.error);
+      else over.reject(hmmError({ code: "EINTR", call: name, detail: "the machine was closed" }));
+    };
   }
 
-  /** Runs `body` to its end now; -EAGAIN, undone, when it would have to wait. */
-  runNow(name: string, body: Sleeps<Result>): Result {
+  /** Runs `body` to its end now; undefined, undone, when it would have to wait. */
+  runNow<T>(name: string, body: Sleeps<T>): T | undefined {
     this.#check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     this.#scheduler.run();
     if (task.state === TaskState.failed) throw task.error;
-    if (task.state === TaskState.done) return task.result!;
+    if (task.state === TaskState.done) return task.result as T;
     this.#scheduler.kill(task as Task);
-    return -EAGAIN;
+    return undefined;
   }
 
   /** No call is taken any more. */

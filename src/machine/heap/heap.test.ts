@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ENOMEM } from "../base/index.ts";
-import { HmmError } from "./error.ts";
+import { ENOMEM } from "../../base/index.ts";
+import { HmmError } from "../error.ts";
 import { Heap } from "./heap.ts";
 
 const KIB = 1024;

@@ -1,0 +1,364 @@
+/**
+ * A window whose pages the host maps one by one, as it is told: the mechanism under `HostCpu`,
+ * which knows nothing of address spaces. The window lies over a memory file; a second mapping of
+ * that file (the direct map, `bytes`) reaches every page at any time without a fault.
+ */
+import {
+  assert,
+  EAGAIN,
+  EEXIST,
+  EFAULT,
+  EINTR,
+  ENOMEM,
+  ENOSPC,
+  PAGE_SIZE,
+  type Result,
+  type Vpn,
+  vpn,
+} from "../../base/index.ts";
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  type Linux,
+  loadLinux,
+  MADV_DONTNEED,
+  POLLIN,
+  PROT_NONE,
+  succeed,
+} from "./linux.ts";
+import { closeMappings, type Mappings, openMappings, restoreAnonymous } from "./mappings.ts";
+import { Scratch } from "./scratch.ts";
+import {
+  SCRATCH_USED,
+  UFFD_PAGEFAULT_FLAG_MINOR,
+  UFFD_PAGEFAULT_FLAG_WP,
+  UFFD_PAGEFAULT_FLAG_WRITE,
+  Userfaultfd,
+} from "./userfaultfd.ts";
+
+export interface HostMemoryOptions {
+  /**
+   * Faults that the kernel takes for a program, inside a system call, are served too. Needs
+   * privilege. Default false: such a call answers EFAULT on a page that is not installed.
+   */
+  readonly kernelFaults?: boolean;
+}
+
+/** A run of pages [start, end). */
+export interface PageRun {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Most pieces that `abandon` cuts a window into: a process may have 65,530 mappings in all. */
+const PIECES_MAX = 16_000;
+
+/** How often one page is tried: a hole is filled once, a race with the host lost a few times. */
+const TRIES_MAX = 1000;
+
+/** What `poll` saw. */
+export const POLL_FAULTS = 1;
+export const POLL_DOORBELL = 2;
+
+// words of the scratch page
+const POLL_ENTRIES = SCRATCH_USED;
+const DOORBELL_COUNT = POLL_ENTRIES + 4;
+
+export class HostMemory {
+  /** Held, because its memory must not be collected while pages of it are registered. */
+  readonly buffer: SharedArrayBuffer;
+  /** Pages of the window. */
+  readonly pageCount: number;
+  /** What another thread needs to take over (`adopt`): plain numbers. */
+  readonly mappings: Mappings;
+  /** System calls that changed what is mapped, by kind: for tests and measurements. */
+  readonly calls = { install: 0, populate: 0, protect: 0, unprotect: 0, revoke: 0, wake: 0 };
+  readonly #linux: Linux;
+  readonly #scratch: Scratch;
+  readonly #uffd: Userfaultfd;
+  #bytes: ArrayBuffer | undefined;
+  #isClosed = false;
+
+  private constructor(buffer: SharedArrayBuffer, mappings: Mappings, scratch: Scratch) {
+    this.#linux = loadLinux();
+    this.#scratch = scratch;
+    this.#uffd = new Userfaultfd(this.#linux, scratch, mappings.uffd);
+    this.buffer = buffer;
+    this.mappings = mappings;
+    this.pageCount = buffer.byteLength / PAGE_SIZE;
+    const { words } = scratch;
+    [words[POLL_ENTRIES], words[POLL_ENTRIES + 1]] = [mappings.uffd, POLLIN];
+    [words[POLL_ENTRIES + 2], words[POLL_ENTRIES + 3]] = [mappings.doorbell, POLLIN];
+  }
+
+  /**
+   * Takes the window over: what was in it is gone, and every access from now on is a fault that
+   * waits for `install`, also of the thread that calls this. Throws `HostUnavailable`; then the
+   * window is as it was.
+   */
+  static open(buffer: SharedArrayBuffer, options: HostMemoryOptions = {}): HostMemory {
+    const linux = loadLinux();
+    const scratch = new Scratch(linux);
+    try {
+      const mappings = openMappings(linux, scratch, {
+        base: linux.addressOf(new Uint8Array(buffer)),
+        bytes: buffer.byteLength,
+        kernelFaults: options.kernelFaults ?? false,
+      });
+      return new HostMemory(buffer, mappings, scratch);
+    } catch (error) {
+      scratch.free();
+      throw error;
+    }
+  }
+
+  /**
+   * The same window on another thread, whose owner is dead: `close` or `abandon` it there. Two
+   * threads must not serve one window.
+   */
+  static adopt(buffer: SharedArrayBuffer, mappings: Mappings): HostMemory {
+    return new HostMemory(buffer, mappings, new Scratch(loadLinux()));
+  }
+
+  /**
+   * The direct map: the bytes of all pages, a plain ArrayBuffer. Not to be used after `close` or
+   * `abandon`: then there is no memory behind it, and the process would be killed.
+   */
+  get bytes(): ArrayBuffer {
+    this.#assertOpen();
+    this.#bytes ??= this.#linux.view(this.mappings.direct, this.buffer.byteLength);
+    return this.#bytes;
+  }
+
+  /** Write 8 bytes (a 64-bit count above 0) to this descriptor, and `poll` returns. */
+  get doorbell(): number {
+    return this.mappings.doorbell;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Reads up to 64 faults without waiting: how many. The accessors below tell them. */
+  readFaults(): number {
+    this.#assertOpen();
+    return this.#uffd.read();
+  }
+
+  /** The page of fault `i` of the last read. */
+  faultPage(i: number): Vpn {
+    return vpn(Math.floor(this.faultAddress(i) / PAGE_SIZE));
+  }
+
+  /** The exact byte of the window that was touched. */
+  faultAddress(i: number): number {
+    assert(this.#uffd.isFault(i), "the kernel tells an event that nobody asked for");
+    return this.#uffd.address(i) - this.mappings.base;
+  }
+
+  isWrite(i: number): boolean {
+    return (this.#uffd.flags(i) & UFFD_PAGEFAULT_FLAG_WRITE) !== 0;
+  }
+
+  /** The page is installed, but not for writing. */
+  isWriteProtect(i: number): boolean {
+    return (this.#uffd.flags(i) & UFFD_PAGEFAULT_FLAG_WP) !== 0;
+  }
+
+  /** The memory file has the page; it is only not installed. */
+  isMinor(i: number): boolean {
+    return (this.#uffd.flags(i) & UFFD_PAGEFAULT_FLAG_MINOR) !== 0;
+  }
+
+  /** The Linux thread id of who waits. */
+  faultThread(i: number): number {
+    return this.#uffd.thread(i);
+  }
+
+  /**
+   * User code may read [start, end), and write if `write`; who waits for a page of it goes on.
+   * Pages that the file does not have yet are made, all zero. -ENOMEM: the host has no memory;
+   * the pages before that are installed. A page that is installed keeps the rights that it has.
+   */
+  install(start: Vpn, end: Vpn, write: boolean): Result {
+    this.#assertRun(start, end);
+    let tries = 0;
+    for (let at = start; at < end; ) {
+      this.calls.install++;
+      const done = this.#uffd.continue(this.#addressOf(at), (end - at) * PAGE_SIZE, write);
+      if (done > 0 || done === -EEXIST) {
+        const next = vpn(at + (done > 0 ? done / PAGE_SIZE : 1));
+        if (done < 0 && write) this.unprotect(at, next);
+        else if (done < 0) this.wake(at, next);
+        at = next;
+        tries = 0;
+        continue;
+      }
+      if (done === -ENOMEM) return -ENOMEM;
+      if (done === -EFAULT && !this.#populate(at, end)) return -ENOMEM;
+      assert(done === -EFAULT || done === -EAGAIN, () => `UFFDIO_CONTINUE answers ${-done}`);
+      assert(++tries < TRIES_MAX, () => `page ${at} cannot be installed`);
+    }
+    return 0;
+  }
+
+  /** Pages of [start, end) that are installed may be read only: the next write is a fault. */
+  protect(start: Vpn, end: Vpn): void {
+    this.#assertRun(start, end);
+    this.calls.protect++;
+    const result = this.#uffd.protect(this.#addressOf(start), (end - start) * PAGE_SIZE);
+    assert(result === 0, () => `UFFDIO_WRITEPROTECT answers ${-result}`);
+  }
+
+  /** Installed pages of [start, end) may be written again; who waits for that goes on. */
+  unprotect(start: Vpn, end: Vpn): void {
+    this.#assertRun(start, end);
+    this.calls.unprotect++;
+    const result = this.#uffd.unprotect(this.#addressOf(start), (end - start) * PAGE_SIZE);
+    assert(result === 0, () => `UFFDIO_WRITEPROTECT answers ${-result}`);
+  }
+
+  /** No access to [start, end) gets through any more. The file keeps the bytes. */
+  revoke(start: Vpn, end: Vpn): void {
+    this.#assertRun(start, end);
+    this.calls.revoke++;
+    const bytes = (end - start) * PAGE_SIZE;
+    const result = this.#linux.madvise(this.#addressOf(start), bytes, MADV_DONTNEED);
+    succeed(this.#linux, "madvise", result);
+  }
+
+  /** Who waits for a page of [start, end) tries again, and faults again if nothing is there. */
+  wake(start: Vpn, end: Vpn): void {
+    this.#assertRun(start, end);
+    this.calls.wake++;
+    const result = this.#uffd.wake(this.#addressOf(start), (end - start) * PAGE_SIZE);
+    assert(result === 0, () => `UFFDIO_WAKE answers ${-result}`);
+  }
+
+  /**
+   * Gives the memory of pages back to the host: they read as zero afterwards. For pages that are
+   * revoked; one that is installed would be revoked without anybody having been told.
+   */
+  discard(start: Vpn, end: Vpn): void {
+    this.#assertRun(start, end);
+    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const result = this.#fallocate(mode, start, end);
+    assert(result === 0, () => `fallocate(FALLOC_FL_PUNCH_HOLE) answers ${-result}`);
+  }
+
+  /**
+   * Sleeps until there is a fault to read or the doorbell was rung, at most `timeoutMs`
+   * milliseconds (infinity: for ever, 0: not at all): `POLL_…` bits. Looks `spins` times before it
+   * sleeps: a thread that sleeps takes 50 us to wake where one that looks takes 10.
+   */
+  poll(timeoutMs: number, spins = 0): number {
+    this.#assertOpen();
+    for (let spin = 0; spin < spins; spin++) {
+      const seen = this.#pollOnce(0);
+      if (seen !== 0) return seen;
+    }
+    return this.#pollOnce(timeoutMs);
+  }
+
+  /** Takes what has been written to the doorbell, so that `poll` can sleep again. */
+  drainDoorbell(): void {
+    this.#assertOpen();
+    this.#linux.read(this.doorbell, this.#scratch.addressOf(DOORBELL_COUNT), 8);
+  }
+
+  /**
+   * The window is ordinary memory again, all zero, and everybody goes on. Tear down what uses
+   * `bytes` first. Idempotent.
+   */
+  close(): void {
+    if (this.#isClosed) return;
+    const { base } = this.mappings;
+    // In this order nobody who goes on sees the file once more.
+    restoreAnonymous(this.#linux, base, this.buffer.byteLength);
+    this.wake(vpn(0), vpn(this.pageCount));
+    this.#release();
+  }
+
+  /**
+   * The owner of the pages is dead. What it had elsewhere (`lost`) cannot be reached any more: an
+   * access there ends the process, or traps where WebAssembly loads or stores. Everything else
+   * stays as it is, readable and writable, and everybody goes on.
+   */
+  abandon(lost: Iterable<PageRun>): void {
+    if (this.#isClosed) return;
+    const runs = mergeRuns(lost);
+    // With too many pieces all of it goes: better out of reach than lost pages as zeros.
+    const isWhole = runs.length > PIECES_MAX;
+    for (const { start, end } of isWhole ? [{ start: 0, end: this.pageCount }] : runs) {
+      this.#assertRun(start, end);
+      const bytes = (end - start) * PAGE_SIZE;
+      const protect = this.#linux.mprotect(this.#addressOf(start), bytes, PROT_NONE);
+      succeed(this.#linux, "mprotect", protect);
+    }
+    const result = this.#uffd.unregister(this.mappings.base, this.buffer.byteLength);
+    assert(result === 0, () => `UFFDIO_UNREGISTER answers ${-result}`);
+    this.#release();
+  }
+
+  #release(): void {
+    this.#isClosed = true;
+    this.#bytes = undefined;
+    closeMappings(this.#linux, this.mappings, this.buffer.byteLength);
+    this.#scratch.free();
+  }
+
+  /** Makes the pages that the file lacks. False: the host has no memory. */
+  #populate(start: Vpn, end: Vpn): boolean {
+    this.calls.populate++;
+    const result = this.#fallocate(0, start, end);
+    if (result === -ENOMEM || result === -ENOSPC) return false;
+    assert(result === 0, () => `fallocate answers ${-result}`);
+    return true;
+  }
+
+  #fallocate(mode: number, start: Vpn, end: Vpn): Result {
+    const [offset, bytes] = [start * PAGE_SIZE, (end - start) * PAGE_SIZE];
+    while (this.#linux.fallocate(this.mappings.memfd, mode, offset, bytes) < 0) {
+      const errno = this.#linux.errno();
+      if (errno !== EINTR) return -errno;
+    }
+    return 0;
+  }
+
+  #pollOnce(timeoutMs: number): number {
+    const { words } = this.#scratch;
+    const ms = Number.isFinite(timeoutMs) ? Math.ceil(timeoutMs) : -1;
+    const count = this.#linux.poll(this.#scratch.addressOf(POLL_ENTRIES), 2, ms);
+    // Below 0 a signal came in between: nothing was seen.
+    if (count <= 0) return 0;
+    const faults = words[POLL_ENTRIES + 1]! >>> 16 !== 0 ? POLL_FAULTS : 0;
+    return faults | (words[POLL_ENTRIES + 3]! >>> 16 !== 0 ? POLL_DOORBELL : 0);
+  }
+
+  #addressOf(page: number): number {
+    return this.mappings.base + page * PAGE_SIZE;
+  }
+
+  #assertRun(start: number, end: number): void {
+    this.#assertOpen();
+    assert(
+      start >= 0 && start < end && end <= this.pageCount,
+      () => `pages ${start} to ${end} are no run of this window`,
+    );
+  }
+
+  #assertOpen(): void {
+    assert(!this.#isClosed, "this window is not served any more");
+  }
+}
+
+/** Runs that follow each other as one: every piece with rights of its own costs the host. */
+function mergeRuns(runs: Iterable<PageRun>): PageRun[] {
+  const merged: PageRun[] = [];
+  for (const run of runs) {
+    const last = merged.at(-1);
+    if (last?.end === run.start) merged[merged.length - 1] = { start: last.start, end: run.end };
+    else merged.push(run);
+  }
+  return merged;
+}

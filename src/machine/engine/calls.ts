@@ -1,0 +1,109 @@
+/**
+ * What faces ask of an engine. Every question and every answer is a plain record, so that the
+ * same engine serves the thread that it lives on and threads that it does not live on.
+ */
+import type { Result } from "../../base/index.ts";
+import type {
+  DeviceInfo,
+  KernelSource,
+  LaunchOutcome,
+  LaunchProgress,
+} from "../../driver/index.ts";
+
+/** Whole pages, or bytes where a call says so. */
+export interface ByteRange {
+  readonly start: number;
+  readonly bytes: number;
+}
+
+/** How a call ended: 0 or a negated errno, and where it failed. */
+export interface Outcome {
+  readonly result: Result;
+  readonly address?: number;
+}
+
+/** Counters and names; the numbers are since the machine was made. */
+export interface EngineReport {
+  readonly device: DeviceInfo | undefined;
+  readonly residentPages: number;
+  readonly mappedPages: number;
+  readonly pagesToDevice: number;
+  readonly pagesToHost: number;
+  readonly cpuFaults: number;
+  readonly invalidations: number;
+}
+
+interface Call<Ask, Answer> {
+  readonly ask: Ask;
+  readonly answer: Answer;
+}
+
+export interface Calls {
+  /**
+   * `flags`: VM_READ | VM_WRITE; `isLow`: the address may be below MMAP_MIN_ADDR. The answer is
+   * an address or a negated errno.
+   */
+  readonly mmap: Call<
+    {
+      readonly bytes: number;
+      readonly flags: number;
+      readonly address?: number;
+      readonly isLow?: boolean;
+    },
+    Result
+  >;
+  /** -EBUSY with `address`: a bracket is open there. So do `mprotect` and `discard`. */
+  readonly munmap: Call<ByteRange, Outcome>;
+  readonly mprotect: Call<ByteRange & { readonly flags: number }, Outcome>;
+  readonly discard: Call<ByteRange, Outcome>;
+  /** Opens a bracket over bytes; the number names it in `release`. */
+  readonly access: Call<
+    ByteRange & { readonly write: boolean },
+    Outcome & { readonly bracket: number }
+  >;
+  readonly release: Call<{ readonly bracket: number }, void>;
+  /** Makes bytes touchable, page by page, as an access to each would. */
+  readonly fault: Call<ByteRange & { readonly write: boolean }, Outcome>;
+  /** Brings bytes here in bulk and makes them touchable. */
+  readonly populate: Call<ByteRange & { readonly write: boolean }, Outcome>;
+  /** Gives a kernel a number; the same text gets the same one. */
+  readonly kernel: Call<{ readonly source: KernelSource }, number>;
+  readonly launch: Call<
+    { readonly kernel: number; readonly count: number; readonly args: ArrayBuffer },
+    LaunchOutcome
+  >;
+  readonly report: Call<undefined, EngineReport>;
+  /** Throws an `AssertionError` when something does not add up. */
+  readonly check: Call<undefined, void>;
+  /** Ends everything, or gives the number of brackets that are open and ends nothing. */
+  readonly close: Call<undefined, number>;
+}
+
+export type CallName = keyof Calls;
+export type Ask<Name extends CallName> = Calls[Name]["ask"];
+export type Answer<Name extends CallName> = Calls[Name]["answer"];
+
+export interface CallOptions {
+  /** For launches: called after each round. */
+  readonly onProgress?: (progress: LaunchProgress) => void;
+  /** For launches: ends them after the round that runs. */
+  readonly signal?: AbortSignal;
+}
+
+/** The way from a face to its engine. Both throw what the engine threw. */
+export interface EnginePort {
+  /** Who blocks in `callNow` does not block the engine: it may wait. */
+  readonly canBlock: boolean;
+  call<Name extends CallName>(
+    name: Name,
+    ask: Ask<Name>,
+    options?: CallOptions,
+  ): Promise<Answer<Name>>;
+  /**
+   * The answer at once. Where the engine lives on this thread, a call that would have to wait is
+   * undone and gives undefined.
+   */
+  callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> | undefined;
+  /** After `close` was answered with 0: no call is taken any more. */
+  end(): Promise<void>;
+}

@@ -1,0 +1,34 @@
+/**
+ * # machine/engine: what answers the calls of the public face
+ *
+ * **Nouns.** *Engine*: an address space, the CPU's shadow, a device. *Calls*: what it can be
+ * asked, plain records. *EnginePort*: the way to it; `LocalPort` on its own thread, in
+ * `machine/host` from other threads.
+ *
+ * **Invariants.** A call is one task. What fails answers with a negated errno; who misuses it
+ * gets what was thrown.
+ *
+ * **Locks.** None between calls.
+ *
+ * **Example.**
+ * ```ts
+ * const engine = new Engine({ host, window, cpu: (space) => new ScopedCpu(space), gpu, heap });
+ * const port = new LocalPort(engine, host);
+ * const address = await port.call("mmap", { bytes: 8192, flags: VM_READ });
+ * ```
+ *
+ * **What it refuses.** Objects with behaviour in calls: they could not cross to another thread.
+ */
+export type {
+  Answer,
+  Ask,
+  CallName,
+  CallOptions,
+  EnginePort,
+  EngineReport,
+  Outcome,
+} from "./calls.ts";
+export { type CallContext, Engine, type WindowCpu } from "./engine.ts";
+export { LocalPort } from "./local-port.ts";
+export { type GpuChoice, openGpu } from "./open-gpu.ts";
+export { EventLoopHost, Tasks } from "./tasks.ts";

@@ -1,0 +1,42 @@
+/** The port of an engine that lives on this thread: calls are tasks, and nobody can block. */
+import type { Answer, Ask, CallName, CallOptions, EnginePort } from "./calls.ts";
+import type { Engine } from "./engine.ts";
+import { type EventLoopHost, Tasks } from "./tasks.ts";
+
+const NEVER_ABORTED = { isAborted: () => false };
+
+export class LocalPort implements EnginePort {
+  readonly canBlock = false;
+  readonly #engine: Engine;
+  readonly #host: EventLoopHost;
+  readonly #tasks: Tasks;
+
+  constructor(engine: Engine, host: EventLoopHost) {
+    this.#engine = engine;
+    this.#host = host;
+    this.#tasks = new Tasks(engine.scheduler);
+  }
+
+  call<Name extends CallName>(
+    name: Name,
+    ask: Ask<Name>,
+    options: CallOptions = {},
+  ): Promise<Answer<Name>> {
+    const { onProgress, signal } = options;
+    const context = {
+      isAborted: () => signal?.aborted === true,
+      ...(onProgress === undefined ? {} : { progress: onProgress }),
+    };
+    return this.#tasks.run(name, this.#engine.serve(name, ask, context));
+  }
+
+  callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> | undefined {
+    return this.#tasks.runNow(name, this.#engine.serve(name, ask, NEVER_ABORTED));
+  }
+
+  async end(): Promise<void> {
+    this.#tasks.close();
+    this.#host.stop();
+    this.#engine.destroy();
+  }
+}

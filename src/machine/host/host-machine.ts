@@ -1,0 +1,111 @@
+/**
+ * A machine whose engine has a thread of its own: opening it, and getting at it from any thread.
+ */
+import { once } from "node:events";
+import { SHARE_ENV, Worker } from "node:worker_threads";
+import { createWindow, type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
+import type { GpuChoice } from "../engine/index.ts";
+import { hmmError, invalid } from "../error.ts";
+import { atExit } from "./at-exit.ts";
+import { HostPort } from "./host-port.ts";
+import type { KernelThreadData, KernelThreadMessage } from "./kernel-thread.ts";
+import { MailboxClient, newMailbox, unpackError } from "./mailbox/index.ts";
+import { type WatchdogData, Word } from "./watchdog.ts";
+
+/** What crosses to another thread that wants to use the machine. */
+export interface HostHandle {
+  readonly memory: WasmMemory;
+  readonly calls: SharedArrayBuffer;
+}
+
+export interface HostMachine {
+  readonly port: HostPort;
+  readonly window: Window;
+  readonly handle: HostHandle;
+}
+
+export interface HostOptions extends GpuChoice {
+  readonly heap: { readonly start: number; readonly end: number };
+  /** A fault that is not served for so many milliseconds ends the process. */
+  readonly limitMs: number;
+}
+
+/** Starts a kernel thread. Throws what it threw while it opened the device and the window. */
+export async function openHost(options: HostOptions): Promise<HostMachine> {
+  const window = createWindow();
+  const calls = newMailbox();
+  const control = new Int32Array(new SharedArrayBuffer(4 * Word.count));
+  const { memory } = window;
+  const { device, deviceMemory, heap, limitMs } = options;
+  const data: KernelThreadData = { device, deviceMemory, heap, limitMs, memory, calls, control };
+  const kernel = startThread("kernel", data);
+  const begun = (await firstWord(kernel)) as KernelThreadMessage;
+  if ("error" in begun) {
+    await kernel.terminate();
+    throw unpackError(begun.error);
+  }
+  const watched: WatchdogData = { memory, calls, control, limitMs, ...begun };
+  const watchdog = startThread("watchdog", watched);
+  await firstWord(watchdog);
+  const mailbox = new MailboxClient(calls);
+  const over = (): void => {
+    Atomics.store(control, Word.isOver, 1);
+    Atomics.notify(control, Word.isOver);
+    mailbox.ring();
+  };
+  const forget = atExit(over);
+  kernel.once("error", (error) => mailbox.die(`the kernel thread has failed: ${String(error)}`));
+  const ended = Promise.all([once(kernel, "exit"), once(watchdog, "exit")]);
+  kernel.unref();
+  watchdog.unref();
+  const end = async (): Promise<void> => {
+    kernel.ref();
+    watchdog.ref();
+    over();
+    await ended;
+    forget();
+  };
+  return { port: new HostPort(mailbox, end), window, handle: { memory, calls } };
+}
+
+/** The same machine for this thread. */
+export function attachHost(handle: HostHandle): HostMachine {
+  if (!(handle?.calls instanceof SharedArrayBuffer)) {
+    throw invalid("attach", `handle must be the handle of a machine, got ${typeof handle}`);
+  }
+  const mailbox = new MailboxClient(handle.calls);
+  const { closedBecause } = mailbox;
+  if (closedBecause !== undefined) {
+    throw hmmError({ code: "ENODEV", call: "attach", detail: closedBecause });
+  }
+  const port = new HostPort(mailbox, async () => undefined);
+  return { port, window: windowOf(handle.memory), handle };
+}
+
+/** A thread of the machine. Workers cannot load TypeScript: from there it is the built program. */
+function startThread(name: "kernel" | "watchdog", data: object): Worker {
+  const isSource = import.meta.url.endsWith(".ts");
+  const folder = isSource ? "../../../dist/machine/host" : ".";
+  return new Worker(new URL(`${folder}/${name}-thread.js`, import.meta.url), {
+    name: `onespace ${name}`,
+    // The Vulkan loader reads the process's environment, not a copy.
+    env: SHARE_ENV,
+    workerData: data,
+  });
+}
+
+/** The first message of a thread. Rejects when it ends before. */
+async function firstWord(thread: Worker): Promise<unknown> {
+  const waiting = new AbortController();
+  const { signal } = waiting;
+  const ended = once(thread, "exit", { signal }).then(([code]) => {
+    throw new Error(`a thread of the machine ended with ${code} before it began`);
+  });
+  try {
+    const [message] = await Promise.race([once(thread, "message", { signal }), ended]);
+    return message;
+  } finally {
+    ended.catch(() => undefined);
+    waiting.abort();
+  }
+}

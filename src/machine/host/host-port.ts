@@ -1,0 +1,82 @@
+/** The port of an engine that lives on a kernel thread: questions go through the mailbox. */
+import type { LaunchProgress } from "../../driver/index.ts";
+import type { Answer, Ask, CallName, CallOptions, EnginePort } from "../engine/index.ts";
+import type { Heap, HeapRemains } from "../heap/index.ts";
+import { type MailboxClient, ownThread, type ThreadId } from "./mailbox/index.ts";
+import type { Legacy } from "./members.ts";
+
+/** What crosses to the kernel thread for its engine. */
+export interface Question<Name extends CallName = CallName> {
+  readonly name: Name;
+  readonly ask: Ask<Name>;
+}
+
+/** What crosses for the kernel thread itself: this thread begins or ends to use the heap. */
+export type Notice =
+  | { readonly name: "join"; readonly id: number; readonly thread: ThreadId }
+  | { readonly name: "leave"; readonly id: number; readonly remains?: HeapRemains };
+
+/** Progress as the mailbox carries it: four numbers. */
+export const progressValues = ({ done, count, rounds, faults }: LaunchProgress): number[] => [
+  done,
+  count,
+  rounds,
+  faults,
+];
+
+function progressOf(values: Float64Array): LaunchProgress {
+  const [done = 0, count = 0, rounds = 0, faults = 0] = values;
+  return { done, count, rounds, faults };
+}
+
+export class HostPort implements EnginePort {
+  readonly canBlock = true;
+  readonly #mailbox: MailboxClient;
+  readonly #end: () => Promise<void>;
+
+  /** `end`: what is left to do after the engine has closed. */
+  constructor(mailbox: MailboxClient, end: () => Promise<void>) {
+    this.#mailbox = mailbox;
+    this.#end = end;
+  }
+
+  call<Name extends CallName>(
+    name: Name,
+    ask: Ask<Name>,
+    options: CallOptions = {},
+  ): Promise<Answer<Name>> {
+    const question: Question<Name> = { name, ask };
+    const { onProgress, signal } = options;
+    return this.#mailbox.call<Answer<Name>>(question, {
+      ...(onProgress === undefined
+        ? {}
+        : { onProgress: (values: Float64Array) => onProgress(progressOf(values)) }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> {
+    const question: Question<Name> = { name, ask };
+    return this.#mailbox.callNow<Answer<Name>>(question);
+  }
+
+  end(): Promise<void> {
+    return this.#end();
+  }
+
+  /** This thread uses `heap`: it takes over what threads before it left. */
+  join(heap: Heap): void {
+    const notice: Notice = { name: "join", id: heap.id, thread: ownThread() };
+    const { remains, dead } = this.#mailbox.callNow<Legacy>(notice);
+    for (const each of remains) heap.adopt(each);
+    for (const id of dead) heap.bury(id);
+  }
+
+  /** This thread does not use `heap` any more: what is allocated goes to a thread that joins. */
+  leave(heap: Heap): void {
+    const { id } = heap;
+    const remains = heap.detach();
+    const rest = remains === undefined ? {} : { remains };
+    this.#mailbox.callNow({ name: "leave", id, ...rest } satisfies Notice);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The kernel thread of a machine: owns the engine, the device and the fault descriptor. It never
+ * touches the user's window: a fault of its own would wait for itself.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import {
+  type BadAccess,
+  HostCpu,
+  HostMemory,
+  type Mappings,
+  type WasmMemory,
+} from "../../cpu/index.ts";
+import { Engine, type GpuChoice, openGpu } from "../engine/index.ts";
+import { KernelClock } from "./kernel-clock.ts";
+import { KernelLoop } from "./kernel-loop.ts";
+import { MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
+
+/** What the machine's thread gives a kernel thread to begin with. */
+export interface KernelThreadData extends GpuChoice {
+  readonly memory: WasmMemory;
+  readonly calls: SharedArrayBuffer;
+  readonly control: Int32Array;
+  readonly heap: { readonly start: number; readonly end: number };
+  readonly limitMs: number;
+}
+
+/** The first and last message: it runs, or why not. */
+export type KernelThreadMessage =
+  | { readonly mappings: Mappings; readonly kernelThread: ThreadId }
+  | { readonly error: unknown };
+
+async function main(data: KernelThreadData): Promise<void> {
+  const gpu = await openGpu(data);
+  const memory = HostMemory.open(data.memory.buffer);
+  const server = new MailboxServer(data.calls, { doorbell: memory.doorbell });
+  const clock = new KernelClock();
+  let loop: KernelLoop | undefined;
+  const onBadAccess = (bad: BadAccess): void => loop!.kill(bad);
+  const engine = new Engine({
+    host: clock,
+    window: { buffer: memory.bytes },
+    cpu: (space) => new HostCpu(space, memory, { onBadAccess }),
+    gpu,
+    heap: data.heap,
+  });
+  const { control, limitMs } = data;
+  loop = new KernelLoop({ engine, memory, server, clock, control, limitMs });
+  process.on("uncaughtException", (error) => loop.die(error));
+  process.on("unhandledRejection", (error) => loop.die(error));
+  const { mappings } = memory;
+  const ready: KernelThreadMessage = { mappings, kernelThread: ownThread() };
+  parentPort!.postMessage(ready);
+  await loop.run();
+}
+
+try {
+  await main(workerData as KernelThreadData);
+} catch (error) {
+  parentPort!.postMessage({ error: packError(error) } satisfies KernelThreadMessage);
+}

@@ -1,0 +1,38 @@
+/**
+ * Which threads use the machine's heap. A thread that joins gets what one that left behind needs
+ * an owner, and is told of those that ended without a word.
+ */
+import type { HeapRemains } from "../heap/index.ts";
+import { isAlive, type ThreadId } from "./mailbox/index.ts";
+
+/** What one thread gets to do for those that are gone. */
+export interface Legacy {
+  readonly remains: readonly HeapRemains[];
+  /** As whom threads that were terminated used the heap. */
+  readonly dead: readonly number[];
+}
+
+interface Member {
+  readonly thread: ThreadId;
+  /** As whom it uses the heap, and whose remains it was given: it may end before it adopts them. */
+  readonly ids: readonly number[];
+}
+
+export class Members {
+  #members: Member[] = [];
+  readonly #remains: HeapRemains[] = [];
+
+  /** `thread` uses the heap as `id`. */
+  join(id: number, thread: ThreadId): Legacy {
+    const dead = this.#members.filter((each) => !isAlive(each.thread));
+    this.#members = this.#members.filter((each) => !dead.includes(each));
+    const remains = this.#remains.splice(0);
+    this.#members.push({ thread, ids: [id, ...remains.map((each) => each.id)] });
+    return { remains, dead: dead.flatMap((each) => each.ids) };
+  }
+
+  leave(id: number, remains: HeapRemains | undefined): void {
+    this.#members = this.#members.filter((each) => each.ids[0] !== id);
+    if (remains !== undefined) this.#remains.push(remains);
+  }
+}

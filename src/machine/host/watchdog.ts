@@ -1,0 +1,71 @@
+/**
+ * Who watches the kernel thread. A user thread in a page fault can do nothing but wait, so that
+ * somebody has to notice who waits for nobody: a thread of its own, which looks once a second.
+ */
+import { writeSync } from "node:fs";
+import { HostMemory, type Mappings, POLL_FAULTS, type WasmMemory } from "../../cpu/index.ts";
+import { isAlive, MailboxClient, type ThreadId } from "./mailbox/index.ts";
+
+/** Words that the threads of a machine share. */
+export const Word = {
+  /** The machine is closed, or the process ends. */
+  isOver: 0,
+  /** A launch has begun: pages may live on the device only. */
+  mayBeAway: 1,
+  /** Words in all. */
+  count: 2,
+} as const;
+
+export interface WatchdogData {
+  readonly memory: WasmMemory;
+  readonly calls: SharedArrayBuffer;
+  readonly control: Int32Array;
+  readonly mappings: Mappings;
+  readonly kernelThread: ThreadId;
+  readonly limitMs: number;
+}
+
+const LOOK_MS = 1000;
+
+/** Looks until the machine is over. */
+export function watch(data: WatchdogData): void {
+  const { control, kernelThread, limitMs } = data;
+  const memory = HostMemory.adopt(data.memory.buffer, data.mappings);
+  const mailbox = new MailboxClient(data.calls);
+  let beats = mailbox.beats;
+  let since = performance.now();
+  while (Atomics.wait(control, Word.isOver, 0, LOOK_MS) === "timed-out") {
+    if (!isAlive(kernelThread)) {
+      // The last thing that it does when all is well is to say so.
+      if (Atomics.wait(control, Word.isOver, 0, LOOK_MS) !== "timed-out") return;
+      bury(data, memory, mailbox);
+      return;
+    }
+    const isWorking = mailbox.beats !== beats || (memory.poll(0) & POLL_FAULTS) === 0;
+    if (isWorking) {
+      beats = mailbox.beats;
+      since = performance.now();
+    } else if (performance.now() - since > limitMs) {
+      end(`the kernel thread has not served a page fault for ${limitMs / 1000} s`);
+    }
+  }
+}
+
+/**
+ * The kernel thread has ended and could not say why. What was on the device cannot be told from
+ * zeros now, so when there may be such pages nobody goes on.
+ */
+function bury(data: WatchdogData, memory: HostMemory, mailbox: MailboxClient): void {
+  const reason = "the kernel thread has ended without a word";
+  mailbox.die(reason);
+  if (Atomics.load(data.control, Word.mayBeAway) !== 0) {
+    end(`${reason}, and pages that were on the device are lost`);
+  }
+  memory.abandon([]);
+  writeSync(2, `onespace: ${reason}; memory stays readable\n`);
+}
+
+function end(reason: string): void {
+  writeSync(2, `onespace: ${reason}; the process ends with SIGBUS\n`);
+  process.kill(process.pid, "SIGBUS");
+}

@@ -1,0 +1,156 @@
+/** Any number of threads on one space: one heap, all calls, faults at the same time. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { whyNotHost } from "../../src/machine/index.ts";
+import { whyNoDevice } from "../driver/webgpu-machine.ts";
+import { runProgram } from "./child.ts";
+
+const obstacle = whyNotHost()?.reason;
+let noDevice: string | undefined;
+beforeAll(async () => {
+  noDevice = await whyNoDevice();
+});
+
+/** What a thread posts first, and that it has ended. */
+const TALK = `
+  const says = (worker) => new Promise((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+  const ends = (worker) => worker.ended;
+`;
+
+describe.skipIf(obstacle !== undefined)(`threads of a machine (${obstacle ?? "here"})`, () => {
+  it("add to the same words with Atomics while pages are taken away", async () => {
+    const ended = await runProgram(`${TALK}
+      const at = await space.mmap({ bytes: 64 * PAGE });
+      const scratch = await space.mmap({ bytes: 64 * PAGE });
+      const workers = Array.from({ length: 6 }, () => thread(\`
+        const words = new Uint32Array(space.window, workerData.at, 64 * 1024);
+        for (let n = 0; n < 20_000; n++) {
+          Atomics.add(words, 1024 * (n % 64), 1);
+          space.u32[(workerData.scratch >>> 2) + 1024 * (n % 64)] = n;
+        }
+        parentPort.postMessage("done");
+        await machine.close();\`, { at, scratch }));
+      const done = Promise.all(workers.map(says));
+      let isDone = false;
+      done.then(() => (isDone = true));
+      while (!isDone) {
+        // The counters keep their content: their rights come and go in a way that nobody notices.
+        const held = await space.access({ start: at, bytes: 64 * PAGE }, "write");
+        held.close();
+        await space.discard(scratch, 64 * PAGE);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await Promise.all(workers.map(ends));
+      const sums = Array.from({ length: 64 }, (_, page) => space.u32[(at >>> 2) + 1024 * page]);
+      machine.check();
+      console.log(sums.reduce((a, b) => a + b));
+      await machine.close();`);
+    expect(ended).toMatchObject({ code: 0, stdout: `${6 * 20_000}\n`, stderr: "", hung: false });
+  });
+
+  it("wake each other with Atomics.wait and notify on memory of the space", async () => {
+    const ended = await runProgram(`${TALK}
+      const at = space.malloc(4096, 4096);
+      space.i32[at >>> 2] = 0;
+      const worker = thread(\`
+        parentPort.postMessage(Atomics.wait(space.i32, workerData.at >>> 2, 0));
+        await machine.close();\`, { at });
+      const said = says(worker);
+      while (Atomics.notify(space.i32, at >>> 2) === 0) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      console.log(await said);
+      await ends(worker);
+      await machine.close();`);
+    expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "", hung: false });
+  });
+
+  it("share one heap: what one allocates another frees, also after it has ended", async () => {
+    const ended = await runProgram(`${TALK}
+      const all = [];
+      for (let round = 0; round < 4; round++) {
+        const workers = Array.from({ length: 3 }, (_, number) => thread(\`
+          const blocks = [];
+          for (let n = 0; n < 500; n++) {
+            const block = space.malloc(16 + 40 * (n % 90), 16);
+            space.u32[block >>> 2] = workerData.number * 1000 + n;
+            blocks.push(block);
+          }
+          for (const block of workerData.old) space.free(block);
+          parentPort.postMessage(blocks);
+          await machine.close();\`, { number, old: all.splice(0, 200) }));
+        const blocks = (await Promise.all(workers.map(says))).flat();
+        await Promise.all(workers.map(ends));
+        blocks.forEach((block, i) => {
+          if (space.u32[block >>> 2] !== i % 500 + 1000 * Math.floor(i / 500)) throw new Error("overlap");
+        });
+        all.push(...blocks);
+      }
+      console.log(new Set(all).size === all.length, all.length > 4000);
+      for (const block of all) space.free(block);
+      await machine.close();`);
+    expect(ended).toMatchObject({ code: 0, stdout: "true true\n", stderr: "", hung: false });
+  });
+
+  it("make every call, with and without waiting for it", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const workers = Array.from({ length: 4 }, (_, number) => thread(\`
+        const { number } = workerData;
+        const at = space.mmapSync({ bytes: 4 * 4096 });
+        const words = new Uint32Array(space.window, at, 4096).fill(number);
+        const kernel = machine.kernel({ args: { at: ptr(u32) },
+          code: "fn main(i: u32) { let a = args.at + 4u * i; store_u32(a, load_u32(a) + 10u); }" });
+        kernel.runSync(4096, { at });
+        await kernel.run(4096, { at });
+        space.mprotectSync(at, 4096, "r");
+        const held = space.accessSync({ start: at, bytes: 64 }, "read");
+        const right = words.every((word) => word === number + 20) && held.u32[3] === number + 20;
+        held.close();
+        await space.mprotect(at, 4096, "rw");
+        space.populateSync({ start: at, bytes: 4096 }, "write");
+        await space.discard(at, 4096);
+        const isZero = words[0] === 0 && words[1024] === number + 20;
+        space.munmapSync(at, 4 * 4096);
+        const refused = await space.populate({ start: at, bytes: 4 }, "read").catch((e) => e.code);
+        parentPort.postMessage([right, isZero, refused, machine.report.cpu.backend].join());
+        await machine.close();\`, { number }));
+      const said = await Promise.all(workers.map(says));
+      await Promise.all(workers.map(ends));
+      machine.check();
+      console.log(new Set(said).size, said[0]);
+      await machine.close();`,
+      { device: true },
+    );
+    const stdout = "1 true,true,EFAULT,host\n";
+    expect(ended).toMatchObject({ code: 0, stdout, stderr: "", hung: false });
+  });
+
+  it("hear of progress and can abort a launch from any thread", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const at = await space.mmap({ bytes: 4 * 2 ** 20 });
+      const worker = thread(\`
+        const kernel = machine.kernel({ name: "slow", args: { at: ptr(u32) },
+          code: "fn main(i: u32) { store_u32(args.at + 4u * i, i); }" });
+        const abort = new AbortController();
+        let rounds = 0;
+        const onProgress = (progress) => { rounds = progress.rounds; abort.abort(); };
+        const { at } = workerData;
+        const error = await kernel.run(2 ** 20, { at }, { signal: abort.signal, onProgress })
+          .catch((error) => error);
+        parentPort.postMessage([error.code, error.kernel, rounds > 0].join());
+        await machine.close();\`, { at });
+      console.log(await says(worker));
+      await ends(worker);
+      machine.check();
+      await machine.close();`,
+      { device: true },
+    );
+    expect(ended).toMatchObject({ code: 0, stdout: "EINTR,slow,true\n", stderr: "", hung: false });
+  });
+});
