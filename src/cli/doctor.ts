@@ -4,7 +4,7 @@
 import { arch, cpus, platform, release, totalmem } from "node:os";
 import pc from "picocolors";
 import { describeAdapters } from "../driver/index.ts";
-import { whyNotHost } from "../machine/index.ts";
+import { type HostProbe, probeHost } from "../machine/index.ts";
 
 export interface Check {
   readonly name: string;
@@ -55,17 +55,13 @@ export async function examine(): Promise<DoctorReport> {
       ...(found === undefined ? { cure: CURES[kind] } : {}),
     }),
   );
-  const obstacle = whyNotHost();
-  const pageFaults: Check =
-    obstacle === undefined
-      ? { name: "page faults", ok: true, found: "userfaultfd, for this user" }
-      : { name: "page faults", ok: true, found: obstacle.reason, cure: obstacle.cure };
+  const probe = probeHost();
   const core = cpus()[0]?.model ?? "unknown CPU";
   return {
     node: process.version,
     system: `${platform()} ${release()} ${arch()}, ${cpus().length} x ${core}, ${gib(totalmem())}`,
     cpu:
-      obstacle === undefined
+      probe.obstacle === undefined
         ? { backend: "host", why: "page faults (userfaultfd): any memory is touched at any time" }
         : { backend: "scoped", why: "memory is touched within access brackets" },
     device: chosen === undefined ? undefined : { ...chosen.info, limits: limitsOf(chosen.adapter) },
@@ -74,7 +70,7 @@ export async function examine(): Promise<DoctorReport> {
       { name: "webgpu package", ok: true, found: webgpu },
       { name: "software device package", ok: true, found: softwarePackage },
       ...adapters,
-      pageFaults,
+      ...pageFaultChecks(probe),
     ],
   };
 }
@@ -89,6 +85,21 @@ function nodeCheck(): Check {
   const ok = major > 20 || (major === 20 && minor >= 19);
   const cure = ok ? {} : { cure: "use Node 20.19 or later" };
   return { name: "node", ok, found: process.version, ...cure };
+}
+
+/** A machine without page faults, or with those of user code only, is in order. */
+function pageFaultChecks({ obstacle, kernelFaults }: HostProbe): Check[] {
+  const name = "page faults";
+  if (obstacle !== undefined) {
+    return [{ name, ok: true, found: `none: ${obstacle.reason}`, cure: obstacle.cure }];
+  }
+  const inCalls = { name: "in system calls", ok: true } as const;
+  return [
+    { name, ok: true, found: "of user code, by userfaultfd; no privilege is needed" },
+    "how" in kernelFaults
+      ? { ...inCalls, found: `possible with kernelFaults: ${kernelFaults.how}` }
+      : { ...inCalls, found: `EFAULT: ${kernelFaults.reason}`, cure: kernelFaults.cure },
+  ];
 }
 
 function limitsOf(adapter: GPUAdapter): Record<string, number> {

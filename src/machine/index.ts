@@ -37,8 +37,10 @@ export { Heap, type HeapUsage } from "./heap/index.ts";
 export {
   HostFile,
   type HostFileOptions,
+  type HostProbe,
   HostSwapStore,
   openHostFile,
+  probeHost,
   whyNotHost,
 } from "./host/index.ts";
 export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";

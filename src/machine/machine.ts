@@ -4,12 +4,12 @@
  * where the CPU has page faults.
  */
 import { formatAddress, PAGE_SIZE, SPACE_BYTES } from "../base/index.ts";
-import { createWindow, ScopedCpu, type Window } from "../cpu/index.ts";
+import { ScopedCpu, type Window } from "../cpu/index.ts";
 import type { DeviceInfo } from "../driver/index.ts";
 import { MMAP_MIN_ADDR } from "../mm/index.ts";
 import type { ArgsSchema } from "./args.ts";
 import { Engine, type EnginePort, EventLoopHost, LocalPort, openGpu } from "./engine/index.ts";
-import { hmmError, invalid } from "./error.ts";
+import { HmmError, hmmError, invalid } from "./error.ts";
 import { Heap } from "./heap/index.ts";
 import {
   atExit,
@@ -21,6 +21,7 @@ import {
   whyNotHost,
 } from "./host/index.ts";
 import { Kernel, type KernelOptions } from "./kernel.ts";
+import { newWindow } from "./new-window.ts";
 import { Space, type TouchRights } from "./space.ts";
 
 /** Where the heap of `malloc` lies: 3 GiB less the last 64 KiB. */
@@ -43,6 +44,11 @@ export interface MachineOptions {
   readonly device?: DevicePreference;
   /** Bytes of device memory that pages may take. Default 256 MiB; data may be larger. */
   readonly deviceMemory?: number;
+  /**
+   * With `host`: system calls wait for pages that are away, too, instead of failing with EFAULT.
+   * Needs privilege (root, or what `onespace doctor` says). Default false.
+   */
+  readonly kernelFaults?: boolean;
 }
 
 /** What a machine is made of and has done. */
@@ -116,21 +122,21 @@ export class Machine {
    */
   static async create(options: MachineOptions = {}): Promise<Machine> {
     const checked = checkOptions(options);
-    const obstacle = checked.cpu === "scoped" ? undefined : whyNotHost();
-    if (checked.cpu === "host" && obstacle !== undefined) {
-      const detail = `no page faults here: ${obstacle.reason}; ${obstacle.cure}`;
-      throw hmmError({ code: "EOPNOTSUPP", call: "create", detail });
-    }
-    const isHost = checked.cpu !== "scoped" && obstacle === undefined;
-    if (isHost) {
+    if (checked.cpu === "scoped") return new Machine(await openScoped(checked, "asked for"), false);
+    const obstacle = whyNotHost();
+    try {
+      if (obstacle !== undefined) {
+        const detail = `no page faults here: ${obstacle.reason}; ${obstacle.cure}`;
+        throw hmmError({ code: "EOPNOTSUPP", call: "create", detail });
+      }
       const limits = { heap: HEAP, limitMs: FAULT_LIMIT_MS };
       return Machine.#ofHost(await openHost({ ...checked, ...limits }));
+    } catch (error) {
+      const isRefused = error instanceof HmmError && error.code === "EOPNOTSUPP";
+      if (!isRefused || checked.cpu === "host" || checked.kernelFaults) throw error;
+      const why = `access brackets, because ${obstacle?.reason ?? error.detail}`;
+      return new Machine(await openScoped(checked, why), false);
     }
-    const why =
-      obstacle === undefined
-        ? "asked for: a shared window with access brackets"
-        : `a shared window with access brackets, because ${obstacle.reason}`;
-    return new Machine(await openScoped(checked, why), false);
   }
 
   /**
@@ -236,7 +242,7 @@ export class Machine {
 
 async function openScoped(options: Required<MachineOptions>, why: string): Promise<MachineParts> {
   const gpu = await openGpu(options);
-  const window = createWindow();
+  const window = newWindow();
   const host = new EventLoopHost();
   const engine = new Engine({
     host,
@@ -265,7 +271,7 @@ function discardNow(port: EnginePort, start: number, end: number): void {
   port.callNow("discard", { start: start * PAGE_SIZE, bytes: (end - start) * PAGE_SIZE });
 }
 
-const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory"];
+const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory", "kernelFaults"];
 
 function checkOptions(options: MachineOptions): Required<MachineOptions> {
   const cpu = options.cpu ?? "auto";
@@ -282,9 +288,13 @@ function checkOptions(options: MachineOptions): Required<MachineOptions> {
     const rule = `an integer of at least ${DEVICE_MEMORY_MIN} bytes`;
     throw invalid("create", `deviceMemory must be ${rule}, got ${String(deviceMemory)}`);
   }
+  const kernelFaults = options.kernelFaults ?? false;
+  if (typeof kernelFaults !== "boolean") {
+    throw invalid("create", `kernelFaults must be true or false, got ${String(kernelFaults)}`);
+  }
   for (const name of Object.keys(options)) {
     if (KNOWN.includes(name)) continue;
     throw invalid("create", `unknown option ${name} (known: ${KNOWN.join(", ")})`);
   }
-  return { cpu, device, deviceMemory };
+  return { cpu, device, deviceMemory, kernelFaults };
 }

@@ -111,6 +111,12 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
     expect(killed).toMatchObject({ signal: "SIGTERM", hung: false });
   });
 
+  it("a process that may not reserve 4 GiB is told so", async () => {
+    const ended = await runProgram("", { under: ["prlimit", "--as=4000000000"] });
+    expect(ended).toMatchObject({ code: 1, hung: false });
+    expect(ended.stderr).toMatch(/create: 4 GiB of addresses cannot be reserved .*\(ENOMEM\)/);
+  });
+
   it("child processes come and go while memory faults", async () => {
     const ended = await runProgram(`${RESTLESS}
       const { execFileSync, fork, spawnSync } = await import("node:child_process");

@@ -94,6 +94,20 @@ describe.skipIf(obstacle !== undefined)(`threads of a machine (${obstacle ?? "he
     expect(ended).toMatchObject({ code: 0, stdout: "true true\n", stderr: "", hung: false });
   });
 
+  it("end without a word when the machine was closed before", async () => {
+    const ended = await runProgram(`${TALK}
+      const worker = thread(\`
+        space.malloc(10);
+        parentPort.postMessage("ready");
+        parentPort.once("message", () => parentPort.unref());\`);
+      await says(worker);
+      worker.on("error", (error) => console.log(error.message));
+      await machine.close();
+      worker.postMessage("go");
+      console.log(await ends(worker));`);
+    expect(ended).toMatchObject({ code: 0, stdout: "0\n", stderr: "", hung: false });
+  });
+
   it("make every call, with and without waiting for it", async (context) => {
     if (noDevice !== undefined) return context.skip(noDevice);
     const ended = await runProgram(

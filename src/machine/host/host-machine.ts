@@ -3,9 +3,10 @@
  */
 import { once } from "node:events";
 import { SHARE_ENV, Worker } from "node:worker_threads";
-import { createWindow, type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
+import { type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
 import type { GpuChoice } from "../engine/index.ts";
 import { hmmError, invalid } from "../error.ts";
+import { newWindow } from "../new-window.ts";
 import { atExit } from "./at-exit.ts";
 import { HostPort } from "./host-port.ts";
 import type { KernelThreadData, KernelThreadMessage } from "./kernel-thread.ts";
@@ -28,16 +29,19 @@ export interface HostOptions extends GpuChoice {
   readonly heap: { readonly start: number; readonly end: number };
   /** A fault that is not served for so many milliseconds ends the process. */
   readonly limitMs: number;
+  /** See `KernelThreadData`. */
+  readonly kernelFaults: boolean;
 }
 
 /** Starts a kernel thread. Throws what it threw while it opened the device and the window. */
 export async function openHost(options: HostOptions): Promise<HostMachine> {
-  const window = createWindow();
+  const window = newWindow();
   const calls = newMailbox();
   const control = new Int32Array(new SharedArrayBuffer(4 * Word.count));
   const { memory } = window;
-  const { device, deviceMemory, heap, limitMs } = options;
-  const data: KernelThreadData = { device, deviceMemory, heap, limitMs, memory, calls, control };
+  const { device, deviceMemory, heap, limitMs, kernelFaults } = options;
+  const shared = { memory, calls, control };
+  const data: KernelThreadData = { device, deviceMemory, heap, limitMs, kernelFaults, ...shared };
   const kernel = startThread("kernel", data);
   const begun = (await firstWord(kernel)) as KernelThreadMessage;
   if ("error" in begun) {

@@ -1,6 +1,7 @@
 /** The port of an engine that lives on a kernel thread: questions go through the mailbox. */
 import type { LaunchProgress } from "../../driver/index.ts";
 import type { Answer, Ask, CallName, CallOptions, EnginePort } from "../engine/index.ts";
+import { HmmError } from "../error.ts";
 import type { Heap, HeapRemains } from "../heap/index.ts";
 import { type MailboxClient, ownThread, type ThreadId } from "./mailbox/index.ts";
 import type { Legacy } from "./members.ts";
@@ -72,11 +73,18 @@ export class HostPort implements EnginePort {
     for (const id of dead) heap.bury(id);
   }
 
-  /** This thread does not use `heap` any more: what is allocated goes to a thread that joins. */
+  /**
+   * This thread does not use `heap` any more: what is allocated goes to a thread that joins. When
+   * the machine is closed there is nobody who wants it.
+   */
   leave(heap: Heap): void {
     const { id } = heap;
     const remains = heap.detach();
     const rest = remains === undefined ? {} : { remains };
-    this.#mailbox.callNow({ name: "leave", id, ...rest } satisfies Notice);
+    try {
+      this.#mailbox.callNow({ name: "leave", id, ...rest } satisfies Notice);
+    } catch (error) {
+      if (!(error instanceof HmmError) || error.code !== "ENODEV") throw error;
+    }
   }
 }

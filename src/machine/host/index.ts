@@ -23,7 +23,7 @@
  *
  * **What it refuses.** Directories, pipes, and to notice what other programs write to files.
  */
-export { whyNotHost } from "../../cpu/index.ts";
+export { type HostProbe, probeHost, whyNotHost } from "../../cpu/index.ts";
 export { AsyncScope } from "./async-scope.ts";
 export { atExit } from "./at-exit.ts";
 export { HostFile, type HostFileOptions, openHostFile } from "./host-file.ts";

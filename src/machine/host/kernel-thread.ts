@@ -7,10 +7,12 @@ import {
   type BadAccess,
   HostCpu,
   HostMemory,
+  HostUnavailable,
   type Mappings,
   type WasmMemory,
 } from "../../cpu/index.ts";
 import { Engine, type GpuChoice, openGpu } from "../engine/index.ts";
+import { hmmError } from "../error.ts";
 import { KernelClock } from "./kernel-clock.ts";
 import { KernelLoop } from "./kernel-loop.ts";
 import { MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
@@ -22,6 +24,8 @@ export interface KernelThreadData extends GpuChoice {
   readonly control: Int32Array;
   readonly heap: { readonly start: number; readonly end: number };
   readonly limitMs: number;
+  /** Faults inside system calls are served, too. Needs privilege. */
+  readonly kernelFaults: boolean;
 }
 
 /** The first and last message: it runs, or why not. */
@@ -29,9 +33,19 @@ export type KernelThreadMessage =
   | { readonly mappings: Mappings; readonly kernelThread: ThreadId }
   | { readonly error: unknown };
 
+/** Throws EOPNOTSUPP with the reason and the cure when the system does not allow it. */
+function openMemory({ memory, kernelFaults }: KernelThreadData): HostMemory {
+  try {
+    return HostMemory.open(memory.buffer, { kernelFaults });
+  } catch (error) {
+    if (!(error instanceof HostUnavailable)) throw error;
+    throw hmmError({ code: "EOPNOTSUPP", call: "create", detail: error.message });
+  }
+}
+
 async function main(data: KernelThreadData): Promise<void> {
   const gpu = await openGpu(data);
-  const memory = HostMemory.open(data.memory.buffer);
+  const memory = openMemory(data);
   const server = new MailboxServer(data.calls, { doorbell: memory.doorbell });
   const clock = new KernelClock();
   let loop: KernelLoop | undefined;
