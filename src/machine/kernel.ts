@@ -83,9 +83,9 @@ export class Kernel<Args extends ArgsSchema> {
   ): Promise<LaunchReport> {
     const args = this.#argsOf(count, values);
     const started = performance.now();
-    this.#number ??= await this.#port.call("kernel", { source: this.#source });
-    const ask = { kernel: this.#number, count, args };
-    const outcome = await this.#port.call("launch", ask, options);
+    const ask = { kernel: this.#number ?? this.#source, count, args };
+    const outcome = await this.#port.call("run", ask, options);
+    this.#number = outcome.kernel;
     return this.#reportOf(outcome, started, options.signal);
   }
 
@@ -96,16 +96,14 @@ export class Kernel<Args extends ArgsSchema> {
   runSync(count: number, values: ArgValues<Args>): LaunchReport {
     const args = this.#argsOf(count, values);
     const started = performance.now();
-    const isHere = !this.#port.canBlock;
-    this.#number ??= isHere ? undefined : this.#port.callNow("kernel", { source: this.#source });
-    const kernel = this.#number;
-    const outcome =
-      isHere || kernel === undefined
-        ? undefined
-        : this.#port.callNow("launch", { kernel, count, args });
-    if (outcome !== undefined) return this.#reportOf(outcome, started);
-    const detail = "it has to wait, and this thread would wait for itself; await run(…)";
-    throw hmmError({ code: "EAGAIN", call: "runSync", detail, kernel: this.name });
+    if (!this.#port.canBlock) {
+      const detail = "it has to wait, and this thread would wait for itself; await run(…)";
+      throw hmmError({ code: "EAGAIN", call: "runSync", detail, kernel: this.name });
+    }
+    const kernel = this.#number ?? this.#source;
+    const outcome = this.#port.callNow("run", { kernel, count, args })!;
+    this.#number = outcome.kernel;
+    return this.#reportOf(outcome, started);
   }
 
   #argsOf(count: number, values: ArgValues<Args>): ArrayBuffer {

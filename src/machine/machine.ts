@@ -18,7 +18,7 @@ import {
   type HostMachine,
   openHost,
   warn,
-  whyNotHost,
+  whyNotHere,
 } from "./host/index.ts";
 import { Kernel, type KernelOptions } from "./kernel.ts";
 import { newWindow } from "./new-window.ts";
@@ -116,14 +116,15 @@ export class Machine {
   }
 
   /**
-   * Builds a machine. Throws ENODEV when the wanted kind of device is not there, EOPNOTSUPP when
+   * Builds a machine; with page faults only on the main thread (others attach to its handle).
+   * Throws ENODEV when the wanted kind of device is not there, EOPNOTSUPP when
    * `cpu: "host"` cannot be had (both with what was tried and the cure), EINVAL for bad options.
    * "none" needs no GPU library.
    */
   static async create(options: MachineOptions = {}): Promise<Machine> {
     const checked = checkOptions(options);
     if (checked.cpu === "scoped") return new Machine(await openScoped(checked, "asked for"), false);
-    const obstacle = whyNotHost();
+    const obstacle = whyNotHere();
     try {
       if (obstacle !== undefined) {
         const detail = `no page faults here: ${obstacle.reason}; ${obstacle.cure}`;
@@ -144,6 +145,9 @@ export class Machine {
    * for what is no handle, ENODEV when the machine is closed.
    */
   static attach(handle: MachineHandle): Machine {
+    if (!(handle?.heap instanceof SharedArrayBuffer)) {
+      throw invalid("attach", `handle must be the handle of a machine, got ${typeof handle}`);
+    }
     return Machine.#ofHost(attachHost(handle), handle.heap);
   }
 
@@ -274,6 +278,9 @@ function discardNow(port: EnginePort, start: number, end: number): void {
 const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory", "kernelFaults"];
 
 function checkOptions(options: MachineOptions): Required<MachineOptions> {
+  if (typeof options !== "object" || options === null) {
+    throw invalid("create", `options must be an object, got ${String(options)}`);
+  }
   const cpu = options.cpu ?? "auto";
   const device = options.device ?? "auto";
   const deviceMemory = options.deviceMemory ?? DEVICE_MEMORY;

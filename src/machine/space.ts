@@ -31,6 +31,9 @@ export type Rights = "rw" | "r" | "none";
 
 const RIGHTS: Readonly<Record<Rights, number>> = { rw: VM_READ | VM_WRITE, r: VM_READ, none: 0 };
 
+/** What one call brings at most: 16 MiB, some 15 ms. */
+const PIECE_BYTES = 2 ** 24;
+
 /** What this thread may touch without asking anybody. */
 export interface TouchRights {
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
@@ -154,14 +157,14 @@ export class Space implements MemoryAccess {
     return mapped(this.#now("mmap", askToMap(options)), options);
   }
 
-  /** Unmaps [address, address + bytes). Throws EBUSY while a bracket is open there. */
+  /** Unmaps [address, address + bytes). Throws EBUSY under a bracket, EINVAL for the heap. */
   async munmap(address: number, bytes: number): Promise<void> {
-    const range = pagesOf("munmap", address, bytes);
+    const range = this.#pagesToUnmap(address, bytes);
     throwIf(await this.#port.call("munmap", range), "munmap", range);
   }
 
   munmapSync(address: number, bytes: number): void {
-    const range = pagesOf("munmap", address, bytes);
+    const range = this.#pagesToUnmap(address, bytes);
     throwIf(this.#now("munmap", range), "munmap", range);
   }
 
@@ -210,12 +213,16 @@ export class Space implements MemoryAccess {
    */
   async populate(range: Place, mode: AccessMode): Promise<void> {
     const ask = askFor("populate", range, mode);
-    touched("populate", await this.#port.call("populate", ask), ask, mode);
+    for (const piece of piecesOf(ask)) {
+      touched("populate", await this.#port.call("populate", piece), ask, mode);
+    }
   }
 
   populateSync(range: Place, mode: AccessMode): void {
     const ask = askFor("populate", range, mode);
-    touched("populate", this.#now("populate", ask), ask, mode);
+    for (const piece of piecesOf(ask)) {
+      touched("populate", this.#now("populate", piece), ask, mode);
+    }
   }
 
   /**
@@ -224,6 +231,10 @@ export class Space implements MemoryAccess {
    * cannot wait for them. Where the CPU has page faults of its own there is nothing to do.
    */
   need(address: number, bytes: number, write: boolean): void {
+    if (!(address >= 0 && address + bytes <= SPACE_BYTES)) {
+      const detail = `${String(address)} + ${bytes} bytes is not in the space`;
+      throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
+    }
     if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
     const outcome = this.#port.callNow("fault", { start: address, bytes, write });
     if (outcome?.result === 0) return;
@@ -237,6 +248,15 @@ export class Space implements MemoryAccess {
       address,
       access: write ? "write" : "read",
     });
+  }
+
+  /** Addresses that `malloc` gives out stay mapped. */
+  #pagesToUnmap(address: number, bytes: number): MemoryRange {
+    const range = pagesOf("munmap", address, bytes);
+    const { start, end } = this.#heap;
+    if (address + bytes <= start || end <= address) return range;
+    const heap = `${formatAddress(start)}..${formatAddress(end)}`;
+    throw invalid("munmap", `the heap lies at ${heap}: free its blocks instead`);
   }
 
   #opened(answer: Answer<"access">, ask: Ask<"access">, mode: AccessMode): Access {
@@ -261,6 +281,9 @@ export class Space implements MemoryAccess {
 }
 
 function askToMap(options: MmapOptions): Ask<"mmap"> {
+  if (typeof options !== "object" || options === null) {
+    throw invalid("mmap", `options must be { bytes, … }, got ${String(options)}`);
+  }
   const { bytes, address } = options;
   const flags = rightsOf("mmap", options.rights ?? "rw");
   checkCount("mmap", "bytes", bytes);
@@ -290,6 +313,16 @@ function askFor(call: string, range: Place, mode: AccessMode): Ask<"access"> {
     throw invalid(call, `${formatAddress(start)} + ${bytes} bytes leaves the space`);
   }
   return { start, bytes, write: mode === "write" };
+}
+
+/** One at a time, so that nobody else's fault waits for all of them. */
+function* piecesOf(ask: Ask<"populate">): Iterable<Ask<"populate">> {
+  const end = ask.start + ask.bytes;
+  for (let start = ask.start; start < end; ) {
+    const next = Math.min(end, (Math.floor(start / PIECE_BYTES) + 1) * PIECE_BYTES);
+    yield { ...ask, start, bytes: next - start };
+    start = next;
+  }
 }
 
 function touched(call: string, outcome: Outcome, ask: Ask<"access">, mode: AccessMode): void {

@@ -38,6 +38,25 @@ const SUM = {
 } as const;
 
 describe("plain JavaScript on the shared space", () => {
+  it("may call back from onProgress; what that throws ends the launch", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(1) }, async (machine) => {
+      const numbers = machine.space.array(u32, 4096);
+      let blocks = 0;
+      const bump = machine.kernel(BUMP);
+      const onProgress = (): void => {
+        blocks += machine.space.array(u32, 8).at(0) + 1;
+      };
+      await bump.run(4096, { at: numbers }, { onProgress });
+      expect(blocks).toBeGreaterThan(0);
+      const fail = (): void => {
+        throw new RangeError("seen enough");
+      };
+      const failing = bump.run(4096, { at: numbers }, { onProgress: fail });
+      await expect(failing).rejects.toThrow("seen enough");
+    });
+  });
+
   it("touches what is in RAM at once, and needs a bracket for what is on the device", async (ctx) => {
     if (reason !== undefined) return ctx.skip(reason);
     await withMachine({ deviceMemory: mebibytes(1) }, async (machine) => {

@@ -64,7 +64,7 @@ export async function runProgram(
   const timer = setTimeout(() => {
     hung = true;
     child.kill("SIGKILL");
-  }, options.limitMs ?? 30_000);
+  }, options.limitMs ?? 60_000);
   const [code2, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
     child.once("close", (...how) => resolve(how)),
   );

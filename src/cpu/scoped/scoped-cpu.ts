@@ -41,10 +41,11 @@ export class ScopedCpu implements CpuMmu {
   }
 
   /** Takes over what the page table allows for the pages of [start, end). */
-  install(start: Vpn, end: Vpn): void {
+  install(start: Vpn, end: Vpn): Result {
     for (let page = start; page < end; page = vpn(page + 1)) {
       this.#rights[page] = rightsIn(this.#space.pageTable.get(page));
     }
+    return 0;
   }
 
   /**

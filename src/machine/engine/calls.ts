@@ -66,11 +66,14 @@ export interface Calls {
   readonly fault: Call<ByteRange & { readonly write: boolean }, Outcome>;
   /** Brings bytes here in bulk and makes them touchable. */
   readonly populate: Call<ByteRange & { readonly write: boolean }, Outcome>;
-  /** Gives a kernel a number; the same text gets the same one. */
-  readonly kernel: Call<{ readonly source: KernelSource }, number>;
-  readonly launch: Call<
-    { readonly kernel: number; readonly count: number; readonly args: ArrayBuffer },
-    LaunchOutcome
+  /** A launch. The text of a kernel crosses once; the answer says what number it has. */
+  readonly run: Call<
+    {
+      readonly kernel: number | KernelSource;
+      readonly count: number;
+      readonly args: ArrayBuffer;
+    },
+    LaunchOutcome & { readonly kernel: number }
   >;
   readonly report: Call<undefined, EngineReport>;
   /** Throws an `AssertionError` when something does not add up. */

@@ -3,9 +3,11 @@
  * and knows nothing of who makes them, or on which thread they are.
  */
 import {
+  assert,
   EBUSY,
   PAGE_SIZE,
   type Result,
+  SPACE_BYTES,
   SPACE_PAGES,
   type VirtAddr,
   type Vpn,
@@ -17,7 +19,6 @@ import {
   type Gpu,
   KernelCache,
   type KernelSource,
-  type LaunchOutcome,
   type LaunchProgress,
   launch,
   WebGpuDevice,
@@ -37,7 +38,7 @@ import {
   VM_WRITE,
 } from "../../mm/index.ts";
 import type { BulkMemory } from "../../phys/index.ts";
-import type { Host, Scheduler, Sleeps } from "../../sync/index.ts";
+import { type Host, type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
 import { buildWorld, type World } from "../world.ts";
 import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
@@ -47,7 +48,8 @@ import { faultPages } from "./fault-pages.ts";
 /** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
 export interface WindowCpu extends CpuMmu {
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
-  install(start: Vpn, end: Vpn): void;
+  /** Takes over what the page table allows. Negative: the system has no memory for it. */
+  install(start: Vpn, end: Vpn): Result;
   access(
     range: { readonly start: VirtAddr; readonly end: VirtAddr },
     write: boolean,
@@ -78,6 +80,9 @@ export interface CallContext {
 /** How often one page is faulted for one access before that is a bug. */
 const FAULTS_MAX = 64;
 
+/** Calls that are answered while the machine is being closed: they open and change nothing. */
+const ALWAYS: ReadonlySet<CallName> = new Set(["release", "report", "close"]);
+
 type Handlers = {
   readonly [Name in CallName]: (ask: Ask<Name>, context: CallContext) => Sleeps<Answer<Name>>;
 };
@@ -91,11 +96,17 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   // number of a kernel -> its text
   readonly #sources: KernelSource[] = [];
   readonly #brackets = new Map<number, PinnedPages>();
+  readonly #idle: WaitQueue;
   #nextBracket = 1;
+  // Calls that have begun and not ended, those of `ALWAYS` aside.
+  #running = 0;
+  #isEnding = false;
+  #isTornDown = false;
 
   constructor(options: EngineOptions<Cpu>) {
     const { host, window, gpu, heap } = options;
     this.#world = buildWorld({ host, window });
+    this.#idle = new WaitQueue(this.scheduler, "calls");
     this.space = new AddressSpace(this.#world.memory, { isIdentity: true });
     this.cpu = options.cpu(this.space);
     const device = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, this.space);
@@ -113,13 +124,34 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return Object.hasOwn(this.#handlers, name);
   }
 
-  /** Answers a call, as a task. */
-  serve<Name extends CallName>(
+  /** Nothing is mapped any more: a fault from now on is nobody's mistake. */
+  get isTornDown(): boolean {
+    return this.#isTornDown;
+  }
+
+  /** Answers a call, as a task. Throws ENODEV once the machine is being closed. */
+  *serve<Name extends CallName>(
     name: Name,
     ask: Ask<Name>,
     context: CallContext,
   ): Sleeps<Answer<Name>> {
-    return this.#handlers[name](ask, context);
+    if (ALWAYS.has(name)) return yield* this.#handlers[name](ask, context);
+    if (this.#isEnding) {
+      throw hmmError({ code: "ENODEV", call: name, detail: "the machine is being closed" });
+    }
+    this.#running++;
+    try {
+      return yield* this.#handlers[name](ask, context);
+    } finally {
+      if (--this.#running === 0) this.#idle.wakeAll();
+    }
+  }
+
+  /** All that lives on the device comes home, once no call runs; none is taken any more. */
+  *retreat(): Sleeps<void> {
+    this.#isEnding = true;
+    yield* this.#idle.until(() => this.#running === 0);
+    yield* this.#bringHome(virtAddr(0), SPACE_BYTES);
   }
 
   /** After `close`: the GPU is given back. */
@@ -128,7 +160,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   }
 
   /** Pages whose only copy is on the device: what is lost with it. */
-  *pagesAway(): Iterable<number> {
+  *pagesAway(): IterableIterator<number> {
     const { pageTable } = this.space;
     const device = this.#device;
     if (device === undefined) return;
@@ -149,8 +181,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     release: (ask) => this.#release(ask.bracket),
     fault: (ask) => this.#fault(ask),
     populate: (ask) => this.#populate(ask),
-    kernel: (ask) => this.#kernel(ask.source),
-    launch: (ask, context) => this.#launch(ask, context),
+    run: (ask, context) => this.#run(ask, context),
     report: () => this.#report(),
     check: () => this.#check(),
     close: () => this.#close(),
@@ -198,33 +229,63 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     this.cpu.close(pinned);
   }
 
-  *#fault({ start, bytes, write }: Ask<"fault">): Sleeps<Outcome> {
-    const first = vpnOf(virtAddr(start));
-    const end = vpn(Math.ceil((start + bytes) / PAGE_SIZE));
+  /** Until it may be touched: nobody runs between that look and the answer. */
+  *#fault(ask: Ask<"fault">): Sleeps<Outcome> {
     for (let tries = 0; tries < FAULTS_MAX; tries++) {
-      this.cpu.install(first, end);
-      if (this.cpu.mayTouch(virtAddr(start), bytes, write)) return { result: 0 };
-      const flags = write ? FAULT_WRITE : 0;
-      const failure = { address: virtAddr(start) };
-      const result = yield* faultPages(this.space, { start: first, end }, flags, failure);
-      if (result < 0) return { result, address: failure.address };
+      const outcome = yield* this.#faultOnce(ask);
+      if (outcome.result < 0) return outcome;
+      if (this.cpu.mayTouch(virtAddr(ask.start), ask.bytes, ask.write)) return outcome;
     }
-    return { result: -EBUSY, address: start };
+    return { result: -EBUSY, address: ask.start };
   }
 
+  *#faultOnce({ start, bytes, write }: Ask<"fault">): Sleeps<Outcome> {
+    const range = {
+      start: vpnOf(virtAddr(start)),
+      end: vpn(Math.ceil((start + bytes) / PAGE_SIZE)),
+    };
+    const failure = { address: virtAddr(start) };
+    const result = yield* faultPages(this.space, range, write ? FAULT_WRITE : 0, failure);
+    if (result < 0) return { result, address: failure.address };
+    const installed = this.cpu.install(range.start, range.end);
+    return installed < 0 ? { result: installed, address: start } : { result: 0 };
+  }
+
+  /** What somebody else takes meanwhile is not brought twice. */
   *#populate(ask: Ask<"populate">): Sleeps<Outcome> {
     const { start, end } = pagesAround(ask);
     const home = yield* this.#bringHome(start, end);
     if (home < 0) return { result: home, address: start };
-    return yield* this.#fault(ask);
+    return yield* this.#faultOnce(ask);
   }
 
   /** Brings what lives on the device in [start, end) home, in bulk. */
-  *#bringHome(start: VirtAddr, end: VirtAddr): Sleeps<Result> {
+  *#bringHome(start: VirtAddr, end: number): Sleeps<Result> {
     return this.#device === undefined ? 0 : yield* this.#device.moveHome(start, end);
   }
 
-  *#kernel(source: KernelSource): Sleeps<number> {
+  *#run(ask: Ask<"run">, context: CallContext): Sleeps<Answer<"run">> {
+    const kernel = typeof ask.kernel === "number" ? ask.kernel : this.#numberOf(ask.kernel);
+    const source = this.#sources[kernel];
+    if (source === undefined) {
+      throw hmmError({ code: "EINVAL", call: "run", detail: `no kernel ${kernel}` });
+    }
+    if (this.#device === undefined) {
+      const detail = 'the machine was created with device "none"';
+      throw hmmError({ code: "ENODEV", call: "run", detail, kernel: source.name });
+    }
+    const outcome = yield* launch(this.#device, this.#kernels, {
+      source,
+      count: ask.count,
+      args: ask.args,
+      isAborted: () => context.isAborted(),
+      onProgress: (progress) => context.progress?.(progress),
+    });
+    return { ...outcome, kernel };
+  }
+
+  /** The same text gets the same number. */
+  #numberOf(source: KernelSource): number {
     const known = this.#sources.findIndex(
       (each) =>
         each.name === source.name &&
@@ -233,24 +294,6 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
         each.accessors === source.accessors,
     );
     return known >= 0 ? known : this.#sources.push(source) - 1;
-  }
-
-  *#launch(ask: Ask<"launch">, context: CallContext): Sleeps<LaunchOutcome> {
-    const source = this.#sources[ask.kernel];
-    if (source === undefined) {
-      throw hmmError({ code: "EINVAL", call: "run", detail: `no kernel ${ask.kernel}` });
-    }
-    if (this.#device === undefined) {
-      const detail = 'the machine was created with device "none"';
-      throw hmmError({ code: "ENODEV", call: "run", detail, kernel: source.name });
-    }
-    return yield* launch(this.#device, this.#kernels, {
-      source,
-      count: ask.count,
-      args: ask.args,
-      isAborted: () => context.isAborted(),
-      onProgress: (progress) => context.progress?.(progress),
-    });
   }
 
   *#report(): Sleeps<EngineReport> {
@@ -273,9 +316,18 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   }
 
   *#close(): Sleeps<number> {
+    assert(!this.#isEnding, "a machine is closed once");
     if (this.cpu.openBrackets > 0) return this.cpu.openBrackets;
+    this.#isEnding = true;
+    yield* this.#idle.until(() => this.#running === 0);
+    // One that was on its way may have opened meanwhile.
+    if (this.cpu.openBrackets > 0) {
+      this.#isEnding = false;
+      return this.cpu.openBrackets;
+    }
     const device = this.#device;
     if (device !== undefined) yield* device.waitForLaunches();
+    this.#isTornDown = true;
     yield* mmput(this.space);
     if (device !== undefined) yield* device.close();
     return 0;

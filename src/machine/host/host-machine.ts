@@ -33,6 +33,9 @@ export interface HostOptions extends GpuChoice {
   readonly kernelFaults: boolean;
 }
 
+/** How long a thread that ends waits for its kernel thread to let go. Milliseconds. */
+const EXIT_MS = 3000;
+
 /** Starts a kernel thread. Throws what it threw while it opened the device and the window. */
 export async function openHost(options: HostOptions): Promise<HostMachine> {
   const window = newWindow();
@@ -43,29 +46,30 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
   const shared = { memory, calls, control };
   const data: KernelThreadData = { device, deviceMemory, heap, limitMs, kernelFaults, ...shared };
   const kernel = startThread("kernel", data);
+  const watchdog = startThread("watchdog", {});
   const begun = (await firstWord(kernel)) as KernelThreadMessage;
   if ("error" in begun) {
-    await kernel.terminate();
+    await Promise.all([kernel.terminate(), watchdog.terminate()]);
     throw unpackError(begun.error);
   }
-  const watched: WatchdogData = { memory, calls, control, limitMs, ...begun };
-  const watchdog = startThread("watchdog", watched);
-  await firstWord(watchdog);
+  const watching = firstWord(watchdog);
+  watchdog.postMessage({ memory, calls, control, limitMs, ...begun } satisfies WatchdogData);
+  await watching;
   const mailbox = new MailboxClient(calls);
-  const over = (): void => {
-    Atomics.store(control, Word.isOver, 1);
-    Atomics.notify(control, Word.isOver);
+  const forget = atExit(() => {
+    Atomics.store(control, Word.isEnding, 1);
     mailbox.ring();
-  };
-  const forget = atExit(over);
+    // Its threads are ended one by one. Were the kernel thread the first of them, one that waits
+    // in a fault would never end.
+    Atomics.wait(control, Word.hasLetGo, 0, EXIT_MS);
+  });
   kernel.once("error", (error) => mailbox.die(`the kernel thread has failed: ${String(error)}`));
-  const ended = Promise.all([once(kernel, "exit"), once(watchdog, "exit")]);
+  const ended = Promise.all([exitOf(kernel), exitOf(watchdog)]);
   kernel.unref();
   watchdog.unref();
   const end = async (): Promise<void> => {
     kernel.ref();
     watchdog.ref();
-    over();
     await ended;
     forget();
   };
@@ -90,13 +94,20 @@ export function attachHost(handle: HostHandle): HostMachine {
 function startThread(name: "kernel" | "watchdog", data: object): Worker {
   const isSource = import.meta.url.endsWith(".ts");
   const folder = isSource ? "../../../dist/machine/host" : ".";
-  return new Worker(new URL(`${folder}/${name}-thread.js`, import.meta.url), {
+  const file = new URL(`${folder}/${name}-thread.js`, import.meta.url);
+  // By a line of code, because Node refuses files where its own program is text (--input-type).
+  return new Worker(`import(${JSON.stringify(file.href)})`, {
+    eval: true,
     name: `onespace ${name}`,
     // The Vulkan loader reads the process's environment, not a copy.
     env: SHARE_ENV,
     workerData: data,
   });
 }
+
+/** However it ends; an error is told by its own event. */
+const exitOf = (thread: Worker): Promise<void> =>
+  new Promise((resolve) => thread.once("exit", () => resolve()));
 
 /** The first message of a thread. Rejects when it ends before. */
 async function firstWord(thread: Worker): Promise<unknown> {

@@ -28,5 +28,6 @@ export { AsyncScope } from "./async-scope.ts";
 export { atExit } from "./at-exit.ts";
 export { HostFile, type HostFileOptions, openHostFile } from "./host-file.ts";
 export { attachHost, type HostHandle, type HostMachine, openHost } from "./host-machine.ts";
+export { whyNotHere } from "./obstacle.ts";
 export { HostSwapStore } from "./swap-store.ts";
 export { warn } from "./warn.ts";

@@ -7,13 +7,14 @@ import { writeSync } from "node:fs";
 import { formatAddress } from "../../base/index.ts";
 import type { BadAccess, HostCpu, HostMemory } from "../../cpu/index.ts";
 import { FAULT_SIGBUS, VM_READ, VM_WRITE } from "../../mm/index.ts";
-import { type Engine, Tasks } from "../engine/index.ts";
+import { type Answer, type Ask, type Engine, Tasks } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
+import { BracketHolders } from "./bracket-holders.ts";
 import { type Notice, progressValues, type Question } from "./host-port.ts";
 import type { KernelClock } from "./kernel-clock.ts";
-import type { Call, MailboxServer } from "./mailbox/index.ts";
+import type { Call, MailboxServer, ThreadId } from "./mailbox/index.ts";
 import { Members } from "./members.ts";
-import { Word } from "./watchdog.ts";
+import { letGo, Word } from "./watchdog.ts";
 
 /** Looks without a result before the thread goes to sleep: waking it up costs more. */
 const SPINS = 60;
@@ -21,6 +22,10 @@ const SPINS = 60;
 const SLEEP_MS = 250;
 /** How long callers may take to read their last answers. */
 const DRAIN_MS = 1000;
+/** The same when the process ends. */
+const EXIT_DRAIN_MS = 50;
+/** How long the device may take, when the process ends, to give back what only it has. */
+const RETREAT_MS = 1000;
 /** How long a fault may wait before somebody is told. */
 const WARN_MS = 10_000;
 
@@ -39,14 +44,19 @@ export class KernelLoop {
   readonly #parts: KernelLoopParts;
   readonly #tasks: Tasks;
   readonly #members = new Members();
-  #isClosing = false;
+  readonly #holders: BracketHolders;
   #isClosed = false;
+  #hasFailed = false;
+  /** The process ends: until when to wait for the device, and whether it has done its part. */
+  #retreat: { readonly deadlineMs: number; isDone: boolean } | undefined;
+  #nextWatchMs = 0;
   #hasWarned = false;
   #end: () => void = () => undefined;
 
   constructor(parts: KernelLoopParts) {
     this.#parts = parts;
     this.#tasks = new Tasks(parts.engine.scheduler);
+    this.#holders = new BracketHolders((bracket) => this.#release(bracket));
   }
 
   /** Runs until the machine is closed, the process ends, or something breaks. */
@@ -61,31 +71,41 @@ export class KernelLoop {
   die(error: unknown): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#hasFailed = true;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const left = this.#abandon();
-    // First: who is told by an error may end the process at once.
-    writeSync(2, `onespace: the kernel thread has failed; ${left.what}\n${text}\n`);
+    // First: who is told, or goes on and meets a lost page, may end the process at once.
+    writeSync(2, `onespace: the kernel thread has failed; ${this.#whatIsLeft()}\n${text}\n`);
+    this.#abandon();
     this.#parts.server.die(`the kernel thread has failed: ${text}`);
-    if (left.isSafe) this.#leave();
-    else process.kill(process.pid, "SIGBUS");
+    this.#leave();
+    letGo(this.#parts.control);
+    this.#end();
   }
 
-  /** Lets everybody go on with what there is; that may fail as well. */
-  #abandon(): { readonly isSafe: boolean; readonly what: string } {
+  #whatIsLeft(): string {
+    try {
+      const lost = [...this.#parts.engine.pagesAway()].length;
+      if (lost === 0) return "memory stays readable";
+      return `${lost} pages were on the device only: touching them ends the process`;
+    } catch (error) {
+      return `it could not say what is lost (${String(error)}); the process ends with SIGBUS`;
+    }
+  }
+
+  /** Lets everybody go on with what there is; if that fails as well, nobody goes on. */
+  #abandon(): void {
     const { engine, memory } = this.#parts;
     try {
-      const lost = [...engine.pagesAway()];
-      memory.abandon(lost.map((page) => ({ start: page, end: page + 1 })));
-      const what = `${lost.length} pages were on the device only: touching them ends the process`;
-      return { isSafe: true, what: lost.length === 0 ? "memory stays readable" : what };
-    } catch (error) {
-      const what = `it could not say what is lost (${String(error)}); the process ends with SIGBUS`;
-      return { isSafe: false, what };
+      memory.abandon([...engine.pagesAway()].map((page) => ({ start: page, end: page + 1 })));
+    } catch {
+      process.kill(process.pid, "SIGBUS");
     }
   }
 
   /** An access that no fault can make possible: the process ends, as it does in C. */
   kill(bad: BadAccess): void {
+    // It was right when it began. It waits until the window is ordinary memory.
+    if (this.#parts.engine.isTornDown) return;
     const { result, thread, address, write } = bad;
     const who = thread === process.pid ? "the main thread" : `thread ${thread}`;
     const what = `${who} ${write ? "wrote to" : "read from"} ${formatAddress(address)}`;
@@ -117,7 +137,7 @@ export class KernelLoop {
   readonly #turn = (): void => {
     try {
       if (this.#spin()) setImmediate(this.#turn);
-      else this.#finish();
+      else if (!this.#hasFailed) this.#finish();
     } catch (error) {
       this.die(error);
     }
@@ -128,7 +148,8 @@ export class KernelLoop {
     const { engine, control } = this.#parts;
     for (let idle = 0; ; ) {
       const hasWorked = this.#work();
-      if (this.#isClosed || Atomics.load(control, Word.isOver) !== 0) return false;
+      if (this.#isClosed) return false;
+      if (Atomics.load(control, Word.isEnding) !== 0 && this.#hasRetreated()) return false;
       if (engine.scheduler.outside > 0) return true;
       if (hasWorked) idle = 0;
       else if (++idle === SPINS) {
@@ -141,12 +162,17 @@ export class KernelLoop {
   #work(): boolean {
     const { engine, server, clock } = this.#parts;
     // Once nothing is mapped any more, who touches memory waits until it is ordinary again.
-    let hasWorked = !this.#isClosing && engine.cpu.serveFaults() > 0;
+    let hasWorked = !engine.isTornDown && engine.cpu.serveFaults() > 0;
     for (let call = server.next(); call !== undefined; call = server.next()) {
       this.#start(call);
       hasWorked = true;
     }
     server.beat();
+    const now = clock.now();
+    if (now >= this.#nextWatchMs) {
+      this.#nextWatchMs = now + SLEEP_MS;
+      this.#watch(now);
+    }
     return clock.runDue() || hasWorked;
   }
 
@@ -166,36 +192,64 @@ export class KernelLoop {
       call.fail(hmmError({ code: "EINVAL", call: "mailbox", detail }));
       return;
     }
-    if (name === "close") this.#isClosing = true;
-    if (name === "launch") Atomics.store(this.#parts.control, Word.mayBeAway, 1);
+    this.#holders.sweep(name, call.owner);
+    if (name === "release") this.#holders.remove((ask as Ask<"release">).bracket);
+    if (name === "run") Atomics.store(this.#parts.control, Word.mayBeAway, 1);
     const context = {
-      isAborted: () => call.isAborted,
+      isAborted: () => call.isAborted || this.#retreat !== undefined,
       progress: (progress: Parameters<typeof progressValues>[0]) =>
         call.progress(progressValues(progress)),
     };
     this.#tasks.start(name, this.#parts.engine.serve(name, ask, context), {
       resolve: (answer) => {
         call.reply(answer);
-        if (name !== "close") return;
-        this.#isClosed = answer === 0;
-        this.#isClosing = this.#isClosed;
+        if (name === "close") this.#isClosed = answer === 0;
+        if (name === "access") this.#hold(answer as Answer<"access">, call.owner);
       },
       reject: (error) => call.fail(error),
     });
   }
 
+  #hold({ result, bracket }: Answer<"access">, thread: ThreadId): void {
+    if (result >= 0) this.#holders.add(bracket, thread);
+  }
+
+  /** Closes a bracket for a thread that is gone. */
+  #release(bracket: number): void {
+    const body = this.#parts.engine.serve("release", { bracket }, { isAborted: () => false });
+    const over = { resolve: () => undefined, reject: (error: unknown) => this.die(error) };
+    this.#tasks.start("release", body, over);
+  }
+
+  /** The process ends: true once the device has given back what it has, or had its time. */
+  #hasRetreated(): boolean {
+    const { engine, clock } = this.#parts;
+    if (this.#retreat === undefined) {
+      const retreat = { deadlineMs: clock.now() + RETREAT_MS, isDone: false };
+      this.#retreat = retreat;
+      this.#tasks.start("retreat", engine.retreat(), {
+        resolve: () => {
+          retreat.isDone = true;
+        },
+        reject: (error) => this.die(error),
+      });
+      return false;
+    }
+    const { isDone, deadlineMs } = this.#retreat;
+    return (isDone && engine.scheduler.outside === 0) || clock.now() >= deadlineMs;
+  }
+
   #sleep(): void {
     const { memory, server, clock } = this.#parts;
-    this.#watch();
     if (server.beforeSleep()) memory.poll(Math.min(SLEEP_MS, clock.idleMs));
     server.afterSleep();
     memory.drainDoorbell();
   }
 
   /** A fault that nobody serves, because a device does not answer. */
-  #watch(): void {
-    const { engine, clock, limitMs } = this.#parts;
-    const waited = engine.cpu.oldestWaitMs(clock.now());
+  #watch(now: number): void {
+    const { engine, limitMs } = this.#parts;
+    const waited = engine.cpu.oldestWaitMs(now);
     if (waited < WARN_MS) {
       this.#hasWarned = false;
       return;
@@ -215,15 +269,24 @@ export class KernelLoop {
     const { control } = this.#parts;
     Atomics.store(control, Word.isOver, 1);
     Atomics.notify(control, Word.isOver);
-    this.#end();
   }
 
   #finish(): void {
-    const { engine, memory, server } = this.#parts;
-    server.close("the machine is closed");
-    server.drain(DRAIN_MS);
+    const { engine, memory, server, control } = this.#parts;
+    server.close(this.#isClosed ? "the machine is closed" : "the thread that made it has ended");
+    server.drain(this.#isClosed ? DRAIN_MS : EXIT_DRAIN_MS);
     engine.destroy();
     this.#leave();
-    memory.close();
+    if (this.#isClosed) memory.close();
+    else this.#giveUp();
+    letGo(control);
+    this.#end();
+  }
+
+  /** Who still runs while the process ends finds what was there. */
+  #giveUp(): void {
+    const isAnythingLost = !this.#parts.engine.pagesAway().next().done;
+    if (isAnythingLost) writeSync(2, `onespace: the process ends; ${this.#whatIsLeft()}\n`);
+    this.#abandon();
   }
 }

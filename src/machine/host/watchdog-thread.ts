@@ -1,6 +1,8 @@
 /** The thread of the watchdog. */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { type WatchdogData, watch } from "./watchdog.ts";
 
-parentPort!.postMessage("watching");
-watch(workerData as WatchdogData);
+// It is started with the kernel thread and told later what there is to watch.
+parentPort!.once("message", (data: WatchdogData) => {
+  watch(data, () => parentPort!.postMessage("watching"));
+});

@@ -8,12 +8,16 @@ import { isAlive, MailboxClient, type ThreadId } from "./mailbox/index.ts";
 
 /** Words that the threads of a machine share. */
 export const Word = {
-  /** The machine is closed, or the process ends. */
+  /** The kernel thread is about to let go of the window: nobody has to watch it any more. */
   isOver: 0,
   /** A launch has begun: pages may live on the device only. */
   mayBeAway: 1,
+  /** The thread that made the machine ends, and with it the kernel thread. */
+  isEnding: 2,
+  /** Nobody waits in a page fault any more, nor will. */
+  hasLetGo: 3,
   /** Words in all. */
-  count: 2,
+  count: 4,
 } as const;
 
 export interface WatchdogData {
@@ -27,13 +31,17 @@ export interface WatchdogData {
 
 const LOOK_MS = 1000;
 
-/** Looks until the machine is over. */
-export function watch(data: WatchdogData): void {
+/**
+ * Looks until the machine is over. `onReady`: from now on this thread may be ended at any time;
+ * while it binds native calls, that would end the process.
+ */
+export function watch(data: WatchdogData, onReady: () => void): void {
   const { control, kernelThread, limitMs } = data;
   const memory = HostMemory.adopt(data.memory.buffer, data.mappings);
   const mailbox = new MailboxClient(data.calls);
   let beats = mailbox.beats;
   let since = performance.now();
+  onReady();
   while (Atomics.wait(control, Word.isOver, 0, LOOK_MS) === "timed-out") {
     if (!isAlive(kernelThread)) {
       // The last thing that it does when all is well is to say so.
@@ -62,7 +70,14 @@ function bury(data: WatchdogData, memory: HostMemory, mailbox: MailboxClient): v
     end(`${reason}, and pages that were on the device are lost`);
   }
   memory.abandon([]);
+  letGo(data.control);
   writeSync(2, `onespace: ${reason}; memory stays readable\n`);
+}
+
+/** Tells who waits for it that the window is ordinary memory again. */
+export function letGo(control: Int32Array): void {
+  Atomics.store(control, Word.hasLetGo, 1);
+  Atomics.notify(control, Word.hasLetGo);
 }
 
 function end(reason: string): void {

@@ -241,6 +241,9 @@ export class Adoption {
 
 /** The most that a module may grow to, in bytes. Throws EINVAL for bad options. */
 export function limitOf(options: AdoptOptions): number {
+  if (typeof options !== "object" || options === null) {
+    throw invalid("adopt", `options must be an object, got ${String(options)}`);
+  }
   const { bytes = LIMIT_MAX, initialBytes = 0 } = options;
   const isLimit = Number.isInteger(bytes) && bytes % WASM_PAGE === 0;
   if (!isLimit || bytes < WASM_PAGE || bytes > LIMIT_MAX) {

@@ -19,7 +19,9 @@ export interface CallParts {
 
 export class Call {
   readonly request: unknown;
-  /** Linux's number of the calling thread. It may be gone. */
+  /** The calling thread. It may be gone. */
+  readonly owner: ThreadId;
+  /** Linux's number of it. */
   readonly ownerThread: number;
   /** Nobody waits for the answer of a post. */
   readonly isPost: boolean;
@@ -36,6 +38,7 @@ export class Call {
 
   constructor(parts: CallParts) {
     this.request = parts.request;
+    this.owner = parts.owner;
     this.ownerThread = threadNumber(parts.owner);
     this.isPost = parts.isPost;
     this.ticket = parts.ticket;
