@@ -42,7 +42,7 @@ import type { Gpu } from "./gpu.ts";
 import { PageMover } from "./page-mover.ts";
 
 /**
- * A CPU fault on a private page brings its neighbours too: 64 KiB, and twice as many each time
+ * A CPU fault on a private page brings its neighbours too: 64 KiB, and four times as many each time
  * that the next fault is where the last one's pages ended, as readahead does.
  */
 const AROUND_PAGES = 16;
@@ -284,7 +284,7 @@ export class WebGpuDevice {
     if (this.#lost !== undefined) return -ENODEV;
     const first = Math.floor(page / AROUND_PAGES) * AROUND_PAGES;
     const isNext = page === this.#homeEnd;
-    this.#around = isNext ? Math.min(2 * this.#around, MIGRATION_PAGES) : AROUND_PAGES;
+    this.#around = isNext ? Math.min(4 * this.#around, MIGRATION_PAGES) : AROUND_PAGES;
     const start = vpn(Math.max(first, vpnOf(vma.start)));
     const end = vpn(Math.min(first + this.#around, vpnOf(vma.end)));
     this.#homeEnd = end;
