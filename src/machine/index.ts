@@ -1,13 +1,15 @@
 /**
  * # machine: the public face
  *
- * **Nouns.** *Machine*: one address space, the CPU's window on it, a device. *Space*: allocation,
- * mappings, access brackets. *Kernel*: WGSL over the same pointers. *Schemas* (`struct`, `ptr`,
+ * **Nouns.** *Machine*: one address space, the CPU's window on it, a device; on any number of
+ * threads where the CPU has page faults (`host`). *Space*: allocation, mappings, access brackets,
+ * adopted modules. *Kernel*: WGSL over the same pointers. *Schemas* (`struct`, `ptr`,
  * `array`, `u32` …): how memory is laid out, in TypeScript and in WGSL. *World*: a memory system
  * without a face, for tests and replays.
  *
  * **Invariants.** Whatever fails throws `HmmError` with an errno code, naming argument, value and
- * rule, and leaves nothing half done. A call that has to wait is a promise; the others never wait.
+ * rule, and leaves nothing half done. A call that may have to wait is a promise; its twin that ends
+ * in `Sync` blocks the calling thread, never the engine.
  *
  * **Locks.** None is held between calls.
  *
@@ -22,12 +24,12 @@
  *   code: "fn main(i: u32) { let a = args.at + 4u * i; store_u32(a, 2u * load_u32(a)); }",
  * });
  * await double.run(1000, { at: numbers });
- * await using result = await space.access(numbers, "read");
- * result.u32[999];                                     // 1998
+ * if (!machine.hasPageFaults) await space.populate(numbers, "read");
+ * new Uint32Array(space.window, numbers.address, 1000)[999];      // 1998
  * ```
  *
- * **What it refuses.** Copy calls: there are none. Touching memory that is on the device outside
- * of a bracket (EAGAIN): JavaScript cannot wait there in portable mode.
+ * **What it refuses.** Copy calls: there are none. On the portable backend (`scoped`), touching
+ * memory that is on the device outside of a bracket (EAGAIN): JavaScript cannot wait there.
  */
 export { Access, type AccessMode } from "./access.ts";
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";

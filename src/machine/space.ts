@@ -65,7 +65,7 @@ export interface MmapOptions {
 }
 
 export class Space implements MemoryAccess {
-  /** The whole window as words. Touch it within a bracket, or after `need`. */
+  /** The whole window as words. Without page faults: to be touched in a bracket or after `need`. */
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
   readonly f32: Float32Array;
