@@ -1,5 +1,5 @@
 /** Many accesses at once: what needs no sleep is done under one hold of the lock. */
-import { addrOf, type Result, type VirtAddr, type Vpn, vpn } from "../../base/index.ts";
+import { addrOf, EBUSY, type Result, type VirtAddr, type Vpn, vpn } from "../../base/index.ts";
 import {
   type AddressSpace,
   cpuFault,
@@ -10,9 +10,13 @@ import {
 } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 
+/** One fault does one thing, so a page may need several: more than this is a bug. */
+const FAULTS_MAX = 64;
+
 /**
- * Faults every page of [start, end) in once, as an access to each would. They may be gone again
- * when this returns. Negative: why the page at `failure.address` cannot be had.
+ * Faults every page of [start, end) in, one after the other, until an access to it is possible.
+ * Those that somebody takes meanwhile are not brought twice. Negative: why the page at
+ * `failure.address` cannot be had; -EBUSY: others take it all the time.
  */
 export function* faultPages(
   space: AddressSpace,
@@ -20,17 +24,20 @@ export function* faultPages(
   flags: number,
   failure: { address: VirtAddr },
 ): Sleeps<Result> {
-  for (let page = start; page < end; page = vpn(page + 1)) {
+  let page = start;
+  for (let tries = 0; tries < FAULTS_MAX; tries++) {
     {
       using _mmap = yield* space.mmapLock.acquireRead();
-      page = faultEasily(space, page, end, flags);
+      const next = faultEasily(space, page, end, flags);
+      if (next !== page) tries = 0;
+      page = next;
     }
     if (page >= end) return 0;
     failure.address = addrOf(page);
     const result = yield* cpuFault(space, failure.address, flags);
     if (result < 0) return result;
   }
-  return 0;
+  return -EBUSY;
 }
 
 /** The first page from `page` on that is not there and cannot be had without waiting, or `end`. */
