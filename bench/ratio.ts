@@ -33,7 +33,7 @@ export async function alternate(
   return { ratios, oursMs: median(oursMs), peerMs: median(peerMs) };
 }
 
-export async function timed(body: () => Promise<unknown>): Promise<number> {
+async function timed(body: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await body();
   return performance.now() - start;

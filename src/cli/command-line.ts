@@ -1,7 +1,7 @@
 /** The command line. Exit codes: 0 ok, 1 failure, 2 usage. */
 import { runCommand, showUsage } from "citty";
 import pc from "picocolors";
-import { root } from "./commands.ts";
+import { root } from "./index.ts";
 import { UsageError } from "./usage.ts";
 
 async function main(): Promise<number> {

@@ -6,7 +6,7 @@ import pc from "picocolors";
 import { describeAdapters } from "../driver/index.ts";
 import { type HostProbe, probeHost } from "../machine/index.ts";
 
-export interface Check {
+interface Check {
   readonly name: string;
   readonly ok: boolean;
   readonly found: string;
@@ -44,7 +44,7 @@ export async function runDoctor(options: { readonly json: boolean }): Promise<Do
   return report;
 }
 
-export async function examine(): Promise<DoctorReport> {
+async function examine(): Promise<DoctorReport> {
   const { attempts, chosen, webgpu, softwarePackage } = await describeAdapters();
   const adapters = attempts.map(
     ({ kind, found, reason }): Check => ({

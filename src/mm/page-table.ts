@@ -25,17 +25,20 @@ export const LEAF_PAGES = 1 << LEAF_SHIFT;
 const LEAF_MASK = LEAF_PAGES - 1;
 const DIRECTORY = SPACE_PAGES / LEAF_PAGES;
 
-/** What a leaf's counters count. */
+/** What a leaf's counters count. @forTests */
 export const LEAF_USED = 0;
+/** @forTests */
 export const LEAF_VALID = 1;
+/** @forTests */
 export const LEAF_WRITABLE = 2;
+/** @forTests */
 export const LEAF_DEVICE = 3;
 const COUNTERS = 4;
 
 /** What a leaf is. */
 export const LEAF_KIND_NONE = 0;
 export const LEAF_KIND_TABLE = 1;
-export const LEAF_KIND_HUGE = 2;
+const LEAF_KIND_HUGE = 2;
 
 /** The first page of the leaf of `page`. */
 export const leafStart = (page: Vpn): Vpn => (page - (page & LEAF_MASK)) as Vpn;

@@ -31,20 +31,8 @@ export const PTE_PROTNONE = 1 << 6;
 export const PTE_HUGE = 1 << 7;
 
 export const PTE_FLAG_BITS = 8;
-export const PTE_FLAG_MASK = 0xff;
-export const PTE_PFN_MAX = 2 ** 24 - 1;
-
-/** The names of the flag bits, bit 0 first. */
-export const PTE_FLAG_NAMES = [
-  "valid",
-  "write",
-  "error",
-  "device-private",
-  "migration",
-  "exclusive",
-  "protnone",
-  "huge",
-] as const;
+const PTE_FLAG_MASK = 0xff;
+const PTE_PFN_MAX = 2 ** 24 - 1;
 
 export const PTE_NONE = 0 as Pte;
 

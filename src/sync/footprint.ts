@@ -152,7 +152,7 @@ export class Shared {
 }
 
 /** The place that a step of a task and a wake-up of it have in common. */
-export const placeOfTask = (task: number): Place => -task;
+const placeOfTask = (task: number): Place => -task;
 
 /** The column behind a watched one, for whoever looks at much of it; else the column itself. */
 export function unwatched<Kind extends Column>(column: Kind): Kind {

@@ -10,7 +10,7 @@ import { HUGE, type ModelSpace, SLOT_PAGES } from "./model-space.ts";
 import type { Program, ProgramOp } from "./program.ts";
 
 /** What a program runs on: a session, or one that a test has spoiled. */
-export interface Stage {
+interface Stage {
   run(actor: string, op: string, args: ProgramOp["args"]): Answer | undefined;
   check(): void;
   close(): void;

@@ -91,7 +91,7 @@ export interface KernelData {
 }
 
 /** A kernel thread that does what it is told. */
-export function kernelProgram({ door, data, say, load }: Inside<KernelData>): void {
+function kernelProgram({ door, data, say, load }: Inside<KernelData>): void {
   // So long that a lost ring is a test that hangs.
   const sleepMs = 60_000;
   const openDoorbell = () => {

@@ -105,7 +105,7 @@ function plants(): Plant[] {
     plant(node, "src/cpu/soft/clock.ts", "node:perf_hooks", "perf_hooks"),
     plant(node, "src/machine/clock.ts", "node:fs", "fs"),
     plant(node, "src/driver/clock.ts", "node:fs", "fs"),
-    plant("ship-what-you-import", "src/cli/bench.ts", "mitata", "mitata"),
+    plant("ship-what-you-import", "src/cli/bench.ts", "fast-check", "fast-check"),
     plant("no-unresolvable", "src/mm/lost.ts", "./nowhere.ts", "./nowhere.ts"),
     plant("src-stands-alone", "src/cli/tested.ts", "../../test/x.ts", "test/x.ts"),
     plant("tests-are-leaves", "src/mm/leaf.ts", "./inner.test.ts", "src/mm/inner.test.ts"),

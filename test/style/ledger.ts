@@ -20,13 +20,13 @@ export interface Flaw {
   readonly what: string;
 }
 
-export interface TableRow {
+interface TableRow {
   /** 1 up. */
   readonly line: number;
   readonly cells: readonly string[];
 }
 
-export interface LedgerRow {
+interface LedgerRow {
   readonly line: number;
   readonly id: string;
   readonly item: string;
@@ -44,7 +44,7 @@ const ABSENT = /^absent: \S/;
 const ARROW = " › ";
 
 /** The rows of all tables of a document, without heads and rules. */
-export function readTables(text: string): TableRow[] {
+function readTables(text: string): TableRow[] {
   const lines = text.split("\n");
   return lines.flatMap((line, i) => {
     const isRow = line.startsWith("|") && !isRule(line) && !isRule(lines[i + 1] ?? "");

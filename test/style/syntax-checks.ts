@@ -6,8 +6,8 @@ import ts from "typescript";
 import type { Finding } from "./text-checks.ts";
 import type { SourceFile } from "./tree.ts";
 
-export const FUNCTION_LINES_MAX = 70;
-export const PARAMETERS_MAX = 4;
+const FUNCTION_LINES_MAX = 70;
+const PARAMETERS_MAX = 4;
 
 /** The layers that must run anywhere and be replayable: no promises, clocks or dice of their own. */
 export const CORE_FOLDERS = [

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 
-export interface TraceHeader {
+interface TraceHeader {
   readonly linux: string;
   readonly pageSize: number;
   readonly family: string;

@@ -16,7 +16,9 @@
  */
 import type { Mesh } from "./ply.ts";
 
+/** @forTests */
 export const NODE_BYTES = 64;
+/** @forTests */
 export const TRIANGLE_BYTES = 48;
 
 /** What the builder needs of a space. */

@@ -3,7 +3,7 @@
  * far away as lets the whole mesh fill the frame.
  */
 
-export type Vec3 = readonly [number, number, number];
+type Vec3 = readonly [number, number, number];
 
 /** A pixel at (x, y), both -1 to 1, y up, sees along `forward + x * right + y * up`. */
 export interface View {

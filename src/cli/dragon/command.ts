@@ -61,7 +61,7 @@ function loadMesh(): Mesh {
   return readPly(gunzipSync(readFileSync(path)));
 }
 
-export interface DragonReport {
+interface DragonReport {
   readonly cpu: string;
   readonly cpuWhy: string;
   /** Page faults of the CPU that the engine served. */

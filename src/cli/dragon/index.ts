@@ -13,4 +13,4 @@
  *
  * **What it refuses.** Meshes in other formats than PLY.
  */
-export { type DragonOptions, runDragonCommand } from "./command.ts";
+export { runDragonCommand } from "./command.ts";

@@ -11,6 +11,7 @@ export interface Mesh {
   readonly triangles: Uint32Array;
 }
 
+/** @forTests */
 export class PlyError extends Error {
   override readonly name = "PlyError";
   /** Where in the file, in bytes. */

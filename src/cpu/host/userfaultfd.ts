@@ -234,7 +234,7 @@ function openByDevice(linux: Linux, flags: number): number {
   return fd;
 }
 
-/** Why there is no descriptor, the system call having answered `errno`. */
+/** Why there is no descriptor, the system call having answered `errno`. @forTests */
 export function refusal(errno: number, kernelFaults: boolean): HostUnavailable {
   const said = describeErrno("userfaultfd", errno);
   if (errno === EPERM && kernelFaults) {
@@ -266,11 +266,11 @@ export function refusal(errno: number, kernelFaults: boolean): HostUnavailable {
 }
 
 /** Three ways to the privilege that faults inside system calls need. */
-export const KERNEL_FAULTS_CURE =
+const KERNEL_FAULTS_CURE =
   "set sysctl vm.unprivileged_userfaultfd=1, let this user open " +
   `${DEVICE} for reading and writing, or run as root (CAP_SYS_PTRACE)`;
 
-/** Why a handshake failed with `errno` on a kernel that offers these features. */
+/** Why a handshake failed with `errno` on a kernel that offers these features. @forTests */
 export function lackOfFeatures(offered: number, errno: number): HostUnavailable {
   const missing = FEATURES.filter(({ bit }) => (offered & bit) === 0);
   const last = missing.at(-1);

@@ -254,7 +254,7 @@ async function newInstance(): Promise<Instance> {
   return pin(create([]) as unknown as Instance);
 }
 
-/** True for anything that computes on the CPU, or not at all (Dawn's null device). */
+/** True for anything that computes on the CPU, or not at all (Dawn's null device). @forTests */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   if (info.isFallbackAdapter) return true;
   if ((info as { readonly adapterType?: string }).adapterType?.toLowerCase() === "cpu") return true;

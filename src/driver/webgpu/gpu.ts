@@ -67,7 +67,7 @@ export class GpuError extends Error {
   override readonly name: string = "GpuError";
 }
 
-/** The GPU is gone, and all that was in its memory. */
+/** The GPU is gone, and all that was in its memory. @forTests */
 export class DeviceLostError extends GpuError {
   override readonly name = "DeviceLostError";
 }

@@ -19,7 +19,7 @@ import { dirname, join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { brotliDecompressSync } from "node:zlib";
 
-export const SOFTWARE_PACKAGE = "@sparticuz/chromium";
+const SOFTWARE_PACKAGE = "@sparticuz/chromium";
 
 export interface SoftwareVulkan {
   /** The driver's manifest: what VK_ICD_FILENAMES names. */
@@ -73,6 +73,8 @@ function findArchive(): { readonly archive: string; readonly version: string } {
 /**
  * Whether all files are there and whole. What is loaded from here runs in this process, so a
  * folder that somebody else owns or may write to is refused.
+ *
+ * @forTests
  */
 export function isComplete(folder: string): boolean {
   const { uid } = userInfo();
@@ -94,6 +96,8 @@ export function isComplete(folder: string): boolean {
 /**
  * Two processes may do it at once: each file is put in place whole, by a rename, and the list of
  * their sizes comes last.
+ *
+ * @forTests
  */
 export function unpack(packed: Buffer, folder: string): void {
   const files = readTar(brotliDecompressSync(packed));
@@ -114,7 +118,7 @@ function putInPlace(path: string, content: Buffer | string): void {
   renameSync(fresh, path);
 }
 
-/** The plain files of a tar archive: 512-byte headers, content padded to 512. */
+/** The plain files of a tar archive: 512-byte headers, content padded to 512. @forTests */
 export function readTar(tar: Buffer): Map<string, Buffer> {
   const files = new Map<string, Buffer>();
   for (let at = 0; at + 512 <= tar.length; ) {

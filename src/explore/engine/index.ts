@@ -14,4 +14,4 @@
  * **What it refuses.** Models: nothing here stands in for engine code.
  */
 export { ENGINE_SCENARIOS, type EngineScenario } from "./scenarios.ts";
-export { Stage, type StageOptions } from "./stage.ts";
+export { Stage } from "./stage.ts";

@@ -13,11 +13,9 @@
  * **What it refuses.** Scenarios that are not found by name: functions do not cross threads.
  */
 export {
-  type Answer,
   findScenario,
   type Job,
-  runJob,
   type Source,
   scenariosOf,
 } from "./job.ts";
-export { type PoolOptions, runJobs } from "./pool.ts";
+export { runJobs } from "./pool.ts";

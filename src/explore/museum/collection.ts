@@ -41,7 +41,7 @@ export function compareIds(a: string, b: string): number {
   return numberA - numberB || (letterA < letterB ? -1 : Number(letterA > letterB));
 }
 
-/** `exhibits` sorted. Asserts that every id is there once, and every scenario's name. */
+/** `exhibits` sorted. Asserts that every id is there once, and every scenario's name. @forTests */
 export function arrange(exhibits: readonly Exhibit[]): readonly Exhibit[] {
   const ids = new Set(DOCUMENTATION_ONLY.map(({ id }) => id));
   const names = new Set<string>();

@@ -25,8 +25,7 @@
  * planted by hand: a model fails because it breaks a rule.
  */
 export { cataloguePage } from "./catalogue-page.ts";
-export { arrange, bugOf, MUSEUM } from "./collection.ts";
-export { DOCUMENTATION_ONLY, type DocumentedBug } from "./documentation-only.ts";
+export { MUSEUM } from "./collection.ts";
 export { type Exhibit, scenarioOf, type Version } from "./exhibit.ts";
 export { Model } from "./model/index.ts";
 export { type Visit, visit } from "./visit.ts";

@@ -2,11 +2,10 @@ import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { execute } from "../execution.ts";
 import { Replay } from "../strategy/index.ts";
+import { arrange, bugOf } from "./collection.ts";
+import { DOCUMENTATION_ONLY } from "./documentation-only.ts";
 import {
-  arrange,
-  bugOf,
   cataloguePage,
-  DOCUMENTATION_ONLY,
   type Exhibit,
   MUSEUM,
   scenarioOf,

@@ -13,9 +13,9 @@
  *
  * **What it refuses.** Scenarios that are not the same the second time.
  */
-export { Dfs, type DfsOptions } from "./dfs.ts";
+export { Dfs } from "./dfs.ts";
 export { Dpor } from "./dpor.ts";
 export { PctSearch } from "./pct.ts";
 export { RandomSearch } from "./random.ts";
 export { Replay } from "./replay.ts";
-export { nextOf, type Search } from "./search.ts";
+export type { Search } from "./search.ts";

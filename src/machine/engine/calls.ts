@@ -38,7 +38,7 @@ interface Call<Ask, Answer> {
   readonly answer: Answer;
 }
 
-export interface Calls {
+interface Calls {
   /**
    * `flags`: VM_READ | VM_WRITE; `isLow`: the address may be below MMAP_MIN_ADDR. The answer is
    * an address or a negated errno.

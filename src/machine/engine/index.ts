@@ -25,10 +25,9 @@ export type {
   CallName,
   CallOptions,
   EnginePort,
-  EngineReport,
   Outcome,
 } from "./calls.ts";
-export { type CallContext, Engine, type WindowCpu } from "./engine.ts";
+export { Engine } from "./engine.ts";
 export { LocalPort } from "./local-port.ts";
 export { type GpuChoice, openGpu } from "./open-gpu.ts";
 export { EventLoopHost, Tasks } from "./tasks.ts";

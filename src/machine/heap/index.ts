@@ -49,5 +49,5 @@
  * not free.
  */
 export { Heap } from "./heap.ts";
-export type { HeapOptions, HeapTotals, HeapUsage } from "./options.ts";
+export type { HeapOptions, HeapUsage } from "./options.ts";
 export type { HeapRemains } from "./remains.ts";

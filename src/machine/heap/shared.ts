@@ -21,7 +21,10 @@ import { hmmError } from "../error.ts";
  * touched. And two whole leaves of the page table: threads do not share what is huge.
  */
 export const SPAN_PAGES = 1024;
-/** As many threads at a time; the bags are most of what is shared, and of those what is used. */
+/**
+ * As many threads at a time; the bags are most of what is shared, and of those what is used.
+ * @forTests
+ */
 export const THREADS_MAX = 255;
 export const BAG_CELLS = 1024;
 

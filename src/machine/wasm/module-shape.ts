@@ -18,7 +18,7 @@ export interface ModuleShape {
   readonly memory: ShapeOfMemory | undefined;
 }
 
-export interface ShapeOfMemory {
+interface ShapeOfMemory {
   readonly wasImported: boolean;
   readonly module: string | undefined;
   readonly name: string | undefined;

@@ -33,7 +33,7 @@ export interface MemoryDescriptor {
   readonly shared?: boolean;
 }
 
-export interface ImportDescriptor {
+interface ImportDescriptor {
   readonly module: string;
   readonly name: string;
   readonly kind: string;

@@ -18,12 +18,11 @@ export { mmput, mmputAsync } from "./exit.ts";
 export { fork } from "./fork.ts";
 export { MapMode, type MmapOptions, mmap } from "./map.ts";
 export { mprotect } from "./protect.ts";
-export { type MremapOptions, mremap } from "./remap.ts";
+export { mremap } from "./remap.ts";
 export {
-  type MapSpecialOptions,
   mapSpecial,
   poisonPage,
   releaseSpecial,
   SpecialKind,
 } from "./special.ts";
-export { munmap, unmapRange } from "./unmap.ts";
+export { munmap } from "./unmap.ts";

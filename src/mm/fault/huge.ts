@@ -66,7 +66,7 @@ function allocLarge(space: AddressSpace): Pfn | 0 {
   return head;
 }
 
-export function putLarge(space: AddressSpace, head: Pfn): void {
+function putLarge(space: AddressSpace, head: Pfn): void {
   for (let i = 0; i < LARGE_FRAMES; i++) space.memory.pages.put(pfn(head + i));
 }
 

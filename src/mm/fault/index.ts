@@ -13,7 +13,6 @@
  *
  * **What it refuses.** To touch a page that the Vma does not allow: -EFAULT.
  */
-export { canReuse } from "./anonymous.ts";
 export { cpuFault, handleMmFault, tryFault } from "./fault.ts";
 export {
   FAULT_REMOTE,
@@ -23,6 +22,6 @@ export {
   type Fault,
   permits,
 } from "./flags.ts";
-export { splitHuge, splitHugeEntry } from "./huge.ts";
+export { splitHuge } from "./huge.ts";
 export { changeProtNuma } from "./locked-out.ts";
 export { splitLargePage } from "./split-page.ts";

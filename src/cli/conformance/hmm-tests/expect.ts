@@ -3,7 +3,7 @@ import { errnoName, type Result } from "../../../base/index.ts";
 import type { DmirrorResult } from "../../../driver/dmirror/index.ts";
 
 /** A test did not get what it demands. */
-export class TestFailure extends Error {
+class TestFailure extends Error {
   override readonly name = "TestFailure";
 }
 

@@ -14,4 +14,9 @@
  *
  * **What it refuses.** To call a test passed that it did not run: that is a skip, with its reason.
  */
-export { type HmmTestReport, type HmmTestRow, runHmmTests, runTest } from "./run.ts";
+export {
+  type HmmTestRow,
+  runHmmTests,
+  /** @forTests */
+  runTest,
+} from "./run.ts";

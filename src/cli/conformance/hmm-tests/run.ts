@@ -39,7 +39,7 @@ export function runHmmTests(options: { onRow?: (row: HmmTestRow) => void } = {})
   return { tests: rows.length, passed, failed, skipped, rows };
 }
 
-/** One test on one kind of device; whatever it throws is its failure. */
+/** One test on one kind of device; whatever it throws is its failure. @forTests */
 export function runTest(test: HmmTest, device: DeviceKind): HmmTestRow {
   const { name, checks } = test;
   const skipped = test.skips?.[device];

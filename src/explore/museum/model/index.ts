@@ -24,7 +24,6 @@
  * is seen in another order than it was written: a step is seen by all when it is done.
  */
 export type { Cell, Thing } from "./cell.ts";
-export type { GracePeriod } from "./grace-period.ts";
-export type { Lock, LockOptions } from "./lock.ts";
+export type { Lock } from "./lock.ts";
 export { Model } from "./model.ts";
 export type { Queue } from "./queue.ts";

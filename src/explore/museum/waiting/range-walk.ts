@@ -11,7 +11,7 @@ import type { Cell, Model, Queue } from "../model/index.ts";
 export const NONE = 0;
 export const VALID = 1;
 export const WRITE = 2;
-export const ERROR = 4;
+const ERROR = 4;
 
 export type Pte = "none" | "swapped" | "migrating" | "read-only" | "writable";
 

@@ -52,8 +52,8 @@
  * kernel thread itself. A second server.
  */
 export { Call } from "./call.ts";
-export { type CallOptions, MailboxClient } from "./client.ts";
+export { MailboxClient } from "./client.ts";
 export { packError, unpackError } from "./codec.ts";
 export { type MailboxOptions, newMailbox } from "./memory.ts";
-export { MailboxServer, type ServerOptions } from "./server.ts";
+export { MailboxServer } from "./server.ts";
 export { isAlive, ownThread, type ThreadId } from "./thread.ts";

@@ -31,7 +31,6 @@ export type SlotState = (typeof State)[keyof typeof State];
 
 /** What is in a slot: of a request whether somebody waits for the answer, of an answer which. */
 export const Kind = { call: 0, post: 1, value: 2, error: 3 } as const;
-export type SlotKind = (typeof Kind)[keyof typeof Kind];
 
 /** Words of a slot. Words 0 and 1 are its owner, words 16 to 23 four progress numbers. */
 export const SlotWord = {
