@@ -89,7 +89,7 @@ const packages = [
     },
   },
   {
-    name: "node-is-known-in-three-rooms",
+    name: "node-is-known-in-few-rooms",
     comment: `Only ${NODE_ROOMS.join(", ")} (and tests) may import node:*.`,
     severity: "error",
     from: { path: "^src/", pathNot: [`^src/${oneOf(NODE_ROOMS)}/`, TESTS] },

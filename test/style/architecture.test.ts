@@ -71,7 +71,7 @@ function plants(): Plant[] {
   };
   const cycle = plant("no-cycles", "src/phys/chain.ts", "./ring.ts", "src/phys/ring.ts");
   const [soft, dmirror] = ["src/cpu/soft/index.ts", "src/driver/dmirror/index.ts"];
-  const node = "node-is-known-in-three-rooms";
+  const node = "node-is-known-in-few-rooms";
   return [
     ...upward,
     typeOnly,
