@@ -8,9 +8,11 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { createRequire } from "node:module";
+import { join } from "node:path";
 
-const KNIP = fileURLToPath(new URL("../node_modules/knip/bin/knip.js", import.meta.url));
+// Its door is dist/index.js; the command is beside dist.
+const KNIP = join(createRequire(import.meta.url).resolve("knip"), "../../bin/knip.js");
 // The build's options tell that `dist/x.js` is `src/x.ts`; a hint is a line that says nothing.
 const EACH = ["--tsConfig", "tsconfig.build.json", "--treat-config-hints-as-errors"];
 const WITHOUT_TESTS = ["--production", "--tags=-forTests", "--exclude", "types"];
