@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { virtAddr } from "../base/index.ts";
+import { AnonVma } from "./reverse-map.ts";
 import { VM_READ, VM_WRITE, Vma, VmaSet } from "./vma.ts";
 
 const RW = VM_READ | VM_WRITE;
@@ -13,6 +14,42 @@ const setOf = (...vmas: readonly Vma[]): VmaSet => {
 };
 const shapeOf = (set: VmaSet): number[][] =>
   set.all.map(({ start, end, flags }) => [start, end, flags]);
+
+/**
+ * Three neighbours by their reverse maps (none, one, other), and what is left when the middle one
+ * has changed. The middle joins a neighbour with the same, and one without a reverse map joins
+ * whoever has one; whoever has one does not join a neighbour without (that one's chain is empty).
+ * Where it may join both, they come together unless one has 1 and the other 2.
+ */
+const MERGED: readonly (readonly [string, string])[] = [
+  ["---", "---"],
+  ["--1", "111"],
+  ["--2", "222"],
+  ["-1-", "- 1 -"],
+  ["-11", "- 11"],
+  ["-12", "- 1 2"],
+  ["-2-", "- 2 -"],
+  ["-21", "- 2 1"],
+  ["-22", "- 22"],
+  ["1--", "111"],
+  ["1-1", "111"],
+  ["1-2", "11 2"],
+  ["11-", "11 -"],
+  ["111", "111"],
+  ["112", "11 2"],
+  ["12-", "1 2 -"],
+  ["121", "1 2 1"],
+  ["122", "1 22"],
+  ["2--", "222"],
+  ["2-1", "22 1"],
+  ["2-2", "222"],
+  ["21-", "2 1 -"],
+  ["211", "2 11"],
+  ["212", "2 1 2"],
+  ["22-", "22 -"],
+  ["221", "22 1"],
+  ["222", "222"],
+];
 
 describe("a set of Vmas", () => {
   it("finds the one that contains an address, or the next one", () => {
@@ -59,6 +96,50 @@ describe("a set of Vmas", () => {
       [41, 50, RW],
       [50, 60, VM_READ],
     ]);
+  });
+
+  it.each(MERGED)("merges %s, by their reverse maps, to %s", (drawn, wanted) => {
+    const one = new AnonVma(1);
+    const other = new AnonVma(2);
+    const vmas = [...drawn].map((letter, i) => {
+      const made = vma(10 * i, 10 * i + 10);
+      made.link();
+      if (letter === "-") return made;
+      made.anonVma = letter === "1" ? one : other;
+      made.joinAnon(made.anonVma);
+      return made;
+    });
+    const set = setOf(...vmas);
+    set.merge(vmas[1]!);
+    const nameOf = ({ start, end, anonVma }: Vma): string =>
+      (anonVma === undefined ? "-" : String(anonVma.id)).repeat((end - start) / 10);
+    expect(set.all.map(nameOf).join(" ")).toBe(wanted);
+    for (const anon of [one, other]) {
+      expect(anon.vmas).toEqual(set.all.filter(({ anonVma }) => anonVma === anon));
+    }
+  });
+
+  it("keeps a child's apart from what has no reverse map", () => {
+    const child = vma(10, 20);
+    child.joinAnon(new AnonVma(1));
+    child.anonVma = new AnonVma(2);
+    child.joinAnon(child.anonVma);
+    const set = setOf(vma(0, 10), child, vma(20, 30));
+    for (const each of [...set.all]) set.merge(each);
+    expect(set.all.length).toBe(3);
+  });
+
+  it("extends one over a hole, and asks only what it touches then", () => {
+    const below = vma(0, 10);
+    const [grown, above] = [vma(10, 20), vma(25, 30)];
+    const set = setOf(below, grown, above);
+    expect(set.extend(grown, virtAddr(22))).toBe(grown);
+    expect(set.extend(grown, virtAddr(25))).toBe(grown);
+    expect(shapeOf(set)).toEqual([
+      [0, 10, RW],
+      [10, 30, RW],
+    ]);
+    expect(() => set.extend(below, virtAddr(11))).toThrow(/over another/);
   });
 
   it("takes back what it detached as if it had never been", () => {

@@ -222,6 +222,7 @@ export class VmaSet {
   neighbours(vma: Vma): readonly [before: Vma | undefined, after: Vma | undefined] {
     this.#shared?.read();
     const at = this.#vmas.indexOf(vma);
+    assert(at >= 0, "a Vma is looked for in a set that it is not in");
     return [this.#vmas[at - 1], this.#vmas[at + 1]];
   }
 
@@ -271,18 +272,38 @@ export class VmaSet {
     for (const vma of vmas) if (this.#vmas.includes(vma)) this.merge(vma);
   }
 
-  /** Joins `vma` with neighbours that touch it and are of one kind; the lower one first. */
+  /**
+   * Joins `vma`, which is new or has changed, with the neighbours that touch it and are of one
+   * kind. Each side is decided by the reverse map that `vma` itself has, before it joins anybody;
+   * then both outer ones come together unless they have two different ones. Linux:
+   * vma_merge_existing_range(), vma_merge_new_range().
+   */
   merge(vma: Vma): Vma {
-    const [previous] = this.neighbours(vma);
-    const merged = this.#join(previous, vma, previous) ?? vma;
-    const [, next] = this.neighbours(merged);
-    return this.#join(merged, next, next) ?? merged;
+    const [previous, next] = this.neighbours(vma);
+    const joinsDown = previous !== undefined && canJoin(previous, vma, previous);
+    const joinsUp = next !== undefined && canJoin(vma, next, next);
+    const merged = joinsDown ? this.#join(previous, vma) : vma;
+    if (!joinsUp || (joinsDown && haveTwoAnons(previous, next))) return merged;
+    return this.#join(merged, next);
   }
 
-  /** The two as one, or undefined when they are not of one kind. `old` was there before. */
-  #join(lower: Vma | undefined, upper: Vma | undefined, old: Vma | undefined): Vma | undefined {
-    if (lower === undefined || upper === undefined) return undefined;
-    if (!canMerge(lower, upper, old!)) return undefined;
+  /**
+   * `vma` reaches up to `end`, over a hole. What it touches then may join it; the one below it is
+   * not asked, as nothing changed there. Linux: vma_merge_extend().
+   */
+  extend(vma: Vma, end: VirtAddr): Vma {
+    const [, next] = this.neighbours(vma);
+    assert(end > vma.end, "a Vma is extended by nothing");
+    assert(next === undefined || next.start >= end, "a Vma is extended over another");
+    this.changes();
+    vma.resize(vma.start, end);
+    return next !== undefined && canJoin(vma, next, next) ? this.#join(vma, next) : vma;
+  }
+
+  /** The two as one, in the reverse maps of the one that has some. */
+  #join(lower: Vma, upper: Vma): Vma {
+    assert(lower.end === upper.start, "two Vmas are joined that do not touch");
+    assert(!haveTwoAnons(lower, upper), "two Vmas are joined that have two reverse maps");
     this.changes();
     const { end } = upper;
     if (lower.anonVma === undefined && upper.anonVma !== undefined) {
@@ -322,7 +343,8 @@ export class VmaSet {
   }
 }
 
-const canMerge = (lower: Vma, upper: Vma, old: Vma): boolean =>
+/** Whether the two may become one; `old` is the one of them that has not changed. */
+const canJoin = (lower: Vma, upper: Vma, old: Vma): boolean =>
   lower.end === upper.start &&
   (lower.flags & VM_SPECIAL) === 0 &&
   lower.flags === upper.flags &&
@@ -333,13 +355,14 @@ const canMerge = (lower: Vma, upper: Vma, old: Vma): boolean =>
 
 /**
  * Pages of both would have to be found in one reverse map. A Vma that came by fork does not take
- * in one without pages: its pages are spread over its ancestors'. Linux: is_mergeable_anon_vma().
+ * in one without pages: its pages are spread over its ancestors'. One that has no reverse map does
+ * not take in one that has. Linux: is_mergeable_anon_vma().
  */
-function canShareAnon(lower: Vma, upper: Vma, old: Vma): boolean {
-  if (lower.anonVma === upper.anonVma) return true;
-  if (lower.anonVma !== undefined && upper.anonVma !== undefined) return false;
-  return old.anonChain.length === 1;
-}
+const canShareAnon = (lower: Vma, upper: Vma, old: Vma): boolean =>
+  lower.anonVma === upper.anonVma || (!haveTwoAnons(lower, upper) && old.anonChain.length === 1);
+
+const haveTwoAnons = ({ anonVma: one }: Vma, { anonVma: other }: Vma): boolean =>
+  one !== undefined && other !== undefined && one !== other;
 
 /**
  * The reverse map of a neighbour that differs in rights only: the two may merge one day.

@@ -112,8 +112,7 @@ function* grow(space: AddressSpace, options: MremapOptions): Sleeps<Result> {
   const end = virtAddr(start + newBytes);
   const isFree = start + bytes === vma.end && isPageRange(start, end);
   if (isFree && space.vmas.overlapping(vma.end, end).length === 0) {
-    vma.resize(vma.start, end);
-    space.vmas.merge(vma);
+    space.vmas.extend(vma, end);
     return start;
   }
   if (options.mayMove !== true) return -ENOMEM;

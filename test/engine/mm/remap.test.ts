@@ -173,6 +173,46 @@ describe("mremap to another place", () => {
   });
 });
 
+describe("what mremap finds as one mapping", () => {
+  it("is three that have become alike, the middle one untouched", () => {
+    const world = testWorld();
+    world.map(0, 16);
+    world.load(0);
+    world.protect(12, 2, VM_READ);
+    world.store(7, 5);
+    world.protect(12, 2, RW);
+    expect(world.layout).toEqual([[0, 16]]);
+    expect(world.move(0, 16, 40)).toBe(40);
+    expect(world.load(47)).toBe(5);
+  });
+
+  it("is what a new one joins, of which the upper is untouched", () => {
+    const world = testWorld();
+    world.map(0, 3);
+    world.unmap(1, 1);
+    world.store(0, 5);
+    world.map(1, 1);
+    expect(world.layout).toEqual([[0, 3]]);
+    expect([world.move(0, 3, 40), world.loads(40, 3)]).toEqual([40, [5, 0, 0]]);
+  });
+
+  it("is not one that grows and the one below, though they could have become one", () => {
+    const world = testWorld();
+    world.map(0, 4);
+    world.protect(0, 2, VM_READ);
+    world.store(2, 5);
+    world.protect(2, 2, VM_READ);
+    world.protect(0, 4, RW);
+    world.store(0, 6);
+    expect(resize(world, 2, 2, 3)).toBe(pageAt(2));
+    expect(world.layout).toEqual([
+      [0, 2],
+      [2, 5],
+    ]);
+    expect(world.move(0, 5, 40)).toBe(-EFAULT);
+  });
+});
+
 describe("mremap to another length", () => {
   it("shrinks in place, over several mappings too", () => {
     const world = filled(3);
