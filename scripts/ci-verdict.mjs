@@ -1,32 +1,41 @@
 /**
- * Prints the last lines of a test run and decides its exit status.
- * Usage: `node scripts/ci-verdict.mjs REPORT STATUS`, the counts that the run wrote (absent if it
- * did not get that far) and its exit status. A run that ended badly has at least one failure.
+ * Prints the last lines of a run of CI and decides its exit status.
+ * Usage: `node scripts/ci-verdict.mjs REPORT STATUS [REPORT STATUS]...`, for each part the counts
+ * that it wrote (absent if it did not get that far) and its exit status. A part that ended badly
+ * has at least one failure, and so has one that ran nothing.
  */
 import { readFileSync } from "node:fs";
 
 const TIMED_OUT = 124;
-const [report, statusText] = process.argv.slice(2);
-const status = Number(statusText);
+const words = process.argv.slice(2);
 
-function readCounts() {
+function readCounts(report) {
   try {
     return JSON.parse(readFileSync(report, "utf8"));
   } catch {
-    return undefined;
+    return { passed: 0, failed: 0, skipped: [] };
   }
 }
 
-const counts = readCounts() ?? { passed: 0, failed: 0, skipped: [] };
-const failed = status === 0 ? counts.failed : Math.max(counts.failed, 1);
-const noTests = failed === 0 && counts.passed === 0;
-
-const lines = counts.skipped.map((line) => `skipped: ${line}`);
-if (status === TIMED_OUT) lines.push("the run was ended: it took too long");
-else if (status !== 0 && counts.failed === 0) lines.push(`the run ended with status ${status}`);
-if (noTests) lines.push("no test ran");
-
-const skips = counts.skipped.length === 0 ? "" : `, ${counts.skipped.length} skipped`;
-lines.push(`${counts.passed} passed, ${noTests ? 1 : failed} failed${skips}`);
-process.stdout.write(`${lines.join("\n")}\n`);
-process.exitCode = failed > 0 || noTests ? 1 : 0;
+const total = { passed: 0, failed: 0, skipped: [] };
+const lines = [];
+for (let i = 0; i < words.length; i += 2) {
+  const status = Number(words[i + 1]);
+  const { passed, failed, skipped } = readCounts(words[i]);
+  const isEmpty = failed === 0 && passed === 0 && skipped.length === 0;
+  total.passed += passed;
+  total.failed += status !== 0 || isEmpty ? Math.max(failed, 1) : failed;
+  total.skipped.push(...skipped);
+  if (status === TIMED_OUT) lines.push("the run was ended: it took too long");
+  else if (status !== 0 && failed === 0) lines.push(`the run ended with status ${status}`);
+  else if (isEmpty) lines.push("no test ran");
+}
+const { passed, failed, skipped } = total;
+const skips = skipped.length === 0 ? "" : `, ${skipped.length} skipped`;
+const all = [
+  ...skipped.map((line) => `skipped: ${line}`),
+  ...lines,
+  `${passed} passed, ${failed} failed${skips}`,
+];
+process.stdout.write(`${all.join("\n")}\n`);
+process.exitCode = failed > 0 ? 1 : 0;
