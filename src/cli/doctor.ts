@@ -97,8 +97,12 @@ function pageFaultChecks({ obstacle, kernelFaults }: HostProbe): Check[] {
   return [
     { name, ok: true, found: "of user code, by userfaultfd; no privilege is needed" },
     "how" in kernelFaults
-      ? { ...inCalls, found: `possible with kernelFaults: ${kernelFaults.how}` }
-      : { ...inCalls, found: `EFAULT: ${kernelFaults.reason}`, cure: kernelFaults.cure },
+      ? { ...inCalls, found: `too, they wait for pages that are away: ${kernelFaults.how}` }
+      : {
+          ...inCalls,
+          found: `no, they answer EFAULT on pages that are away: ${kernelFaults.reason}`,
+          cure: kernelFaults.cure,
+        },
   ];
 }
 

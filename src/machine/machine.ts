@@ -4,7 +4,7 @@
  * where the CPU has page faults.
  */
 import { formatAddress, PAGE_SIZE, SPACE_BYTES } from "../base/index.ts";
-import { ScopedCpu, type Window } from "../cpu/index.ts";
+import { KERNEL_FAULTS_CURE, type KernelFaults, ScopedCpu, type Window } from "../cpu/index.ts";
 import type { DeviceInfo } from "../driver/index.ts";
 import { MMAP_MIN_ADDR } from "../mm/index.ts";
 import type { ArgsSchema } from "./args.ts";
@@ -46,14 +46,22 @@ export interface MachineOptions {
   readonly deviceMemory?: number;
   /**
    * With `host`: system calls wait for pages that are away, too, instead of failing with EFAULT.
-   * Needs privilege (root, or what `onespace doctor` says). Default false.
+   * That needs privilege (root, or what `onespace doctor` says). Default "auto": where the system
+   * allows it. true: EOPNOTSUPP where it does not.
    */
-  readonly kernelFaults?: boolean;
+  readonly kernelFaults?: KernelFaults;
 }
 
 /** What a machine is made of and has done. */
 export interface MachineReport {
-  readonly cpu: { readonly backend: "host" | "scoped"; readonly why: string };
+  readonly cpu: {
+    readonly backend: "host" | "scoped";
+    readonly why: string;
+    /** What system calls do about pages that are away, and what would make them wait. */
+    readonly systemCalls: string;
+    /** They wait for such pages, as all other code does. */
+    readonly kernelFaults: boolean;
+  };
   readonly device: DeviceInfo | undefined;
   readonly residentPages: number;
   readonly mappedPages: number;
@@ -134,7 +142,8 @@ export class Machine {
       return Machine.#ofHost(await openHost({ ...checked, ...limits }));
     } catch (error) {
       const isRefused = error instanceof HmmError && error.code === "EOPNOTSUPP";
-      if (!isRefused || checked.cpu === "host" || checked.kernelFaults) throw error;
+      const insists = checked.cpu === "host" || checked.kernelFaults === true;
+      if (!isRefused || insists) throw error;
       const why = `access brackets, because ${obstacle?.reason ?? error.detail}`;
       return new Machine(await openScoped(checked, why), false);
     }
@@ -153,7 +162,8 @@ export class Machine {
 
   /** `shared`: the heap that there is already, for a thread that joins. */
   static #ofHost(host: HostMachine, shared?: SharedArrayBuffer): Machine {
-    const { port, window } = host;
+    const { port, window, handle } = host;
+    const { kernelFaults } = handle;
     const heap = new Heap({
       ...HEAP,
       onPagesFree: (start, end) => discardNow(port, start, end),
@@ -162,7 +172,8 @@ export class Machine {
       ...(shared === undefined ? {} : { shared }),
     });
     const why = "page faults (userfaultfd) served by a kernel thread";
-    const cpu = { backend: "host", why } as const;
+    const systemCalls = kernelFaults ? CALLS_WAIT : CALLS_FAIL;
+    const cpu = { backend: "host", why, systemCalls, kernelFaults } as const;
     const isGuest = shared !== undefined;
     return new Machine({ port, window, heap, cpu, host, rights: new HardwareRights() }, isGuest);
   }
@@ -260,8 +271,14 @@ async function openScoped(options: Required<MachineOptions>, why: string): Promi
     ...HEAP,
     onPagesFree: (start, end) => discardNow(port, start, end),
   });
-  return { port, window, heap, rights: engine.cpu, cpu: { backend: "scoped", why } };
+  const systemCalls = "system calls take the bytes of an open access bracket";
+  const cpu = { backend: "scoped", why, systemCalls, kernelFaults: false } as const;
+  return { port, window, heap, rights: engine.cpu, cpu };
 }
+
+const CALLS_WAIT = "system calls wait for pages that are away";
+const CALLS_FAIL =
+  "system calls answer EFAULT on pages that are away; to have them wait: " + KERNEL_FAULTS_CURE;
 
 /** A page fault that nobody serves for so long ends the process. */
 const FAULT_LIMIT_MS = 60_000;
@@ -295,9 +312,10 @@ function checkOptions(options: MachineOptions): Required<MachineOptions> {
     const rule = `an integer of at least ${DEVICE_MEMORY_MIN} bytes`;
     throw invalid("create", `deviceMemory must be ${rule}, got ${String(deviceMemory)}`);
   }
-  const kernelFaults = options.kernelFaults ?? false;
-  if (typeof kernelFaults !== "boolean") {
-    throw invalid("create", `kernelFaults must be true or false, got ${String(kernelFaults)}`);
+  const kernelFaults = options.kernelFaults ?? "auto";
+  if (!["auto", true, false].includes(kernelFaults)) {
+    const rule = 'true, false or "auto"';
+    throw invalid("create", `kernelFaults must be ${rule}, got ${String(kernelFaults)}`);
   }
   for (const name of Object.keys(options)) {
     if (KNOWN.includes(name)) continue;

@@ -16,11 +16,12 @@ export interface Ended {
 }
 
 /** The beginning of every program; `machine` has page faults and, if asked for, a device. */
-const prelude = (device: boolean): string => `
+const prelude = (device: boolean, kernelFaults: boolean | "auto"): string => `
   import { Machine, ptr, u32 } from ${JSON.stringify(DOOR)};
   import { Worker } from "node:worker_threads";
   const machine = await Machine.create(
-    { cpu: "host", ${device ? "deviceMemory: 2 ** 22" : 'device: "none"'} });
+    { cpu: "host", ${device ? "deviceMemory: 2 ** 22" : 'device: "none"'},
+      kernelFaults: ${JSON.stringify(kernelFaults)} });
   const { space } = machine;
   const PAGE = 4096;
   /** A thread of the same machine that runs \`code\`. */
@@ -42,6 +43,8 @@ export async function runProgram(
   code: string,
   options: {
     readonly device?: boolean;
+    /** As `Machine.create` takes it. */
+    readonly kernelFaults?: boolean;
     readonly limitMs?: number;
     /** In front of the command: what it runs under. */
     readonly under?: readonly string[];
@@ -51,7 +54,7 @@ export async function runProgram(
 ): Promise<Ended> {
   const folder = mkdtempSync(join(tmpdir(), "onespace-host-"));
   const file = join(folder, "program.mjs");
-  writeFileSync(file, prelude(options.device ?? false) + code);
+  writeFileSync(file, prelude(options.device ?? false, options.kernelFaults ?? "auto") + code);
   const first = join(folder, "first.cjs");
   writeFileSync(first, options.first ?? "");
   const node = [process.execPath, "--require", first];

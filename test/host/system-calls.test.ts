@@ -13,7 +13,7 @@ import { promisify } from "node:util";
 import { deserialize, serialize } from "node:v8";
 import { gunzipSync, gzip, gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Kernel, Machine, probeHost, ptr, u32, whyNotHost } from "../../src/machine/index.ts";
+import { type Kernel, Machine, ptr, u32, whyNotHost } from "../../src/machine/index.ts";
 import { whyNoDevice } from "../driver/webgpu-machine.ts";
 
 const FILL = {
@@ -36,7 +36,7 @@ const file = join(folder, "file");
 beforeAll(async () => {
   reason ??= await whyNoDevice();
   if (reason !== undefined) return;
-  machine = await Machine.create({ cpu: "host", deviceMemory: 2 ** 20 });
+  machine = await Machine.create({ cpu: "host", deviceMemory: 2 ** 20, kernelFaults: false });
   fill = machine.kernel(FILL);
   const at = await machine.space.mmap({ bytes: 4 * WORDS });
   bytes = new Uint8Array(machine.space.window, at, 4 * WORDS);
@@ -152,33 +152,5 @@ describe("what refuses shared memory refuses this too", () => {
 
   it("structuredClone of a view", () => {
     expect(() => structuredClone(bytes)).toThrow(/clone/);
-  });
-});
-
-describe("with kernelFaults", () => {
-  it("system calls wait for pages that are away", async (context) => {
-    const { kernelFaults } = probeHost();
-    if (!("how" in kernelFaults)) return context.skip(kernelFaults.reason);
-    const other = await Machine.create({ cpu: "host", deviceMemory: 2 ** 20, kernelFaults: true });
-    try {
-      const at = await other.space.mmap({ bytes: 4 * WORDS });
-      const kernel = other.kernel(FILL);
-      const view = new Uint8Array(other.space.window, at, 4 * WORDS);
-      await kernel.run(WORDS, { at });
-      fs.writeFileSync(file, view);
-      expect(fs.readFileSync(file).equals(wanted)).toBe(true);
-      await kernel.run(WORDS, { at });
-      await fs.promises.writeFile(file, view);
-      expect(fs.readFileSync(file).equals(wanted)).toBe(true);
-      fs.writeFileSync(file, Buffer.alloc(4 * WORDS, 9));
-      await kernel.run(WORDS, { at });
-      const fd = fs.openSync(file, "r");
-      expect(fs.readSync(fd, view)).toBe(4 * WORDS);
-      fs.closeSync(fd);
-      expect(view.every((byte) => byte === 9)).toBe(true);
-      other.check();
-    } finally {
-      await other.close();
-    }
   });
 });

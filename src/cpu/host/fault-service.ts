@@ -102,6 +102,16 @@ export class FaultService {
     return fault;
   }
 
+  /**
+   * A system call made this bad access: it answers EFAULT, and only the access is over. What the
+   * program may still do with the page (`mayRead`) it may do meanwhile.
+   */
+  failSystemCall({ page, thread }: BadAccess, mayRead: boolean): void {
+    this.waiting.forget(page, thread);
+    this.#memory.seal(page, mayRead);
+    this.#memory.wake(page, vpn(page + 1));
+  }
+
   /** However the task ends, nobody whom it was to serve waits for ever. */
   #start(name: string, faults: readonly PageFault[], body: Sleeps<void>): void {
     const task = this.#space.memory.scheduler.spawn(name, body);

@@ -15,7 +15,7 @@ import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { Brackets } from "../brackets.ts";
 import { allows } from "../rights.ts";
-import { FaultService, type FaultServiceOptions } from "./fault-service.ts";
+import { type BadAccess, FaultService, type FaultServiceOptions } from "./fault-service.ts";
 import { HardwareShadow } from "./hardware-shadow.ts";
 import type { HostMemory } from "./host-memory.ts";
 import type { Waiter } from "./waiting-faults.ts";
@@ -46,6 +46,24 @@ export class HostCpu implements CpuMmu {
   /** Threads whose fault was read and that were not woken yet, those of bad accesses too. */
   get waiting(): Iterable<Waiter> {
     return this.#faults.waiting;
+  }
+
+  /** Faults inside system calls are served, too. */
+  get kernelFaults(): boolean {
+    return this.memory.mappings.kernelFaults;
+  }
+
+  /**
+   * A system call made this bad access: it answers EFAULT. Until `unseal`, which must come before
+   * rights grow, the page allows reading only (`mayRead`) or nothing.
+   */
+  failSystemCall(bad: BadAccess, mayRead: boolean): void {
+    this.#faults.failSystemCall(bad, mayRead);
+  }
+
+  /** Whoever has been refused a page has had the time to notice. */
+  unseal(): void {
+    this.memory.unseal();
   }
 
   /** Milliseconds that the longest wait has lasted at `nowMs` of the scheduler's clock. */

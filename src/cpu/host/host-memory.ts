@@ -9,6 +9,7 @@ import {
   EEXIST,
   EFAULT,
   EINTR,
+  ENOENT,
   ENOMEM,
   ENOSPC,
   PAGE_SIZE,
@@ -24,11 +25,14 @@ import {
   MADV_DONTNEED,
   POLLIN,
   PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
   succeed,
 } from "./linux.ts";
 import { closeMappings, type Mappings, openMappings, restoreAnonymous } from "./mappings.ts";
 import { Scratch } from "./scratch.ts";
 import {
+  type KernelFaults,
   SCRATCH_USED,
   UFFD_PAGEFAULT_FLAG_MINOR,
   UFFD_PAGEFAULT_FLAG_WP,
@@ -38,10 +42,11 @@ import {
 
 export interface HostMemoryOptions {
   /**
-   * Faults that the kernel takes for a program, inside a system call, are served too. Needs
-   * privilege. Default false: such a call answers EFAULT on a page that is not installed.
+   * Faults that the kernel takes for a program, inside a system call, are served too; without,
+   * such a call answers EFAULT on a page that is not installed. Default "auto": where the system
+   * allows it (it needs privilege).
    */
-  readonly kernelFaults?: boolean;
+  readonly kernelFaults?: KernelFaults;
 }
 
 /** A run of pages [start, end). */
@@ -52,6 +57,9 @@ export interface PageRun {
 
 /** Most pieces that `abandon` cuts a window into: a process may have 65,530 mappings in all. */
 const PIECES_MAX = 16_000;
+
+/** Sealed pages at a time, each a piece of its own. */
+const SEALS_MAX = 64;
 
 /** How often one page is tried: a hole is filled once, a race with the host lost a few times. */
 const TRIES_MAX = 1000;
@@ -77,6 +85,7 @@ export class HostMemory {
   readonly #scratch: Scratch;
   readonly #uffd: Userfaultfd;
   #bytes: ArrayBuffer | undefined;
+  readonly #sealed = new Set<Vpn>();
   #isClosed = false;
 
   private constructor(buffer: SharedArrayBuffer, mappings: Mappings, scratch: Scratch) {
@@ -103,7 +112,7 @@ export class HostMemory {
       const mappings = openMappings(linux, scratch, {
         base: linux.addressOf(new Uint8Array(buffer)),
         bytes: buffer.byteLength,
-        kernelFaults: options.kernelFaults ?? false,
+        kernelFaults: options.kernelFaults ?? "auto",
       });
       return new HostMemory(buffer, mappings, scratch);
     } catch (error) {
@@ -195,6 +204,8 @@ export class HostMemory {
         continue;
       }
       if (done === -ENOMEM) return -ENOMEM;
+      // A seal cuts the window into pieces, and no call reaches over their borders.
+      if (done === -ENOENT && this.unseal()) continue;
       if (done === -EFAULT && !this.#populate(at, end)) return -ENOMEM;
       assert(done === -EFAULT || done === -EAGAIN, () => `UFFDIO_CONTINUE answers ${-done}`);
       assert(++tries < TRIES_MAX, () => `page ${at} cannot be installed`);
@@ -233,6 +244,26 @@ export class HostMemory {
     this.calls.wake++;
     const result = this.#uffd.wake(this.#addressOf(start), (end - start) * PAGE_SIZE);
     assert(result === 0, () => `UFFDIO_WAKE answers ${-result}`);
+  }
+
+  /**
+   * Nobody may write `page`, or touch it at all without `mayRead`, whatever is installed: a system
+   * call that waits for it answers EFAULT once it is woken. User code that does so ends the
+   * process.
+   */
+  seal(page: Vpn, mayRead: boolean): void {
+    this.#assertRun(page, page + 1);
+    if (this.#sealed.size >= SEALS_MAX) this.unseal();
+    this.#sealed.add(page);
+    this.#mprotect(page, page + 1, mayRead ? PROT_READ : PROT_NONE);
+  }
+
+  /** All pages are as they were before `seal`. True if there were any. */
+  unseal(): boolean {
+    if (this.#sealed.size === 0) return false;
+    for (const page of this.#sealed) this.#mprotect(page, page + 1, PROT_READ | PROT_WRITE);
+    this.#sealed.clear();
+    return true;
   }
 
   /**
@@ -286,14 +317,13 @@ export class HostMemory {
    */
   abandon(lost: Iterable<PageRun>): void {
     if (this.#isClosed) return;
+    this.unseal();
     const runs = mergeRuns(lost);
     // With too many pieces all of it goes: better out of reach than lost pages as zeros.
     const isWhole = runs.length > PIECES_MAX;
     for (const { start, end } of isWhole ? [{ start: 0, end: this.pageCount }] : runs) {
       this.#assertRun(start, end);
-      const bytes = (end - start) * PAGE_SIZE;
-      const protect = this.#linux.mprotect(this.#addressOf(start), bytes, PROT_NONE);
-      succeed(this.#linux, "mprotect", protect);
+      this.#mprotect(start, end, PROT_NONE);
     }
     const result = this.#uffd.unregister(this.mappings.base, this.buffer.byteLength);
     assert(result === 0, () => `UFFDIO_UNREGISTER answers ${-result}`);
@@ -314,6 +344,12 @@ export class HostMemory {
     if (result === -ENOMEM || result === -ENOSPC) return false;
     assert(result === 0, () => `fallocate answers ${-result}`);
     return true;
+  }
+
+  #mprotect(start: number, end: number, protection: number): void {
+    const bytes = (end - start) * PAGE_SIZE;
+    const result = this.#linux.mprotect(this.#addressOf(start), bytes, protection);
+    succeed(this.#linux, "mprotect", result);
   }
 
   #fallocate(mode: number, start: Vpn, end: Vpn): Result {

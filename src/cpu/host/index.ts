@@ -23,8 +23,8 @@
  * }
  * ```
  *
- * **What it refuses.** Kernels before 6.4, systems that are not Linux: `whyNotHost()`. Without
- * privilege, faults inside system calls: open a bracket first.
+ * **What it refuses.** Kernels before 6.4, systems that are not Linux: `whyNotHost()`. Faults
+ * inside system calls need privilege; without, such a call answers EFAULT: open a bracket first.
  */
 export type { BadAccess, FaultServiceOptions as HostCpuOptions } from "./fault-service.ts";
 export { HostCpu } from "./host-cpu.ts";
@@ -37,5 +37,7 @@ export {
 } from "./host-memory.ts";
 export type { Mappings } from "./mappings.ts";
 export { type HostProbe, probeHost, whyNotHost } from "./probe.ts";
+export { isInSystemCall } from "./system-call.ts";
 export { HostUnavailable, type Obstacle } from "./unavailable.ts";
+export { KERNEL_FAULTS_CURE, type KernelFaults } from "./userfaultfd.ts";
 export type { Waiter } from "./waiting-faults.ts";

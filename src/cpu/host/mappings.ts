@@ -20,7 +20,7 @@ import {
   unavailable,
 } from "./linux.ts";
 import type { Scratch } from "./scratch.ts";
-import { Userfaultfd } from "./userfaultfd.ts";
+import { type KernelFaults, Userfaultfd } from "./userfaultfd.ts";
 
 /** Plain numbers, so that they can cross threads: addresses of mappings, open descriptors. */
 export interface Mappings {
@@ -31,6 +31,8 @@ export interface Mappings {
   readonly memfd: number;
   readonly uffd: number;
   readonly doorbell: number;
+  /** Faults inside system calls are told, too. */
+  readonly kernelFaults: boolean;
 }
 
 const READ_WRITE = PROT_READ | PROT_WRITE;
@@ -39,7 +41,7 @@ export interface OpenOptions {
   /** The memory that a file is laid over. */
   readonly base: number;
   readonly bytes: number;
-  readonly kernelFaults: boolean;
+  readonly kernelFaults: KernelFaults;
 }
 
 /**
@@ -62,7 +64,7 @@ export function openMappings(linux: Linux, scratch: Scratch, options: OpenOption
     const direct = linux.mmap(0, bytes, READ_WRITE, shared, memfd, 0);
     if (direct < 0) throw unavailable("mmap", linux.errno());
     undo.push(() => linux.munmap(direct, bytes));
-    const uffd = Userfaultfd.open(linux, scratch, options);
+    const { uffd, kernelFaults } = Userfaultfd.openBest(linux, scratch, options.kernelFaults);
     undo.push(() => uffd.close());
     const doorbell = descriptor("eventfd", linux.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     rehearse(uffd, direct, bytes);
@@ -73,7 +75,7 @@ export function openMappings(linux: Linux, scratch: Scratch, options: OpenOption
       succeed(linux, "madvise", linux.madvise(address, bytes, MADV_DONTFORK));
     }
     register(uffd, base, bytes);
-    return { base, direct, memfd, uffd: uffd.fd, doorbell };
+    return { base, direct, memfd, uffd: uffd.fd, doorbell, kernelFaults };
   } catch (error) {
     for (const step of undo.reverse()) step();
     throw error;

@@ -25,7 +25,7 @@ describe("a kernel without what we need", () => {
 describe("a refused userfaultfd", () => {
   it.each([
     [EPERM, false, /seccomp profile .* forbids it/, /--security-opt seccomp=PROFILE/],
-    [EPERM, true, /needs privilege/, /sysctl vm.unprivileged_userfaultfd=1.*leave kernelFaults/],
+    [EPERM, true, /needs privilege/, /sysctl vm.unprivileged_userfaultfd=1.*CAP_SYS_PTRACE/],
     [ENOSYS, false, /this kernel has none/, /CONFIG_USERFAULTFD=y/],
     [EINVAL, false, /UFFD_USER_MODE_ONLY \(5.11\)/, /Linux 6.4 or later/],
     [24, false, /too many open files/, /ulimit -n/],

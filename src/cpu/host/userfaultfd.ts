@@ -53,8 +53,13 @@ const ARGUMENT = MESSAGES + MESSAGES_MAX * MESSAGE_WORDS;
 /** The first word that this class leaves to others. */
 export const SCRATCH_USED = ARGUMENT + 8;
 
+/**
+ * Whether faults are told that the kernel takes for a program, in a system call: yes, which needs
+ * privilege; no; or where the system allows it.
+ */
+export type KernelFaults = boolean | "auto";
+
 export interface UserfaultfdOptions {
-  /** Also faults that the kernel takes for a program, in a system call. Needs privilege. */
   readonly kernelFaults: boolean;
 }
 
@@ -71,6 +76,24 @@ export class Userfaultfd {
     this.#linux = linux;
     this.#scratch = scratch;
     this.fd = fd;
+  }
+
+  /** The best that `wanted` allows, and whether it tells faults of the kernel. */
+  static openBest(
+    linux: Linux,
+    scratch: Scratch,
+    wanted: KernelFaults,
+  ): { readonly uffd: Userfaultfd; readonly kernelFaults: boolean } {
+    if (wanted !== false) {
+      try {
+        const uffd = Userfaultfd.open(linux, scratch, { kernelFaults: true });
+        return { uffd, kernelFaults: true };
+      } catch (error) {
+        if (wanted === true || !(error instanceof HostUnavailable)) throw error;
+      }
+    }
+    const uffd = Userfaultfd.open(linux, scratch, { kernelFaults: false });
+    return { uffd, kernelFaults: false };
   }
 
   /** Opens one and agrees on the features. Throws `HostUnavailable`. */
@@ -240,7 +263,7 @@ export function refusal(errno: number, kernelFaults: boolean): HostUnavailable {
   if (errno === EPERM && kernelFaults) {
     return new HostUnavailable(
       `${said}: to serve faults inside system calls needs privilege`,
-      `${KERNEL_FAULTS_CURE}, or leave kernelFaults out`,
+      KERNEL_FAULTS_CURE,
     );
   }
   if (errno === EPERM) {

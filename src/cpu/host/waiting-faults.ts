@@ -62,6 +62,14 @@ export class WaitingFaults {
     this.#faults.delete(fault.page);
   }
 
+  /** `thread` does not wait for `page` any more; others may. */
+  forget(page: Vpn, thread: number): void {
+    const fault = this.#faults.get(page);
+    if (fault === undefined) return;
+    fault.accesses = fault.accesses.filter((access) => access.thread !== thread);
+    if (fault.accesses.length === 0 && fault.task === undefined) this.#faults.delete(page);
+  }
+
   *[Symbol.iterator](): IterableIterator<Waiter> {
     for (const fault of this.#faults.values()) yield* fault.accesses;
   }

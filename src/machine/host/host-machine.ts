@@ -3,7 +3,7 @@
  */
 import { once } from "node:events";
 import { SHARE_ENV, Worker } from "node:worker_threads";
-import { type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
+import { type KernelFaults, type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
 import type { GpuChoice } from "../engine/index.ts";
 import { hmmError, invalid } from "../error.ts";
 import { newWindow } from "../new-window.ts";
@@ -17,6 +17,8 @@ import { type WatchdogData, Word } from "./watchdog.ts";
 export interface HostHandle {
   readonly memory: WasmMemory;
   readonly calls: SharedArrayBuffer;
+  /** System calls wait for pages that are away. */
+  readonly kernelFaults: boolean;
 }
 
 export interface HostMachine {
@@ -30,7 +32,7 @@ export interface HostOptions extends GpuChoice {
   /** A fault that is not served for so many milliseconds ends the process. */
   readonly limitMs: number;
   /** See `KernelThreadData`. */
-  readonly kernelFaults: boolean;
+  readonly kernelFaults: KernelFaults;
 }
 
 /** How long a thread that ends waits for its kernel thread to let go. Milliseconds. */
@@ -73,7 +75,8 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
     await ended;
     forget();
   };
-  return { port: new HostPort(mailbox, end), window, handle: { memory, calls } };
+  const handle = { memory, calls, kernelFaults: begun.mappings.kernelFaults };
+  return { port: new HostPort(mailbox, end), window, handle };
 }
 
 /** The same machine for this thread. */

@@ -5,7 +5,7 @@
  */
 import { writeSync } from "node:fs";
 import { formatAddress } from "../../base/index.ts";
-import type { BadAccess, HostCpu, HostMemory } from "../../cpu/index.ts";
+import { type BadAccess, type HostCpu, type HostMemory, isInSystemCall } from "../../cpu/index.ts";
 import { FAULT_SIGBUS, VM_READ, VM_WRITE } from "../../mm/index.ts";
 import { type Answer, type Ask, type Engine, Tasks } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
@@ -106,6 +106,7 @@ export class KernelLoop {
   kill(bad: BadAccess): void {
     // It was right when it began. It waits until the window is ordinary memory.
     if (this.#parts.engine.isTornDown) return;
+    if (this.#failSystemCall(bad)) return;
     const { result, thread, address, write } = bad;
     const who = thread === process.pid ? "the main thread" : `thread ${thread}`;
     const what = `${who} ${write ? "wrote to" : "read from"} ${formatAddress(address)}`;
@@ -114,6 +115,15 @@ export class KernelLoop {
     const signal = isBus ? "SIGBUS" : "SIGSEGV";
     writeSync(2, `onespace: ${what}: ${why}; the process ends with ${signal}\n`);
     process.kill(process.pid, signal);
+  }
+
+  /** A system call answers EFAULT instead, as in C. False when it was no call. */
+  #failSystemCall(bad: BadAccess): boolean {
+    const { cpu, space } = this.#parts.engine;
+    if (!cpu.kernelFaults || !isInSystemCall(bad.thread)) return false;
+    const mayRead = bad.write && space.vmas.find(bad.address)?.allows(VM_READ) === true;
+    cpu.failSystemCall(bad, mayRead);
+    return true;
   }
 
   #isOutside({ address, write }: BadAccess): boolean {
@@ -187,6 +197,7 @@ export class KernelLoop {
       return;
     }
     const { name, ask } = request;
+    this.#parts.engine.cpu.unseal();
     if (!this.#parts.engine.canServe(name)) {
       const detail = `the engine has no call "${String(name)}"`;
       call.fail(hmmError({ code: "EINVAL", call: "mailbox", detail }));
@@ -249,6 +260,7 @@ export class KernelLoop {
   /** A fault that nobody serves, because a device does not answer. */
   #watch(now: number): void {
     const { engine, limitMs } = this.#parts;
+    engine.cpu.unseal();
     const waited = engine.cpu.oldestWaitMs(now);
     if (waited < WARN_MS) {
       this.#hasWarned = false;

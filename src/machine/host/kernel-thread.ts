@@ -8,6 +8,7 @@ import {
   HostCpu,
   HostMemory,
   HostUnavailable,
+  type KernelFaults,
   type Mappings,
   type WasmMemory,
 } from "../../cpu/index.ts";
@@ -24,8 +25,8 @@ export interface KernelThreadData extends GpuChoice {
   readonly control: Int32Array;
   readonly heap: { readonly start: number; readonly end: number };
   readonly limitMs: number;
-  /** Faults inside system calls are served, too. Needs privilege. */
-  readonly kernelFaults: boolean;
+  /** Faults inside system calls are served, too: yes, no, or where the system allows it. */
+  readonly kernelFaults: KernelFaults;
 }
 
 /** The first and last message: it runs, or why not. */

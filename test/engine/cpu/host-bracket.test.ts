@@ -91,7 +91,7 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
   });
 
   it("is needed by system calls, whose faults nobody serves without privilege", async () => {
-    const world = hostWorld();
+    const world = hostWorld({ kernelFaults: false });
     const user = await world.addUser();
     world.map(0, 4);
     world.store(user, 0, 0x61616161);
