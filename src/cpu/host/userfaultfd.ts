@@ -289,7 +289,7 @@ export function refusal(errno: number, kernelFaults: boolean): HostUnavailable {
 }
 
 /** Three ways to the privilege that faults inside system calls need. */
-const KERNEL_FAULTS_CURE =
+export const KERNEL_FAULTS_CURE =
   "set sysctl vm.unprivileged_userfaultfd=1, let this user open " +
   `${DEVICE} for reading and writing, or run as root (CAP_SYS_PTRACE)`;
 
