@@ -1,7 +1,9 @@
 /**
  * An open bracket: bytes that are here to stay until it is closed. Made by `Space.access`.
  */
+import { formatAddress } from "../base/index.ts";
 import type { Window } from "../cpu/index.ts";
+import { invalid } from "./error.ts";
 
 export type AccessMode = "read" | "write";
 
@@ -13,27 +15,53 @@ export interface AccessParts {
   readonly close: () => void;
 }
 
+interface Words {
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly f32: Float32Array;
+}
+
+const wordsAt = (buffer: SharedArrayBuffer, start: number, length: number): Words => ({
+  u32: new Uint32Array(buffer, start, length),
+  i32: new Int32Array(buffer, start, length),
+  f32: new Float32Array(buffer, start, length),
+});
+
 export class Access {
   readonly start: number;
   readonly mode: AccessMode;
   /** Exactly the range, on the shared window: index 0 is `start`. Don't use after `close`. */
   readonly bytes: Uint8Array;
-  readonly u32: Uint32Array;
-  readonly i32: Int32Array;
-  readonly f32: Float32Array;
+  readonly #words: Words | undefined;
   readonly #close: () => void;
   #isOpen = true;
 
   constructor(parts: AccessParts) {
     const { start, bytes, window } = parts;
-    const words = bytes >>> 2;
     this.start = start;
     this.mode = parts.mode;
     this.bytes = new Uint8Array(window.buffer, start, bytes);
-    this.u32 = new Uint32Array(window.buffer, start, words);
-    this.i32 = new Int32Array(window.buffer, start, words);
-    this.f32 = new Float32Array(window.buffer, start, words);
+    this.#words = start % 4 === 0 ? wordsAt(window.buffer, start, bytes >>> 2) : undefined;
     this.#close = parts.close;
+  }
+
+  /** The same bytes as words, all that are whole. Throws EINVAL where `start` is not aligned. */
+  get u32(): Uint32Array {
+    return this.#wordsAligned("u32").u32;
+  }
+
+  get i32(): Int32Array {
+    return this.#wordsAligned("i32").i32;
+  }
+
+  get f32(): Float32Array {
+    return this.#wordsAligned("f32").f32;
+  }
+
+  #wordsAligned(name: string): Words {
+    if (this.#words !== undefined) return this.#words;
+    const rule = `${name} needs a start that is a multiple of 4`;
+    throw invalid("access", `${rule}, got ${formatAddress(this.start)}: use bytes`);
   }
 
   /** Ends the bracket; a second call does nothing. */

@@ -55,6 +55,7 @@ export {
   type MachineReport,
 } from "./machine.ts";
 export type { MemoryAccess } from "./memory-access.ts";
+export type { MemoryRange, Place } from "./place.ts";
 export {
   type ArraySchema,
   array,
@@ -79,7 +80,7 @@ export {
   vec4i,
   vec4u,
 } from "./schema.ts";
-export { type MemoryRange, type MmapOptions, type Place, type Rights, Space } from "./space.ts";
+export { type MmapOptions, type Rights, Space } from "./space.ts";
 export { type Struct, struct } from "./struct.ts";
 export { ArrayView, type Cursor, VectorView, type View, viewOf } from "./view.ts";
 export { Adoption, type AdoptOptions } from "./wasm/index.ts";

@@ -7,8 +7,6 @@
 import {
   EBUSY,
   formatAddress,
-  isPageAligned,
-  PAGE_SIZE,
   type Result,
   SPACE_BYTES,
   type VirtAddr,
@@ -22,6 +20,16 @@ import type { Answer, Ask, CallName, EnginePort, Outcome } from "./engine/index.
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
+import {
+  type Cut,
+  checkCount,
+  checkPageAddress,
+  cutIntoPages,
+  type MemoryRange,
+  type Place,
+  pagesOf,
+  rangeOf,
+} from "./place.ts";
 import { type ArraySchema, array, type Ptr, type Schema, type StructSchema } from "./schema.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
 import type { Adoption, AdoptOptions } from "./wasm/index.ts";
@@ -47,15 +55,6 @@ export interface SpaceParts {
   readonly heap: Heap;
   readonly rights: TouchRights;
 }
-
-/** A place in memory: what `access` takes besides any view. */
-export interface MemoryRange {
-  readonly start: number;
-  readonly bytes: number;
-}
-
-/** Where something lies: a view, or a place. */
-export type Place = MemoryRange | { readonly address: number; readonly bytes: number };
 
 export interface MmapOptions {
   readonly bytes: number;
@@ -179,30 +178,42 @@ export class Space implements MemoryAccess {
     throwIf(this.#now("mprotect", ask), "mprotect", ask);
   }
 
-  /** Forgets the content of whole pages; the next touch finds zeros. */
-  async discard(address: number, bytes: number): Promise<void> {
-    const range = pagesOf("discard", address, bytes);
-    throwIf(await this.#port.call("discard", range), "discard", range);
+  /**
+   * Forgets the content of `range`: the next touch finds zeros. Whole pages go back to the system;
+   * with an address and a number of bytes they have to be whole. Throws EBUSY under a bracket.
+   */
+  discard(range: Place): Promise<void>;
+  discard(address: number, bytes: number): Promise<void>;
+  async discard(where: Place | number, bytes = 0): Promise<void> {
+    const { pages, edges } = this.#toDiscard(where, bytes);
+    if (pages !== undefined) throwIf(await this.#port.call("discard", pages), "discard", pages);
+    for (const edge of edges) zero(await this.access(edge, "write"));
   }
 
-  discardSync(address: number, bytes: number): void {
-    const range = pagesOf("discard", address, bytes);
-    throwIf(this.#now("discard", range), "discard", range);
+  discardSync(range: Place): void;
+  discardSync(address: number, bytes: number): void;
+  discardSync(where: Place | number, bytes = 0): void {
+    const { pages, edges } = this.#toDiscard(where, bytes);
+    if (pages !== undefined) throwIf(this.#now("discard", pages), "discard", pages);
+    for (const edge of edges) zero(this.accessSync(edge, "write"));
   }
 
   /**
-   * Opens a bracket: the bytes of `range` are here, may be read (and written, in mode "write"),
+   * Opens a bracket: the bytes of `range` (a view, a typed array on the window, or a place, of any
+   * alignment and length) are here, may be read (and written, in mode "write"),
    * and stay until the bracket is closed (`await using`, or `close`). A launch that needs one of
    * its pages for writing waits a second for that, then fails with EBUSY. Throws EFAULT where
    * nothing is mapped or the rights do not allow it.
    */
   async access(range: Place, mode: AccessMode): Promise<Access> {
-    const ask = askFor("access", range, mode);
+    const ask = this.#askFor("access", range, mode);
+    if (ask.bytes === 0) return this.#bracket(ask, mode, () => undefined);
     return this.#opened(await this.#port.call("access", ask), ask, mode);
   }
 
   accessSync(range: Place, mode: AccessMode): Access {
-    const ask = askFor("access", range, mode);
+    const ask = this.#askFor("access", range, mode);
+    if (ask.bytes === 0) return this.#bracket(ask, mode, () => undefined);
     return this.#opened(this.#now("access", ask), ask, mode);
   }
 
@@ -212,14 +223,14 @@ export class Space implements MemoryAccess {
    * keeps them. Throws as `access` does.
    */
   async populate(range: Place, mode: AccessMode): Promise<void> {
-    const ask = askFor("populate", range, mode);
+    const ask = this.#askFor("populate", range, mode);
     for (const piece of piecesOf(ask)) {
       touched("populate", await this.#port.call("populate", piece), ask, mode);
     }
   }
 
   populateSync(range: Place, mode: AccessMode): void {
-    const ask = askFor("populate", range, mode);
+    const ask = this.#askFor("populate", range, mode);
     for (const piece of piecesOf(ask)) {
       touched("populate", this.#now("populate", piece), ask, mode);
     }
@@ -262,13 +273,25 @@ export class Space implements MemoryAccess {
   #opened(answer: Answer<"access">, ask: Ask<"access">, mode: AccessMode): Access {
     touched("access", answer, ask, mode);
     const { bracket } = answer;
-    return new Access({
-      start: ask.start,
-      bytes: ask.bytes,
-      mode,
-      window: this.#window,
-      close: () => this.#port.callNow("release", { bracket }),
-    });
+    return this.#bracket(ask, mode, () => this.#port.callNow("release", { bracket }));
+  }
+
+  #bracket({ start, bytes }: MemoryRange, mode: AccessMode, close: () => void): Access {
+    return new Access({ start, bytes, mode, window: this.#window, close });
+  }
+
+  /** What `access` and `populate` ask for. */
+  #askFor(call: string, place: Place, mode: AccessMode): Ask<"access"> {
+    const range = rangeOf(call, this.window, place);
+    if (mode !== "read" && mode !== "write") {
+      throw invalid(call, `mode must be "read" or "write", got ${String(mode)}`);
+    }
+    return { ...range, write: mode === "write" };
+  }
+
+  #toDiscard(where: Place | number, bytes: number): Cut {
+    if (typeof where === "number") return { pages: pagesOf("discard", where, bytes), edges: [] };
+    return cutIntoPages(rangeOf("discard", this.window, where));
   }
 
   /** The answer of a call that may block this thread, but not the engine's own. */
@@ -299,20 +322,9 @@ function mapped(result: Result, { bytes, address }: MmapOptions): number {
   throw hmmError({ code: errorCode(result), call: "mmap", detail });
 }
 
-/** What `access` and `populate` ask for. */
-function askFor(call: string, range: Place, mode: AccessMode): Ask<"access"> {
-  const { start, bytes } = rangeOf(call, range);
-  if (mode !== "read" && mode !== "write") {
-    throw invalid(call, `mode must be "read" or "write", got ${String(mode)}`);
-  }
-  if (!Number.isInteger(start) || start < 0 || start >= SPACE_BYTES || start % 4 !== 0) {
-    throw invalid(call, `start must be an address, a multiple of 4, got ${String(start)}`);
-  }
-  checkCount(call, "bytes", bytes);
-  if (start + bytes > SPACE_BYTES) {
-    throw invalid(call, `${formatAddress(start)} + ${bytes} bytes leaves the space`);
-  }
-  return { start, bytes, write: mode === "write" };
+function zero(held: Access): void {
+  held.bytes.fill(0);
+  held.close();
 }
 
 /** One at a time, so that nobody else's fault waits for all of them. */
@@ -337,15 +349,6 @@ function touched(call: string, outcome: Outcome, ask: Ask<"access">, mode: Acces
   });
 }
 
-function pagesOf(call: string, address: number, bytes: number): MemoryRange {
-  checkPageAddress(call, address);
-  checkCount(call, "bytes", bytes);
-  if (address + bytes > SPACE_BYTES) {
-    throw invalid(call, `${formatAddress(address)} + ${bytes} bytes leaves the space`);
-  }
-  return { start: address, bytes };
-}
-
 function throwIf({ result, address }: Outcome, call: string, range: MemoryRange): void {
   if (result >= 0) return;
   if (result === -EBUSY && address !== undefined) throw busy(call, range.start, address);
@@ -358,27 +361,8 @@ function busy(call: string, address: number, bracket: number): HmmError {
   return hmmError({ code: "EBUSY", call, detail, address });
 }
 
-function rangeOf(call: string, range: Place): MemoryRange {
-  if (typeof range !== "object" || range === null) {
-    throw invalid(call, `range must be { start, bytes } or a view, got ${String(range)}`);
-  }
-  return "start" in range ? range : { start: range.address, bytes: range.bytes };
-}
-
 function rightsOf(call: string, rights: Rights): number {
   const flags = RIGHTS[rights];
   if (flags !== undefined) return flags;
   throw invalid(call, `rights must be "rw", "r" or "none", got ${String(rights)}`);
-}
-
-function checkCount(call: string, name: string, value: number): void {
-  if (Number.isInteger(value) && value > 0 && value <= SPACE_BYTES) return;
-  throw invalid(call, `${name} must be an integer above 0, got ${String(value)}`);
-}
-
-function checkPageAddress(call: string, address: number): void {
-  const isAddress = Number.isInteger(address) && address >= 0 && address < SPACE_BYTES;
-  if (isAddress && isPageAligned(address)) return;
-  const got = Number.isInteger(address) ? formatAddress(address) : String(address);
-  throw invalid(call, `address must be a multiple of ${PAGE_SIZE} in the space, got ${got}`);
 }
