@@ -10,6 +10,7 @@ const LAYERS = [
   "dma",
   "notifier",
   "mm",
+  "check",
   "hmm",
   "devmem",
   "svm",

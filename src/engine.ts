@@ -3,6 +3,7 @@
  * the folders, by name; each explains itself in its `index.ts`.
  */
 import * as base from "./base/index.ts";
+import * as check from "./check/index.ts";
 import * as cpu from "./cpu/index.ts";
 import * as devmem from "./devmem/index.ts";
 import * as dma from "./dma/index.ts";
@@ -16,4 +17,19 @@ import * as svm from "./svm/index.ts";
 import * as sync from "./sync/index.ts";
 import * as trace from "./trace/index.ts";
 
-export { base, cpu, devmem, dma, driver, hmm, machine, mm, notifier, phys, svm, sync, trace };
+export {
+  base,
+  check,
+  cpu,
+  devmem,
+  dma,
+  driver,
+  hmm,
+  machine,
+  mm,
+  notifier,
+  phys,
+  svm,
+  sync,
+  trace,
+};

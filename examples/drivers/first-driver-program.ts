@@ -17,9 +17,10 @@ import {
   virtAddr,
   vpnOf,
 } from "../../src/base/index.ts";
+import { checkWorld, tableShadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,
@@ -156,8 +157,8 @@ class DriverProgram {
   }
 
   #check(isQuiet: boolean): void {
-    const shadows = [this.#driver, this.#mirror];
-    checkWorld(this.#world.memory, { shadows, cpus: [this.#cpu], isQuiet });
+    const shadows = [this.#cpu, this.#mirror, tableShadow("driver", this.#driver)];
+    checkWorld(this.#world.memory, { shadows, isQuiet });
   }
 
   // The driver's device.

@@ -1,10 +1,11 @@
 /** The first driver: each path, random schedules around it, and what its wrong versions cost. */
 import { describe, expect, it } from "vitest";
 import { EAGAIN, EFAULT, EINVAL, EPERM, PAGE_SIZE, virtAddr, vpnOf } from "../../src/base/index.ts";
+import { checkWorld, tableShadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { DmaDevice } from "../../src/dma/index.ts";
 import { HMM_PFN_HUGE } from "../../src/hmm/index.ts";
-import { buildWorld, checkWorld } from "../../src/machine/index.ts";
+import { buildWorld } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   mmap,
@@ -65,7 +66,7 @@ function build<T extends FirstDriver>(Driver: new (space: AddressSpace) => T) {
   for (const page of [0, 1]) world.store(page, page + 1);
   const driver = new Driver(world.space);
   expect(world.run(driver.open())).toBe(0);
-  world.shadows.push(driver);
+  world.shadows.push(tableShadow("driver", driver));
   return { world, driver };
 }
 
@@ -93,8 +94,8 @@ function meet(Driver: DriverClass, seed: number): void {
   const bytes = 4 * PAGE_SIZE;
   const at = scheduler.runTask("map", mmap(space, { bytes, flags: VM_READ | VM_WRITE }));
   const part = { start: virtAddr(at), end: virtAddr(at + bytes) };
-  const world = { shadows: [driver], cpus: [cpu], isQuiet: false };
-  scheduler.afterStep = () => checkWorld(memory, world);
+  const shadows = [cpu, tableShadow("driver", driver)];
+  scheduler.afterStep = () => checkWorld(memory, { shadows, isQuiet: false });
   scheduler.spawn("device", driver.serviceFault(part, true));
   scheduler.spawn("cpu", cpu.store(part.start, 7));
   scheduler.spawn("program", munmap(space, part.start, bytes / 2));
@@ -102,7 +103,7 @@ function meet(Driver: DriverClass, seed: number): void {
   scheduler.runTask("exit", mmput(space));
   scheduler.runTask("close", driver.close());
   cpu.dispose();
-  checkWorld(memory, { shadows: [driver], isOver: true });
+  checkWorld(memory, { shadows: [], isOver: true });
 }
 
 describe("the smallest test of a driver", () => {

@@ -10,6 +10,7 @@ import {
   virtAddr,
   vpnOf,
 } from "../../src/base/index.ts";
+import { tableShadow } from "../../src/check/index.ts";
 import {
   Advice,
   makePte,
@@ -69,7 +70,9 @@ class Stage {
     expect(this.world.run(this.service.open(this.world.space, open))).toBe(0);
     this.table = this.service.tableOf(INSTANCE)!;
     if (unmanaged === undefined)
-      this.world.shadows.push({ space: this.world.space, table: this.table });
+      this.world.shadows.push(
+        tableShadow("driver", { space: this.world.space, table: this.table }),
+      );
   }
 
   /** What a thread reads or overwrites, or the errno that ends it. Value 0: only look. */

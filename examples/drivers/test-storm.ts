@@ -16,9 +16,10 @@ import {
   vpn,
   vpnOf,
 } from "../../src/base/index.ts";
+import { checkWorld, tableShadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,
@@ -388,9 +389,9 @@ export class Storm {
     const shadows = this.#subject!.tables.map((entryAt) => {
       const table = new PageTable();
       for (let page = 0; page < PAGES; page++) table.set(vpnAt(page), entryAt(page));
-      return { space: this.space, table };
+      return tableShadow("driver", { space: this.space, table });
     });
-    checkWorld(this.memory, { shadows: [this.#mirror, ...shadows], cpus: this.#cpus, isQuiet });
+    checkWorld(this.memory, { shadows: [...this.#cpus, this.#mirror, ...shadows], isQuiet });
   }
 
   /** The driver's tables against the page table, after every step: only these pages. */

@@ -1,6 +1,7 @@
 /** User pointers: each path, and random schedules in a storm of changes. */
 import { describe, expect, it } from "vitest";
 import { assert, EFAULT, EINVAL, ENODEV } from "../../src/base/index.ts";
+import { tableShadow } from "../../src/check/index.ts";
 import { Advice, madvise, munmap, VM_READ } from "../../src/mm/index.ts";
 import { IntervalNotifier, Invalidation, MMU_NOTIFY_CLEAR } from "../../src/notifier/index.ts";
 import { PG_DIRTY } from "../../src/phys/index.ts";
@@ -37,7 +38,7 @@ class Stage {
     for (let page = 0; page < 4; page++) this.world.store(page, page + 1);
     this.gpu = new Gpu(this.world.memory);
     this.driver = new Userptr(this.gpu, this.world.space);
-    this.world.shadows.push({ space: this.world.space, table: this.gpu.table });
+    this.world.shadows.push(tableShadow("gpu", { space: this.world.space, table: this.gpu.table }));
     let steps = 0;
     this.world.scheduler.afterStep = () => assert(++steps < 50_000, "the worker never ends");
   }

@@ -1,6 +1,8 @@
 /** A column of what user code may touch now, page by page: the shadow of a window's backend. */
-import { PAGE_SIZE, type VirtAddr } from "../base/index.ts";
-import { PTE_VALID, PTE_WRITE, type Pte } from "../mm/index.ts";
+import { PAGE_SIZE, type VirtAddr, vpn } from "../base/index.ts";
+import { REACH_WRITE, type ShadowVisitor } from "../check/index.ts";
+import { type AddressSpace, PTE_VALID, PTE_WRITE, type Pte } from "../mm/index.ts";
+import { ZERO_PFN } from "../phys/index.ts";
 
 /**
  * What the CPU may do by an entry: PTE_VALID, PTE_WRITE. Entries of pages that live elsewhere
@@ -22,4 +24,18 @@ export function allows(
     if ((rights[page]! & need) !== need) return false;
   }
   return true;
+}
+
+/**
+ * What `rights` reach: in a window that is the frame whose bytes lie at the page's address. A free
+ * one holds zeros, so it is as good as the zero page.
+ */
+export function reachableBy(rights: Uint8Array, space: AddressSpace, visit: ShadowVisitor): void {
+  const { bytes, ram } = space.memory;
+  for (let page = 0; page < rights.length; page++) {
+    if (rights[page] === 0) continue;
+    const frame = bytes.frameAt(page);
+    const reach = rights[page]! & PTE_WRITE ? REACH_WRITE : 0;
+    visit(vpn(page), ram.isUsed(frame) ? frame : ZERO_PFN, reach);
+  }
 }

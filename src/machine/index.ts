@@ -33,7 +33,6 @@
  */
 export { Access, type AccessMode } from "./access.ts";
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
-export { type CheckOptions, checkWorld, type Shadow } from "./check.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
 export { Heap, type HeapUsage } from "./heap/index.ts";
 export {

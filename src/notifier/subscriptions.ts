@@ -93,6 +93,14 @@ export class NotifierSubscriptions {
     return this.#active.some((invalidation) => overlaps(invalidation, range));
   }
 
+  /** For checkers: every subscription, and the open invalidations that touch its range. */
+  forEachInterval(visit: (notifier: IntervalNotifier, open: number) => void): void {
+    for (const notifier of this.#byHandle) {
+      if (notifier === undefined) continue;
+      visit(notifier, this.#active.filter((event) => overlaps(event, notifier)).length);
+    }
+  }
+
   get intervalCount(): number {
     this.#subscribed?.read();
     return this.#tree.size;

@@ -3,9 +3,9 @@
  * adds to words: the test device of the engine for `soft`, WebGPU for the others.
  */
 import { errnoName, PAGE_SIZE, type Vpn, virtAddr } from "../../src/base/index.ts";
+import { checkWorld, type Shadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { type CpuShadow, checkWorld, type Shadow } from "../../src/machine/check.ts";
 import {
   buildWorld,
   type CpuPreference,
@@ -157,12 +157,8 @@ class SoftTestCpu implements TestCpu {
 
   check(): void {
     const mirror = this.#mirror;
-    const shadows: Shadow[] = [];
-    const cpus: CpuShadow[] = [{ space: this.#space, shadow: this.#cpu.shadow }];
-    if (mirror !== undefined) {
-      shadows.push({ space: this.#space, table: mirror.table });
-    }
-    checkWorld(this.#world.memory, { shadows, cpus });
+    const shadows: Shadow[] = mirror === undefined ? [this.#cpu] : [this.#cpu, mirror];
+    checkWorld(this.#world.memory, { shadows });
   }
 
   async close(): Promise<void> {

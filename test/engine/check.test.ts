@@ -68,18 +68,22 @@ const WRONGS: readonly (readonly [RegExp, (built: Built) => void])[] = [
     (built) => poke(built, 0, makePte(built.frame, PTE_DEVICE_PRIVATE | PTE_WRITE)),
   ],
   [/migrating for ever/, (built) => poke(built, 0, makePte(built.frame, PTE_MIGRATION))],
-  [/device entry .* names another frame/, shadow(() => writable(3 as Pfn))],
-  [/the page table has nothing there/, (built) => poke(built, 0, lockedOut(built.frame))],
-  [/device entry .* may write too much/, deviceWrites],
-  [/CPU entry .* names another frame/, cpuShadow((entry) => entry ^ (1 << 12))],
-  [/CPU entry .* allows too much/, cpuWrites],
+  [/dmirror0 at .* names another frame/, shadow(() => writable(3 as Pfn))],
+  [
+    /CPU at .*: the page table gives nothing there/,
+    (built) => poke(built, 0, lockedOut(built.frame)),
+  ],
+  [/dmirror0 at .*: the page table gives nothing there/, deviceReaches],
+  [/dmirror0 at .* may write too much/, deviceWrites],
+  [/CPU at .* names another frame/, cpuShadow((entry) => entry ^ (1 << 12))],
+  [/CPU at .* may write too much/, cpuWrites],
   [/map count is wrong/, ({ pages, frame }) => set(pages.mapcount, frame, 2)],
   [/has 2 references, 1 are known/, ({ pages, frame }) => pages.get(frame)],
   [/mapped and free|used without a reference/, ({ pages, frame }) => set(pages.refs, frame, 0)],
   [/stays locked/, ({ pages, frame }) => pages.setFlag(frame, PG_LOCKED)],
   [/frames are charged, the group says/, ({ pages, frame }) => set(pages.charged, frame, 0)],
   [/zero page: 3 references/, ({ pages }) => pages.get(ZERO_PFN)],
-  [/mmapLock is held by nobody/, keepLock],
+  [/mmapLock of space 1 is held by nobody/, keepLock],
   [/an invalidation was never ended/, open],
 ];
 
@@ -100,9 +104,14 @@ function shadow(change: (pte: Pte) => Pte): (built: Built) => void {
 
 function cpuShadow(change: (entry: number) => number): (built: Built) => void {
   return ({ world }) => {
-    const tlb = world.cpu.shadow as Map<typeof FIRST, number>;
+    const tlb = world.cpu.tlb as Map<typeof FIRST, number>;
     tlb.set(FIRST, change(tlb.get(FIRST)!));
   };
+}
+
+function deviceReaches(built: Built): void {
+  poke(built, 0, lockedOut(built.frame));
+  built.world.cpu.revoke(FIRST, (FIRST + 1) as typeof FIRST);
 }
 
 function deviceWrites(built: Built): void {

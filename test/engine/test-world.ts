@@ -12,14 +12,9 @@ import {
   virtAddr,
   vpnOf,
 } from "../../src/base/index.ts";
+import { type CheckOptions, checkWorld, type Shadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import {
-  type CheckOptions,
-  type CpuShadow,
-  checkWorld,
-  type Shadow,
-} from "../../src/machine/check.ts";
 import { buildWorld, type World, type WorldOptions } from "../../src/machine/world.ts";
 import {
   AddressSpace,
@@ -280,9 +275,8 @@ export class TestProcess {
 
 export class TestWorld extends TestProcess {
   readonly world: World;
-  /** Other devices' shadows, for the checks. */
+  /** What CPUs and devices reach, for the checks. */
   readonly shadows: Shadow[] = [];
-  readonly cpus: CpuShadow[] = [];
   readonly #children: TestProcess[] = [];
   readonly #files: CachedFile[] = [];
 
@@ -293,8 +287,7 @@ export class TestWorld extends TestProcess {
     const device = { name: "dmirror0", frames: deviceFrames, isCoherent };
     super(new AddressSpace(world.memory), new DmirrorDevice(world.memory, device));
     this.world = world;
-    this.cpus.push(this.cpu);
-    this.shadows.push(this.mirror);
+    this.shadows.push(this.cpu, this.mirror);
   }
 
   /** A child of `parent` (default: of the test's own space), mirrored by the same device. */
@@ -303,8 +296,7 @@ export class TestWorld extends TestProcess {
     if (typeof space === "number") throw new Error(`fork: ${space}`);
     const child = new TestProcess(space, this.device);
     this.#children.push(child);
-    this.cpus.push(child.cpu);
-    this.shadows.push(child.mirror);
+    this.shadows.push(child.cpu, child.mirror);
     return child;
   }
 
@@ -326,7 +318,7 @@ export class TestWorld extends TestProcess {
   }
 
   check(options: Partial<CheckOptions> = {}): void {
-    checkWorld(this.memory, { shadows: this.shadows, cpus: this.cpus, ...options });
+    checkWorld(this.memory, { shadows: this.shadows, ...options });
   }
 
   /** All spaces go away: nothing may be left. */

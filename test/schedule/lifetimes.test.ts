@@ -14,10 +14,11 @@ import {
   vpn,
   vpnOf,
 } from "../../src/base/index.ts";
+import { checkWorld, tableShadow } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
 import { Mirror, MirrorRange } from "../../src/hmm/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   asPte,
@@ -255,8 +256,9 @@ class Program {
   }
 
   #check(): void {
-    const shadows = this.#device.isFreed ? [this.#other] : [this.#device, this.#other];
-    checkWorld(this.#world.memory, { shadows, cpus: [this.#cpu], isQuiet: false });
+    const devices = this.#device.isFreed ? [this.#other] : [this.#device, this.#other];
+    const shadows = devices.map((each) => tableShadow("device", each));
+    checkWorld(this.#world.memory, { shadows: [this.#cpu, ...shadows], isQuiet: false });
   }
 }
 

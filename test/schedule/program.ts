@@ -4,9 +4,10 @@
  * step in which it happens, so at any time a load must find the last one.
  */
 import { assert, PAGE_SIZE, virtAddr } from "../../src/base/index.ts";
+import { checkWorld } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   MapMode,
@@ -82,7 +83,7 @@ class Program {
       assert(task.state === TaskState.done, () => `never ends: ${scheduler.describeWaits()}`);
     }
     scheduler.afterStep = undefined;
-    checkWorld(memory, { shadows: [this.#mirror], cpus: this.#cpus });
+    checkWorld(memory, { shadows: [...this.#cpus, this.#mirror] });
     scheduler.runTask("exit", this.#exit());
     checkWorld(memory, { shadows: [], isOver: true });
     return { world: this.#world, steps: this.#steps };
@@ -175,8 +176,8 @@ class Program {
   /** Shadow within fact within intent, after every step. */
   #checkStep(): void {
     this.#steps++;
-    const shadows = [this.#mirror];
-    checkWorld(this.#world.memory, { shadows, cpus: this.#cpus, isQuiet: false });
+    const shadows = [...this.#cpus, this.#mirror];
+    checkWorld(this.#world.memory, { shadows, isQuiet: false });
   }
 }
 

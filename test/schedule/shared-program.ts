@@ -5,9 +5,10 @@
  * and never what they hold.
  */
 import { assert, PAGE_SIZE, type VirtAddr, virtAddr } from "../../src/base/index.ts";
+import { checkWorld } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,
@@ -261,8 +262,7 @@ class SharedProgram {
   #check(isQuiet: boolean): void {
     this.#steps++;
     checkWorld(this.#world.memory, {
-      shadows: this.#processes.flatMap((each) => [...each.mirrors]),
-      cpus: this.#processes.map((each) => each.cpu),
+      shadows: this.#processes.flatMap((each) => [each.cpu, ...each.mirrors]),
       isQuiet,
     });
   }

@@ -13,10 +13,11 @@ import {
   vpn,
   vpnOf,
 } from "../../src/base/index.ts";
+import { checkWorld } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../src/driver/dmirror/index.ts";
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, hmmRangeFault } from "../../src/hmm/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,

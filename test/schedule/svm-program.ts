@@ -5,8 +5,9 @@
  * is noted in the step in which it happens.
  */
 import { assert, PAGE_SIZE, type VirtAddr, virtAddr, vpn } from "../../src/base/index.ts";
+import { checkWorld } from "../../src/check/index.ts";
 import { SoftCpu } from "../../src/cpu/index.ts";
-import { buildWorld, checkWorld, type World } from "../../src/machine/index.ts";
+import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,
@@ -278,8 +279,7 @@ class SvmProgram {
   #check(isQuiet: boolean): void {
     this.#steps++;
     checkWorld(this.#world.memory, {
-      shadows: this.#processes.map((each) => each.mirror),
-      cpus: this.#processes.map((each) => each.cpu),
+      shadows: this.#processes.flatMap((each) => [each.cpu, each.mirror]),
       isQuiet,
     });
     for (const { mirror } of this.#processes) checkRanges(mirror);

@@ -21,7 +21,7 @@ const CRUISER = join(REPO_ROOT, "node_modules/dependency-cruiser/bin/dependency-
 const config = createRequire(import.meta.url)(CONFIG) as { forbidden: { name: string }[] };
 
 const LAYERS = [
-  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "hmm", "devmem"],
+  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "check", "hmm", "devmem"],
   ...["svm", "cpu", "driver", "machine", "explore", "export", "cli"],
 ];
 

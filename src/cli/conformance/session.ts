@@ -2,8 +2,10 @@
  * The stage of a trace: a fresh world with two test devices, process P, and at most one child C.
  * Operations run strictly one after the other; after each, every invariant is checked.
  */
+
+import { checkWorld } from "../../check/index.ts";
 import { DmirrorDevice } from "../../driver/index.ts";
-import { buildWorld, checkWorld, type World } from "../../machine/index.ts";
+import { buildWorld, type World } from "../../machine/index.ts";
 import { Actor, type Answer } from "./actor.ts";
 
 export interface SessionOptions {
@@ -62,8 +64,7 @@ export class Session {
   check(): void {
     const actors = [...this.actors];
     checkWorld(this.world.memory, {
-      shadows: actors.flatMap((each) => [...each.mirrors]),
-      cpus: actors.map((each) => each.cpu),
+      shadows: actors.flatMap((each) => [each.cpu, ...each.mirrors]),
     });
   }
 

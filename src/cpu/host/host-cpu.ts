@@ -11,16 +11,20 @@ import {
   type Vpn,
   vpn,
 } from "../../base/index.ts";
+import type { Shadow, ShadowVisitor } from "../../check/index.ts";
 import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { Brackets } from "../brackets.ts";
-import { allows } from "../rights.ts";
+import { allows, reachableBy } from "../rights.ts";
 import { type BadAccess, FaultService, type FaultServiceOptions } from "./fault-service.ts";
 import { HardwareShadow } from "./hardware-shadow.ts";
 import type { HostMemory } from "./host-memory.ts";
 import type { Waiter } from "./waiting-faults.ts";
 
-export class HostCpu implements CpuMmu {
+export class HostCpu implements CpuMmu, Shadow {
+  readonly name = "CPU";
+  readonly isCpu = true;
+  readonly space: AddressSpace;
   readonly memory: HostMemory;
   readonly #shadow: HardwareShadow;
   readonly #faults: FaultService;
@@ -28,6 +32,7 @@ export class HostCpu implements CpuMmu {
 
   constructor(space: AddressSpace, memory: HostMemory, options: FaultServiceOptions) {
     assert(space.isIdentity, "a window needs every page's frame at its address");
+    this.space = space;
     this.memory = memory;
     this.#shadow = new HardwareShadow(space, memory);
     this.#faults = new FaultService(space, memory, this.#shadow, options);
@@ -118,7 +123,11 @@ export class HostCpu implements CpuMmu {
     return this.#brackets.find(start, end);
   }
 
-  /** For checkers: what the hardware maps at `page`. */
+  forEachReachable(visit: ShadowVisitor): void {
+    reachableBy(this.#shadow.rights, this.space, visit);
+  }
+
+  /** For tests: what the hardware maps at `page`. */
   rightsOf(page: Vpn): number {
     return this.#shadow.rights[page]!;
   }

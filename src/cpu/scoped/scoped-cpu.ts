@@ -13,20 +13,23 @@ import {
   type Vpn,
   vpn,
 } from "../../base/index.ts";
+import type { Shadow, ShadowVisitor } from "../../check/index.ts";
 import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { Brackets } from "../brackets.ts";
-import { allows, rightsIn } from "../rights.ts";
+import { allows, reachableBy, rightsIn } from "../rights.ts";
 
-export class ScopedCpu implements CpuMmu {
-  readonly #space: AddressSpace;
+export class ScopedCpu implements CpuMmu, Shadow {
+  readonly name = "CPU";
+  readonly isCpu = true;
+  readonly space: AddressSpace;
   // Vpn -> PTE_VALID, PTE_WRITE: what may be touched now
   readonly #rights = new Uint8Array(SPACE_PAGES);
   readonly #brackets: Brackets;
 
   constructor(space: AddressSpace) {
     assert(space.isIdentity, "a window needs every page's frame at its address");
-    this.#space = space;
+    this.space = space;
     this.#brackets = new Brackets(space);
     space.mmus.push(this);
   }
@@ -43,7 +46,7 @@ export class ScopedCpu implements CpuMmu {
   /** Takes over what the page table allows for the pages of [start, end). */
   install(start: Vpn, end: Vpn): Result {
     for (let page = start; page < end; page = vpn(page + 1)) {
-      this.#rights[page] = rightsIn(this.#space.pageTable.get(page));
+      this.#rights[page] = rightsIn(this.space.pageTable.get(page));
     }
     return 0;
   }
@@ -78,7 +81,11 @@ export class ScopedCpu implements CpuMmu {
     return this.#brackets.find(start, end);
   }
 
-  /** For checkers: what the CPU may touch at `page`. */
+  forEachReachable(visit: ShadowVisitor): void {
+    reachableBy(this.#rights, this.space, visit);
+  }
+
+  /** For tests: what the CPU may touch at `page`. */
   rightsOf(page: Vpn): number {
     return this.#rights[page]!;
   }

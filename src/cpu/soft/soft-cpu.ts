@@ -12,6 +12,7 @@ import {
   virtAddr,
   vpnOf,
 } from "../../base/index.ts";
+import { REACH_WRITE, type Shadow, type ShadowVisitor } from "../../check/index.ts";
 import {
   type AddressSpace,
   asPte,
@@ -25,7 +26,9 @@ import {
 import { PG_DIRTY } from "../../phys/index.ts";
 import { Shared, type Sleeps, YIELD } from "../../sync/index.ts";
 
-export class SoftCpu implements CpuMmu {
+export class SoftCpu implements CpuMmu, Shadow {
+  readonly name = "CPU";
+  readonly isCpu = true;
   readonly space: AddressSpace;
   // Vpn -> page table entry as it was when the access walked, or 0
   readonly #tlb = new Map<Vpn, number>();
@@ -67,8 +70,14 @@ export class SoftCpu implements CpuMmu {
     for (let page = start as number; page < end; page++) this.#tlb.delete(page as Vpn);
   }
 
-  /** What this CPU can reach without a walk: the shadow, for checkers. Vpn -> entry. */
-  get shadow(): ReadonlyMap<Vpn, number> {
+  forEachReachable(visit: ShadowVisitor): void {
+    for (const [page, entry] of this.tlb) {
+      visit(page, ptePfn(asPte(entry)), entry & PTE_WRITE ? REACH_WRITE : 0);
+    }
+  }
+
+  /** What this CPU can reach without a walk, for tests. Vpn -> entry. */
+  get tlb(): ReadonlyMap<Vpn, number> {
     this.#shared.read();
     return this.#tlb;
   }

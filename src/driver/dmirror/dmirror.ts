@@ -22,6 +22,7 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
+import { reachableIn, type Shadow, type ShadowVisitor } from "../../check/index.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_HUGE,
@@ -76,7 +77,8 @@ export interface DmirrorResult {
 }
 
 /** One space as one device sees it. */
-export class Dmirror {
+export class Dmirror implements Shadow {
+  readonly isCpu = false;
   readonly device: DmirrorDevice;
   readonly space: AddressSpace;
   readonly #table: DmirrorTable;
@@ -94,6 +96,14 @@ export class Dmirror {
       { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
       { invalidate: (invalidation) => this.#table.invalidate(invalidation) },
     );
+  }
+
+  get name(): string {
+    return this.device.pagemap.zone.name;
+  }
+
+  forEachReachable(visit: ShadowVisitor): void {
+    reachableIn(this.table, visit);
   }
 
   /** The device's shadow. */

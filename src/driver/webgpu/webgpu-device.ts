@@ -40,6 +40,7 @@ import { awaitPromise } from "./await.ts";
 import { FRAME_COPY, FRAME_PRIVATE, FrameCache } from "./frame-cache.ts";
 import type { Gpu } from "./gpu.ts";
 import { PageMover } from "./page-mover.ts";
+import { WebGpuShadow } from "./webgpu-shadow.ts";
 
 /**
  * A CPU fault on a private page brings its neighbours too: 64 KiB, and four times as many each time
@@ -77,6 +78,8 @@ export class WebGpuDevice {
     copiesDropped: 0,
     pagesEvicted: 0,
   };
+  /** For checkers. */
+  readonly shadow = new WebGpuShadow(this);
   readonly #mover: PageMover;
   readonly #idle: WaitQueue;
   // Device frame index of a copy -> the RAM frame that it is a copy of

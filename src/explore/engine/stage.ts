@@ -14,6 +14,7 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
+import { checkWorld } from "../../check/index.ts";
 import { SoftCpu } from "../../cpu/index.ts";
 import {
   DMIRROR_PROT_DEV_PRIVATE_LOCAL,
@@ -23,18 +24,16 @@ import {
   Dmirror,
   DmirrorDevice,
 } from "../../driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../machine/index.ts";
+import { buildWorld, type World } from "../../machine/index.ts";
 import {
   AddressSpace,
   fork,
   isDevicePrivate,
-  isExclusive,
   MapMode,
   mmap,
   mmput,
   mprotect,
   munmap,
-  PTE_EXCLUSIVE,
   PTE_VALID,
   PTE_WRITE,
   pinPages,
@@ -314,25 +313,14 @@ export class Stage implements Run {
         lines.push([frame, refs[frame], mapcount[frame], flags[frame], mapping[frame]].join(":"));
       });
     }
-    lines.push([...this.cpu.shadow].sort(([a], [b]) => a - b).join(" "));
+    lines.push([...this.cpu.tlb].sort(([a], [b]) => a - b).join(" "));
     lines.push(this.#oracle.join(" "), `${memory.swap.usedCount}`, `${this.space.users.count}`);
     return lines.join("\n");
   }
 
   #check(isQuiet: boolean): void {
     const cpus = [this.cpu, ...this.#children.map((child) => child.cpu)];
-    checkWorld(this.world.memory, { shadows: this.mirrors, cpus, isQuiet });
-    for (const page of this.#oracle.keys()) this.#checkExclusive(page);
-  }
-
-  /** A device has a page for itself only while the page table says so. */
-  #checkExclusive(page: number): void {
-    const range = { start: addressOf(page), end: addressOf(page + 1) };
-    const at = vpnOf(range.start);
-    const isTaken = this.mirrors.some(({ table }) => (table.get(at) & PTE_EXCLUSIVE) !== 0);
-    if (!isTaken || this.space.notifiers.isInvalidating(range)) return;
-    const isOurs = isExclusive(this.space.pageTable.get(at));
-    assert(isOurs, () => `a device thinks that it has page ${page} for itself`);
+    checkWorld(this.world.memory, { shadows: [...cpus, ...this.mirrors], isQuiet });
   }
 
   #expectRights(page: number, told: number): void {

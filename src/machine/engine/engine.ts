@@ -15,6 +15,7 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
+import { checkWorld, type Shadow } from "../../check/index.ts";
 import {
   type Gpu,
   KernelCache,
@@ -42,11 +43,10 @@ import { type Host, type Scheduler, type Sleeps, WaitQueue } from "../../sync/in
 import { hmmError } from "../error.ts";
 import { buildWorld, type World } from "../world.ts";
 import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
-import { checkMachine } from "./check-machine.ts";
 import { faultPages } from "./fault-pages.ts";
 
 /** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
-export interface WindowCpu extends CpuMmu {
+export interface WindowCpu extends CpuMmu, Shadow {
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
   /** Takes over what the page table allows. Negative: the system has no memory for it. */
   install(start: Vpn, end: Vpn): Result;
@@ -58,7 +58,6 @@ export interface WindowCpu extends CpuMmu {
   close(pinned: PinnedPages): void;
   readonly openBrackets: number;
   bracketIn(start: Vpn, end: Vpn): PinnedPages | undefined;
-  rightsOf(page: Vpn): number;
 }
 
 export interface EngineOptions<Cpu extends WindowCpu> {
@@ -311,8 +310,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   }
 
   *#check(): Sleeps<void> {
-    const { memory } = this.#world;
-    checkMachine({ memory, space: this.space, cpu: this.cpu, device: this.#device });
+    const device = this.#device === undefined ? [] : [this.#device.shadow];
+    checkWorld(this.#world.memory, { shadows: [this.cpu, ...device] });
   }
 
   *#close(): Sleeps<number> {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { EIO, PAGE_SIZE, type Result, virtAddr } from "../../base/index.ts";
+import { checkWorld } from "../../check/index.ts";
 import { SoftCpu } from "../../cpu/index.ts";
 import {
   AddressSpace,
@@ -16,7 +17,6 @@ import {
   VM_WRITE,
 } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
-import { checkWorld } from "../check.ts";
 import { buildWorld } from "../world.ts";
 import { HostSwapStore, openHostFile } from "./index.ts";
 
@@ -64,7 +64,7 @@ describe("a host file", () => {
     expect(store(at + PAGE_SIZE, 77)).toBe(0);
     expect(onDisk(1)).toBe(2);
     expect([run(file.sync()), onDisk(1)]).toEqual([1, 77]);
-    checkWorld(world.memory, { shadows: [], cpus: [cpu] });
+    checkWorld(world.memory, { shadows: [cpu] });
     expect(run(file.sync())).toBe(0);
     expect([store(at + PAGE_SIZE, 78), run(file.sync()), onDisk(1)]).toEqual([0, 1, 78]);
     close();
@@ -147,7 +147,7 @@ describe("a swap file", () => {
     const at = run(mmap(space, { bytes: 32 * PAGE_SIZE, flags: RW }));
     for (let page = 0; page < 32; page++) {
       expect(run(cpu.store(virtAddr(at + page * PAGE_SIZE), page + 1))).toBe(0);
-      checkWorld(world.memory, { shadows: [], cpus: [cpu] });
+      checkWorld(world.memory, { shadows: [cpu] });
     }
     for (let page = 0; page < 32; page++) {
       expect(run(cpu.load(virtAddr(at + page * PAGE_SIZE)))).toEqual({ value: page + 1 });

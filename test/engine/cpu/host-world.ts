@@ -15,6 +15,7 @@ import {
   vpn,
   vpnOf,
 } from "../../../src/base/index.ts";
+import { checkWorld } from "../../../src/check/index.ts";
 import {
   type BadAccess,
   HostCpu,
@@ -23,7 +24,6 @@ import {
   type WasmMemory,
 } from "../../../src/cpu/index.ts";
 import { Dmirror, DmirrorDevice } from "../../../src/driver/dmirror/index.ts";
-import { checkWorld } from "../../../src/machine/check.ts";
 import { buildWorld, type World, type WorldOptions } from "../../../src/machine/world.ts";
 import {
   AddressSpace,
@@ -200,7 +200,7 @@ export class HostWorld {
 
   /** The hardware is within the shadow, the shadow within the page table, and all adds up. */
   check(isOver = false): void {
-    checkWorld(this.world.memory, { shadows: [this.mirror], isOver });
+    checkWorld(this.world.memory, { shadows: [this.cpu, this.mirror], isOver });
     const hardware = hardwareRights(this.memory);
     for (let page = 0; page < hardware.length; page++) {
       const rights = this.cpu.rightsOf(vpn(page));

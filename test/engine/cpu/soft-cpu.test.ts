@@ -25,7 +25,7 @@ describe("the soft CPU", () => {
     world.run(mprotect(world.space, pageAt(0), bytesOf(1), VM_READ));
     expect([world.store(0, 3), world.load(0)]).toEqual([-EFAULT, 2]);
     world.run(munmap(world.space, pageAt(0), bytesOf(1)));
-    expect([world.load(0), world.cpu.shadow.size]).toEqual([-EFAULT, 0]);
+    expect([world.load(0), world.cpu.tlb.size]).toEqual([-EFAULT, 0]);
   });
 
   it("forgets a small part and a large part of what it knows", () => {
@@ -34,7 +34,7 @@ describe("the soft CPU", () => {
     for (let page = 0; page < 6; page++) world.load(page);
     const first = vpnOf(BASE);
     world.cpu.revoke(vpn(first + 1), vpn(first + 3));
-    const known = () => [...world.cpu.shadow.keys()].map((page) => page - first);
+    const known = () => [...world.cpu.tlb.keys()].map((page) => page - first);
     expect(known()).toEqual([0, 3, 4, 5]);
     world.cpu.revoke(vpn(first + 4), vpn(first + 400));
     expect(known()).toEqual([0, 3]);
@@ -43,13 +43,13 @@ describe("the soft CPU", () => {
   it("sees what another CPU wrote, and forgets with it", () => {
     const world = testWorld();
     const other = new SoftCpu(world.space);
-    world.cpus.push(other);
+    world.shadows.push(other);
     world.map(0, 1);
     world.run(other.load(pageAt(0)));
     world.store(0, 9);
     world.check();
     expect(world.run(other.load(pageAt(0)))).toEqual({ value: 9 });
     other.dispose();
-    expect([other.shadow.size, world.space.mmus.length]).toEqual([0, 1]);
+    expect([other.tlb.size, world.space.mmus.length]).toEqual([0, 1]);
   });
 });

@@ -42,7 +42,7 @@ describe("protectForCopies", () => {
       [false, true],
     ]);
     expect([hasCopies(world, 2), world.deviceEntry(0) & PTE_WRITE]).toEqual([false, 0]);
-    expect(world.cpu.shadow.size).toBe(1);
+    expect(world.cpu.tlb.size).toBe(1);
   });
 
   it("needs no invalidation where nobody may write", () => {

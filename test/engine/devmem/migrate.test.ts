@@ -258,7 +258,7 @@ describe("a migration", () => {
     const result = migrate(world, migrationOf(world, 0, 1, MIGRATE_VMA_SELECT_SYSTEM), {
       *copy(migration) {
         const { pages } = world.memory;
-        seen = [isMigration(world.pte(0)), pages.is(frame, PG_LOCKED), world.cpu.shadow.size];
+        seen = [isMigration(world.pte(0)), pages.is(frame, PG_LOCKED), world.cpu.tlb.size];
         expect(migrateFrame(migration.src[0]!)).toBe(frame);
         return 0;
       },

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { EBUSY, type Result, vpn, vpnOf } from "../../../src/base/index.ts";
+import { tableShadow } from "../../../src/check/index.ts";
 import {
   EntryFormat,
   Mirror,
@@ -41,7 +42,7 @@ class Device implements MirrorOps {
     this.space = world.space;
     this.update = new Mutex(world.scheduler, "driver", "driver->update");
     this.mirror = world.run(Mirror.register(world.space, { ops: this })) as Mirror;
-    world.shadows.push(this);
+    world.shadows.push(tableShadow("driver", this));
   }
 
   *syncCpuDevicePagetables({ start, end, blockable }: Invalidation): Sleeps<boolean> {

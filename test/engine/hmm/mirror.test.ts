@@ -11,6 +11,7 @@ import {
   vpn,
   vpnOf,
 } from "../../../src/base/index.ts";
+import { tableShadow } from "../../../src/check/index.ts";
 import {
   EntryFormat,
   HMM_PFN_ERROR,
@@ -431,7 +432,7 @@ describe("the loop that every driver needs", () => {
       world.map(0, 4);
       const device = new SmallDevice(world);
       device.mirror = register(world, device);
-      world.shadows.push(device);
+      world.shadows.push(tableShadow("device", device));
       world.scheduler.afterStep = () => world.check({ isQuiet: false });
       for (let turn = 0; turn < 3; turn++) {
         world.scheduler.spawn("device", device.serviceFault(turn, 2));

@@ -64,7 +64,7 @@ describe("a page that is exclusive to a device", () => {
     expect([world.exclusive(0, 2), checkExclusive(world, 0, 2)]).toEqual([0, -EPERM]);
     world.check();
     expect([world.frame(0), world.space.rssPages]).toEqual(before);
-    expect([isExclusive(world.pte(0)), world.cpu.shadow.size]).toEqual([true, 0]);
+    expect([isExclusive(world.pte(0)), world.cpu.tlb.size]).toEqual([true, 0]);
     expect(world.snapshot(0, 2)).toEqual([0, 0]);
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { EEXIST, ENOMEM, PAGE_SIZE, virtAddr, vpn } from "../../../src/base/index.ts";
+import { checkWorld } from "../../../src/check/index.ts";
 import { createWindow, ScopedCpu } from "../../../src/cpu/index.ts";
-import { checkWorld } from "../../../src/machine/check.ts";
 import { buildWorld } from "../../../src/machine/world.ts";
 import {
   AddressSpace,

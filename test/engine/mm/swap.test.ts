@@ -112,7 +112,7 @@ describe("a page that is sent away", () => {
     const log = world.watch();
     expect(world.advise(0, 1, Advice.pageOut)).toBe(0);
     world.check();
-    expect([log, world.deviceEntry(0), world.cpu.shadow.size]).toEqual([
+    expect([log, world.deviceEntry(0), world.cpu.tlb.size]).toEqual([
       ["start 1 0..1", "end 1 0..1"],
       0,
       0,

@@ -13,7 +13,7 @@ import {
   vpn,
   vpnOf,
 } from "../../../src/base/index.ts";
-import type { Shadow } from "../../../src/machine/check.ts";
+import { reachableIn, type Shadow, type ShadowVisitor } from "../../../src/check/index.ts";
 import {
   type AddressSpace,
   asPte,
@@ -112,6 +112,8 @@ export class SvmDevice implements SvmMemoryOps {
 
 /** One space as the device sees it. */
 export class SvmMirror implements Shadow, SvmOps {
+  readonly name = "svm";
+  readonly isCpu = false;
   readonly space: AddressSpace;
   readonly device: SvmDevice;
   readonly svm: Svm;
@@ -132,6 +134,10 @@ export class SvmMirror implements Shadow, SvmOps {
       deviceMemory: device.memory,
       ...options,
     });
+  }
+
+  forEachReachable(visit: ShadowVisitor): void {
+    reachableIn(this.table, visit);
   }
 
   *invalidate(range: SvmRange, mayWait: boolean): Sleeps<void> {

@@ -2,8 +2,10 @@
  * A test and its stage: a fresh world with one or two test devices and a process that has them
  * open. When the test is over everything is given back, and nothing may be left.
  */
+
+import { checkWorld } from "../../../check/index.ts";
 import { DmirrorDevice } from "../../../driver/dmirror/index.ts";
-import { buildWorld, checkWorld, type World } from "../../../machine/index.ts";
+import { buildWorld, type World } from "../../../machine/index.ts";
 import { AddressSpace, CachedFile, fork } from "../../../mm/index.ts";
 import { type Strategy, type Task, TaskState } from "../../../sync/index.ts";
 import { fail } from "./expect.ts";
@@ -84,8 +86,7 @@ export class Stage {
   /** Throws when anything does not add up; `isQuiet` false: while tasks run. */
   check(isQuiet = true): void {
     checkWorld(this.world.memory, {
-      shadows: this.#processes.flatMap((each) => [...each.mirrors]),
-      cpus: this.#processes.map((each) => each.cpu),
+      shadows: this.#processes.flatMap((each) => [each.cpu, ...each.mirrors]),
       isQuiet,
     });
   }

@@ -40,7 +40,7 @@ export function* incrementPage(cpu: SoftCpu, address: VirtAddr): Sleeps<Result> 
 }
 
 function reachable(cpu: SoftCpu, address: VirtAddr, rights: number): Uint32Array {
-  const entry = cpu.shadow.get(vpnOf(address)) ?? 0;
+  const entry = cpu.tlb.get(vpnOf(address)) ?? 0;
   assert((entry & rights) === rights, "a CPU that has just touched a page may touch it");
   const at = ptePfn(asPte(entry)) * PAGE_SIZE;
   return wordsOf(cpu.space.memory.bytes.u8.subarray(at, at + PAGE_SIZE));
