@@ -35,12 +35,14 @@ export async function adoptInto(parts: AdoptParts, options: AdoptOptions): Promi
     });
   }
   let usable = 0;
+  const check = (call: string): void => port.check(call);
   const map = (wanted: number): void => {
+    check("adopt");
     if (wanted > usable) need(usable, wanted - usable, true);
     usable = Math.max(usable, wanted);
   };
   try {
-    return new Adoption({ memory, map }, options, new AsyncScope());
+    return new Adoption({ memory, map, check }, options, new AsyncScope());
   } catch (error) {
     await port.call("munmap", { start: 0, bytes });
     throw error;

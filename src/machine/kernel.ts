@@ -81,6 +81,7 @@ export class Kernel<Args extends ArgsSchema> {
     values: ArgValues<Args>,
     options: RunOptions = {},
   ): Promise<LaunchReport> {
+    this.#port.check("run");
     const args = this.#argsOf(count, values);
     const started = performance.now();
     const ask = { kernel: this.#number ?? this.#source, count, args };
@@ -94,6 +95,7 @@ export class Kernel<Args extends ArgsSchema> {
    * with it the device, lives on this thread.
    */
   runSync(count: number, values: ArgValues<Args>): LaunchReport {
+    this.#port.check("runSync");
     const args = this.#argsOf(count, values);
     const started = performance.now();
     if (!this.#port.canBlock) {

@@ -88,14 +88,25 @@ interface MachineParts {
 
 /** The CPU waits for pages by itself; only what no program ever has is refused beforehand. */
 class HardwareRights implements TouchRights {
+  /** One word, not 0 once the machine is closed: looked at before each access. */
+  readonly #closed: Int32Array;
   #lowest: number = MMAP_MIN_ADDR;
 
+  constructor(closed: Int32Array) {
+    this.#closed = closed;
+  }
+
   mayTouch(address: number, bytes: number): boolean {
-    return address >= this.#lowest && address + bytes <= SPACE_BYTES;
+    return address >= this.#lowest && address + bytes <= SPACE_BYTES && this.#closed[0] === 0;
   }
 
   allowLow(): void {
     this.#lowest = 0;
+  }
+
+  /** This thread has left: nothing may be touched any more. */
+  allowNothing(): void {
+    this.#lowest = SPACE_BYTES;
   }
 }
 
@@ -105,6 +116,7 @@ export class Machine {
   readonly #heap: Heap;
   readonly #cpu: MachineReport["cpu"];
   readonly #host: HostMachine | undefined;
+  readonly #rights: TouchRights;
   readonly #isGuest: boolean;
   readonly #forgetExit: () => void;
   #closing: Promise<void> | undefined;
@@ -115,6 +127,7 @@ export class Machine {
     this.#heap = parts.heap;
     this.#cpu = parts.cpu;
     this.#host = parts.host;
+    this.#rights = parts.rights;
     this.#isGuest = isGuest;
     const { host, heap } = parts;
     host?.port.join(heap);
@@ -175,7 +188,10 @@ export class Machine {
     const systemCalls = kernelFaults ? CALLS_WAIT : CALLS_FAIL;
     const cpu = { backend: "host", why, systemCalls, kernelFaults } as const;
     const isGuest = shared !== undefined;
-    return new Machine({ port, window, heap, cpu, host, rights: new HardwareRights() }, isGuest);
+    return new Machine(
+      { port, window, heap, cpu, host, rights: new HardwareRights(port.closedWord) },
+      isGuest,
+    );
   }
 
   /** The CPU has page faults of its own: whatever is mapped can be touched at any time. */
@@ -188,6 +204,7 @@ export class Machine {
    * `Machine.attach(workerData)`. Throws EOPNOTSUPP on the portable backend.
    */
   get handle(): MachineHandle {
+    this.#port.check("handle");
     if (this.#host !== undefined) return { ...this.#host.handle, heap: this.#heap.shared };
     const detail = `the CPU backend is "${this.#cpu.backend}" (${this.#cpu.why})`;
     throw hmmError({ code: "EOPNOTSUPP", call: "handle", detail });
@@ -195,10 +212,11 @@ export class Machine {
 
   /** A kernel of this machine. Its WGSL is compiled at the first run. */
   kernel<const Args extends ArgsSchema>(options: KernelOptions<Args>): Kernel<Args> {
+    this.#port.check("kernel");
     return new Kernel(this.#port, options);
   }
 
-  /** What it has done; once it is closed, what it had done before. */
+  /** What it has done; once it is closed, what it had done before. ENODEV after a thread left. */
   get report(): MachineReport {
     if (this.#lastReport !== undefined) return this.#lastReport;
     const { device, residentPages, mappedPages, pagesToDevice, pagesToHost, ...counts } =
@@ -238,6 +256,7 @@ export class Machine {
 
   async #leave(): Promise<void> {
     this.#forgetExit();
+    this.#rights.allowNothing?.();
     this.#host?.port.leave(this.#heap);
     await this.#port.end();
   }

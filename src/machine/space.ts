@@ -47,6 +47,8 @@ export interface TouchRights {
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
   /** The lowest addresses, where else nothing ever is, are a module's memory from now on. */
   allowLow?(): void;
+  /** This thread may touch nothing any more. */
+  allowNothing?(): void;
 }
 
 export interface SpaceParts {
@@ -101,11 +103,13 @@ export class Space implements MemoryAccess {
 
   /** `bytes` bytes, aligned; content undefined. Throws ENOMEM when the heap is full. */
   malloc(bytes: number, align = 8): number {
+    this.#port.check("malloc");
     return this.#heap.malloc(bytes, align);
   }
 
   /** Gives back what `malloc` gave. Throws EINVAL for anything else. */
   free(address: number): void {
+    this.#port.check("free");
     this.#heap.free(address);
   }
 
@@ -127,6 +131,7 @@ export class Space implements MemoryAccess {
   at<Element extends Schema>(schema: ArraySchema<Element>, address: number): ArrayView<Element>;
   at<S extends StructSchema>(schema: S, address: Ptr<S> | number): Cursor<S>;
   at(schema: ArraySchema | StructSchema, address: number): unknown {
+    this.#port.check("at");
     return viewOf(schema, this, address);
   }
 
@@ -138,6 +143,7 @@ export class Space implements MemoryAccess {
    * for one that cannot be moved, ENOMEM.
    */
   async adopt(options: AdoptOptions = {}): Promise<Adoption> {
+    this.#port.check("adopt");
     // Without page faults what a module may use has to be there beforehand.
     const need = (address: number, bytes: number, write: boolean): void => {
       if (!this.#port.canBlock) this.need(address, bytes, write);
@@ -247,6 +253,7 @@ export class Space implements MemoryAccess {
       throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
     }
     if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
+    this.#port.check(write ? "store" : "load");
     const outcome = this.#port.callNow("fault", { start: address, bytes, write });
     if (outcome?.result === 0) return;
     const isElsewhere = outcome === undefined;

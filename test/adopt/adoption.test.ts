@@ -28,7 +28,10 @@ function place(options: AdoptOptions = {}, most = Number.POSITIVE_INFINITY) {
     if (bytes > most) throw new HmmError({ code: "ENOMEM", call: "map", detail: "no more" });
     mapped.push(bytes / PAGE);
   };
-  return { adoption: new Adoption({ memory: window.memory, map }, options), mapped };
+  return {
+    adoption: new Adoption({ memory: window.memory, map, check: () => {} }, options),
+    mapped,
+  };
 }
 
 const code = (run: () => unknown): string => {

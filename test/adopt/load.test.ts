@@ -8,7 +8,7 @@ const PAGE = 65_536;
 const window = createWindow();
 
 const fresh = (scope?: AsyncScope): Adoption =>
-  new Adoption({ memory: window.memory, map: () => {} }, {}, scope);
+  new Adoption({ memory: window.memory, map: () => {}, check: () => {} }, {}, scope);
 
 const NAMES = [
   "Memory",

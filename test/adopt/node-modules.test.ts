@@ -7,7 +7,7 @@ import { memoryModule } from "./module-builder.ts";
 
 it("Node's own HTTP module, first needed while glue loads, is left alone", async () => {
   const window = createWindow();
-  const host = { memory: window.memory, map: () => {} };
+  const host = { memory: window.memory, map: () => {}, check: () => {} };
   const adoption = new Adoption(host, {}, new AsyncScope());
   const own = await adoption.load(async () => {
     expect(await (await fetch("data:text/plain,hello")).text()).toBe("hello");

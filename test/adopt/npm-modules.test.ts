@@ -16,7 +16,8 @@ const QUICKJS = "@jitl/quickjs-wasmfile-release-sync/wasm";
 function place(options: AdoptOptions = {}) {
   const window = createWindow();
   const sizes: number[] = [];
-  const host = { memory: window.memory, map: (bytes: number) => sizes.push(bytes) };
+  const map = (bytes: number) => sizes.push(bytes);
+  const host = { memory: window.memory, map, check: () => {} };
   return { window, sizes, adoption: new Adoption(host, options, new AsyncScope()) };
 }
 

@@ -97,6 +97,11 @@ export interface CallOptions {
 export interface EnginePort {
   /** Who blocks in `callNow` does not block the engine: it may wait. */
   readonly canBlock: boolean;
+  /**
+   * Throws ENODEV for `call` once the machine is closed, or this thread has left it: also for what
+   * needs no answer of the engine.
+   */
+  check(call: string): void;
   call<Name extends CallName>(
     name: Name,
     ask: Ask<Name>,

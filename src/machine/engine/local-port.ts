@@ -23,6 +23,10 @@ export class LocalPort implements EnginePort {
     this.#tasks = new Tasks(engine.scheduler);
   }
 
+  check(call: string): void {
+    this.#tasks.check(call);
+  }
+
   call<Name extends CallName>(
     name: Name,
     ask: Ask<Name>,

@@ -24,7 +24,7 @@ export class Tasks {
     body: Sleeps<T>,
     over: { readonly resolve: (value: T) => void; readonly reject: (error: unknown) => void },
   ): void {
-    this.#check(name);
+    this.check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     task.onSettled = () => {
@@ -36,7 +36,7 @@ export class Tasks {
 
   /** Runs `body` to its end now; undefined, undone, when it would have to wait. */
   runNow<T>(name: string, body: Sleeps<T>): T | undefined {
-    this.#check(name);
+    this.check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     this.#scheduler.run();
@@ -51,7 +51,8 @@ export class Tasks {
     this.#closed = "the machine is closed";
   }
 
-  #check(name: string): void {
+  /** Throws ENODEV once it is closed. */
+  check(name: string): void {
     if (this.#closed === undefined) return;
     throw hmmError({ code: "ENODEV", call: name, detail: this.#closed });
   }

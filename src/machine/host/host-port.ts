@@ -1,7 +1,7 @@
 /** The port of an engine that lives on a kernel thread: questions go through the mailbox. */
 import type { LaunchProgress } from "../../driver/index.ts";
 import type { Answer, Ask, CallName, CallOptions, EnginePort } from "../engine/index.ts";
-import { HmmError } from "../error.ts";
+import { HmmError, hmmError } from "../error.ts";
 import type { Heap, HeapRemains } from "../heap/index.ts";
 import { type MailboxClient, ownThread, type ThreadId } from "./mailbox/index.ts";
 import type { Legacy } from "./members.ts";
@@ -34,6 +34,7 @@ export class HostPort implements EnginePort {
   readonly canBlock = true;
   readonly #mailbox: MailboxClient;
   readonly #end: () => Promise<void>;
+  #hasLeft = false;
 
   /** `end`: what is left to do after the engine has closed. */
   constructor(mailbox: MailboxClient, end: () => Promise<void>) {
@@ -41,11 +42,23 @@ export class HostPort implements EnginePort {
     this.#end = end;
   }
 
-  call<Name extends CallName>(
+  /** See `MailboxClient.closedWord`. */
+  get closedWord(): Int32Array {
+    return this.#mailbox.closedWord;
+  }
+
+  check(call: string): void {
+    const { closedBecause } = this.#mailbox;
+    const detail = this.#hasLeft ? "this thread has left the machine" : closedBecause;
+    if (detail !== undefined) throw hmmError({ code: "ENODEV", call, detail });
+  }
+
+  async call<Name extends CallName>(
     name: Name,
     ask: Ask<Name>,
     options: CallOptions = {},
   ): Promise<Answer<Name>> {
+    this.check(name);
     const question: Question<Name> = { name, ask };
     const { onProgress, signal } = options;
     return this.#mailbox.call<Answer<Name>>(question, {
@@ -57,6 +70,7 @@ export class HostPort implements EnginePort {
   }
 
   callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> {
+    this.check(name);
     const question: Question<Name> = { name, ask };
     return this.#mailbox.callNow<Answer<Name>>(question);
   }
@@ -75,9 +89,10 @@ export class HostPort implements EnginePort {
 
   /**
    * This thread does not use `heap` any more: what is allocated goes to a thread that joins. When
-   * the machine is closed there is nobody who wants it.
+   * the machine is closed there is nobody who wants it. No call of this thread is taken any more.
    */
   leave(heap: Heap): void {
+    this.#hasLeft = true;
     const { id } = heap;
     const remains = heap.detach();
     const rest = remains === undefined ? {} : { remains };

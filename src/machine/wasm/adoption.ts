@@ -95,6 +95,7 @@ export class Adoption {
 
   /** Compiles a binary so that it runs in the space. Throws EINVAL, EOPNOTSUPP, ENOMEM. */
   compile(source: WasmSource): WasmModule {
+    this.#host.check("compile");
     const rewritten = rewriteModule(bytesOf(source));
     const module = new this.#engine.Module(rewritten.bytes);
     if (rewritten.memory !== undefined) this.#known.set(module, rewritten.memory);
@@ -106,6 +107,7 @@ export class Adoption {
    * be. Throws EBUSY for a second one.
    */
   instantiate(source: WasmSource | WasmModule, imports: WasmImports = {}): WasmInstance {
+    this.#host.check("instantiate");
     const module =
       source instanceof this.#engine.Module ? source : this.compile(source as WasmSource);
     const use = this.#known.get(module);
@@ -127,6 +129,7 @@ export class Adoption {
 
   /** For glue that lets others instantiate; needs the option `wasm`. */
   get instantiateWasm(): InstantiateWasm {
+    this.#host.check("instantiateWasm");
     const { wasm } = this.#options;
     if (wasm === undefined) throw invalid("adopt", "instantiateWasm needs the option wasm");
     return (imports, receive) => {
@@ -143,6 +146,7 @@ export class Adoption {
    * that uses it. Throws EBUSY while another load runs, EINVAL when nothing was adopted.
    */
   async load<T>(load: () => T | Promise<T>): Promise<T> {
+    this.#host.check("load");
     const loaded = await withHooks(
       {
         memory: (type) => this.#memoryFor(type),

@@ -13,7 +13,7 @@
  *
  * **Example.**
  * ```ts
- * const adoption = new Adoption({ memory, map }, { wasm: readFileSync("sql-wasm.wasm") });
+ * const adoption = new Adoption({ memory, map, check }, { wasm: readFileSync("sql-wasm.wasm") });
  * const { instantiateWasm, memory: wasmMemory } = adoption;
  * const sql = await initSqlJs({ instantiateWasm, wasmMemory });
  * await adoption.load(() => import("glue-that-lets-nobody-in"));

@@ -19,6 +19,8 @@ export interface ModuleHost {
    * `HmmError` when that cannot be.
    */
   map(bytes: number): void;
+  /** Throws ENODEV once the memory is nobody's any more: for each call that is to use it. */
+  check(call: string): void;
 }
 
 export class ModuleMemory {

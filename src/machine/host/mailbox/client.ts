@@ -66,6 +66,12 @@ export class MailboxClient {
     return this.#memory.endedBecause;
   }
 
+  /** A word that is not 0 once no call is taken: for who has to look before each access. */
+  get closedWord(): Int32Array {
+    const at = HeaderWord.closed;
+    return this.#memory.words.subarray(at, at + 1);
+  }
+
   /** Goes up while the kernel thread's loop turns: how to tell a busy one from a stuck one. */
   get beats(): number {
     return Atomics.load(this.#memory.words, HeaderWord.beats);
