@@ -122,10 +122,17 @@ const whole = [
   },
   {
     name: "src-stands-alone",
-    comment: "Nothing in src imports tests, benchmarks or examples.",
+    comment: "Nothing in src imports tests, benchmarks or examples; its tests may use test/replay.",
     severity: "error",
-    from: { path: "^src/" },
+    from: { path: "^src/", pathNot: TESTS },
     to: { path: "^(test|bench|examples|scripts)/" },
+  },
+  {
+    name: "tests-in-src-stand-alone",
+    comment: "A test beside its file takes nothing from outside but how to be replayed.",
+    severity: "error",
+    from: { path: `^src/.*${TESTS}` },
+    to: { path: "^(test|bench|examples|scripts)/", pathNot: "^test/replay/" },
   },
   {
     name: "tests-are-leaves",

@@ -155,6 +155,7 @@ if (wrong > 0) failures.push(`${wrong} words are not what was stored in them las
 machine.check();
 const { bytesToDevice, bytesToHost, cpuFaults } = machine.report;
 await machine.close();
+if (failures.length > 0) console.log(`To see it again: npm run replay -- stress ${seed}`);
 const writes = reports.reduce((sum, each) => sum + each.writes, 0);
 const reads = reports.reduce((sum, each) => sum + each.reads, 0);
 console.log(

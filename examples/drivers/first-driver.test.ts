@@ -1,4 +1,5 @@
 /** The first driver: each path, random schedules around it, and what its wrong versions cost. */
+
 import { describe, expect, it } from "vitest";
 import { EAGAIN, EFAULT, EINVAL, EPERM, PAGE_SIZE, virtAddr, vpnOf } from "../../src/base/index.ts";
 import { checkWorld, tableShadow } from "../../src/check/index.ts";
@@ -30,6 +31,7 @@ import {
   type TestWorld,
   testWorld,
 } from "../../test/engine/test-world.ts";
+import { eachSeed } from "../../test/replay/replay.ts";
 import { FirstDriver } from "./first-driver.ts";
 import { type DriverClass, runDriverProgram } from "./first-driver-program.ts";
 import {
@@ -230,7 +232,7 @@ describe("the first driver", () => {
   it(`is never wrong in ${SCHEDULES} random schedules`, () => {
     const events = new Map<EventName, number>();
     const done = { reads: 0, writes: 0, late: 0 };
-    for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const isAll = eachSeed("first-driver", SCHEDULES, (seed) => {
       const { world, counts } = runDriverProgram({ seed, Driver: FirstDriver, isWatched: true });
       for (const name of REACHED) {
         events.set(name, (events.get(name) ?? 0) + world.tracer.count(name));
@@ -238,7 +240,8 @@ describe("the first driver", () => {
       done.reads += counts.reads;
       done.writes += counts.writes;
       done.late += counts.late;
-    }
+    });
+    if (!isAll) return;
     for (const name of REACHED) expect([name, events.get(name)! > 0]).toEqual([name, true]);
     expect(Object.entries(done).filter(([, count]) => count === 0)).toEqual([]);
   }, 900_000);
@@ -258,10 +261,11 @@ describe("the versions that are right", () => {
     "pass, as does $name",
     ({ Driver }) => {
       let done = 0;
-      for (let seed = 1; seed <= SCHEDULES / 4; seed++) {
+      const isAll = eachSeed("right-drivers", SCHEDULES / 4, (seed) => {
         const { counts } = runDriverProgram({ seed, Driver, isWatched: true });
         done += Driver === WithTlb ? counts.refused : counts.moves + counts.reads;
-      }
+      });
+      if (!isAll) return;
       expect(done).toBeGreaterThan(0);
     },
     900_000,

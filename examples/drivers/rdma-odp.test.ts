@@ -1,4 +1,5 @@
 /** On-demand paging: each path, and random schedules in a storm of changes. */
+
 import { describe, expect, it } from "vitest";
 import {
   assert,
@@ -36,6 +37,7 @@ import {
   TURNS,
   testWorld,
 } from "../../test/engine/test-world.ts";
+import { eachSeed } from "../../test/replay/replay.ts";
 import { ODP_HUGETLB, ODP_READ, ODP_WRITE, OdpRegion, type RegisterOptions } from "./rdma-odp.ts";
 import { Nic } from "./rdma-odp-hardware.ts";
 import { PAGES, pagesFrom, Storm, type Subject, Tally } from "./test-storm.ts";
@@ -546,7 +548,7 @@ describe("on-demand paging in a storm", () => {
     events.push("notifier:precedence", "devmem:to-device", "devmem:to-ram", "mm:swap-in");
     events.push("mm:make-exclusive", "mm:exit");
     const tally = new Tally();
-    for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const isAll = eachSeed("rdma-odp", SCHEDULES, (seed) => {
       const storm = new Storm(seed);
       const pairs = new QueuePairs(storm);
       storm.rage(pairs);
@@ -554,7 +556,8 @@ describe("on-demand paging in a storm", () => {
       tally.addAll(pairs.nic.counts);
       for (const counts of pairs.regionCounts) tally.addAll(counts);
       tally.addEvents(storm, events);
-    }
+    });
+    if (!isAll) return;
     const own = ["reads", "writes", "faultErrors", "rightErrors", "stale", "prefetched", "resends"];
     own.push("mapped", "collisions", "zapped", "refused");
     expect(tally.missing([...own, ...events])).toEqual([]);

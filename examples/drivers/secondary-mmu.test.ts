@@ -1,4 +1,5 @@
 /** The secondary MMU: each path, and random schedules of a guest in a storm of changes. */
+
 import { describe, expect, it } from "vitest";
 import {
   assert,
@@ -27,6 +28,7 @@ import {
   type TestWorldOptions,
   testWorld,
 } from "../../test/engine/test-world.ts";
+import { eachSeed } from "../../test/replay/replay.ts";
 import type { Slot } from "./guest-slots.ts";
 import { FIXED, RETRY, VirtualMachine } from "./secondary-mmu.ts";
 import { GuestMmu, LARGE_PAGES, type Vcpu } from "./secondary-mmu-hardware.ts";
@@ -428,14 +430,15 @@ describe("a guest in a storm", () => {
     const events: EventName[] = ["mm:fork", "mm:exit", "mm:swap-in", "mm:make-exclusive"];
     events.push("devmem:to-device", "devmem:to-ram", "mm:cow");
     const tally = new Tally();
-    for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const isAll = eachSeed("secondary-mmu", SCHEDULES, (seed) => {
       const storm = new Storm(seed);
       const guest = new Guest(storm);
       storm.rage(guest);
       tally.addAll(guest.counts);
       tally.addAll(guest.vm.counts);
       tally.addEvents(storm, events);
-    }
+    });
+    if (!isAll) return;
     const own = ["reads", "writes", "failed", "moved", "destroyed", "fixed", "retries", "early"];
     own.push("zaps", "widened", "waits", "refused");
     expect([tally.missing([...own, ...events]), `${tally}`]).toEqual([[], `${tally}`]);

@@ -1,4 +1,5 @@
 /** The fault service: each path, and random schedules of two processes in a storm of changes. */
+
 import { describe, expect, it } from "vitest";
 import {
   assert,
@@ -36,6 +37,7 @@ import {
   type TestWorldOptions,
   testWorld,
 } from "../../test/engine/test-world.ts";
+import { eachSeed } from "../../test/replay/replay.ts";
 import { SvmFaultService } from "./svm-fault-service.ts";
 import {
   ACCESS_ATOMIC,
@@ -413,7 +415,7 @@ describe("a fault service in a storm", () => {
     const events: EventName[] = ["hmm:retry", "notifier:collide", "mm:fork", "mm:exit"];
     events.push("devmem:to-device", "devmem:to-ram", "mm:swap-in", "mm:make-exclusive");
     const tally = new Tally();
-    for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const isAll = eachSeed("svm-fault-service", SCHEDULES, (seed) => {
       const storm = new Storm(seed);
       const threads = new Threads(storm);
       storm.rage(threads);
@@ -421,7 +423,8 @@ describe("a fault service in a storm", () => {
       tally.addAll(threads.service.counts);
       tally.addAll(threads.gpu.counts);
       tally.addEvents(storm, events);
-    }
+    });
+    if (!isAll) return;
     const own = ["reads", "writes", "failed", "closed", "duplicates", "collisions", "byPage"];
     own.push("putOff", "cancels", "replays", "served");
     expect([tally.missing([...own, ...events]), `${tally}`]).toEqual([[], `${tally}`]);

@@ -1,4 +1,5 @@
 /** User pointers: each path, and random schedules in a storm of changes. */
+
 import { describe, expect, it } from "vitest";
 import { assert, EFAULT, EINVAL, ENODEV } from "../../src/base/index.ts";
 import { tableShadow } from "../../src/check/index.ts";
@@ -19,6 +20,7 @@ import {
   TURNS,
   testWorld,
 } from "../../test/engine/test-world.ts";
+import { eachSeed } from "../../test/replay/replay.ts";
 import { pagesFrom, Storm, type Subject, Tally, vpnAt } from "./test-storm.ts";
 import { Userptr } from "./userptr.ts";
 import type { UserBuffer } from "./userptr-buffer.ts";
@@ -457,14 +459,15 @@ describe("user pointers in a storm", () => {
     const events: EventName[] = ["hmm:retry", "notifier:collide", "notifier:refused", "mm:fork"];
     events.push("devmem:to-device", "devmem:to-ram", "mm:swap-in", "mm:make-exclusive", "mm:exit");
     const tally = new Tally();
-    for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const isAll = eachSeed("userptr", SCHEDULES, (seed) => {
       const storm = new Storm(seed);
       const queues = new Queues(storm);
       storm.rage(queues);
       tally.addAll(queues.counts);
       tally.addAll(queues.driver.counts);
       tally.addEvents(storm, events);
-    }
+    });
+    if (!isAll) return;
     const own = [
       "reads",
       "writes",

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { AssertionError } from "./assert.ts";
 import { type Handle, IntervalTree } from "./interval-tree.ts";
 
@@ -135,7 +136,7 @@ describe("an interval tree", () => {
         expect(tree.size).toBe(model.ranges.size);
         model.expectSame(tree, 0, SPACE);
       }),
-      { numRuns: 40 },
+      replayable("interval-tree", { numRuns: 40 }),
     );
   });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { IoSpace } from "./io-space.ts";
 
 /** Whether `free` has `count` pages in a row. */
@@ -36,6 +37,7 @@ describe("a space of I/O pages", () => {
           expect(space.takenCount).toBe(count - free.size);
         }
       }),
+      replayable("io-space"),
     );
   });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { formatSchedule, parseSchedule, ScheduleError, segmentsOf, stepsOf } from "./schedule.ts";
 
 const schedules = fc
@@ -20,6 +21,7 @@ describe("a schedule as text", () => {
         expect(parseSchedule(formatSchedule(schedule))).toEqual(schedule);
         expect(stepsOf(segmentsOf(schedule))).toEqual(schedule);
       }),
+      replayable("schedule-text"),
     );
   });
 
@@ -57,7 +59,7 @@ describe("a schedule as text", () => {
         }
         return schedule.every((task) => task > 0);
       }),
-      { numRuns: 500 },
+      replayable("schedule-words", { numRuns: 500 }),
     );
   });
 });

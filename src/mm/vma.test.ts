@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { virtAddr } from "../base/index.ts";
 import { AnonVma } from "./reverse-map.ts";
 import { VM_READ, VM_WRITE, Vma, VmaSet } from "./vma.ts";
@@ -185,6 +186,7 @@ describe("a set of Vmas", () => {
         }
         expect(model.map((_, at) => set.find(virtAddr(at))?.flags ?? 0)).toEqual(model);
       }),
+      replayable("vma-set"),
     );
   });
 });

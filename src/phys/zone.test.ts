@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { type Pfn, pfn } from "../base/index.ts";
 import { Zone } from "./zone.ts";
 
@@ -60,6 +61,7 @@ describe("a zone", () => {
         expect(seen).toEqual([...used].sort((a, b) => a - b));
         expect([zone.usedCount, zone.freeCount]).toEqual([used.size, count - used.size]);
       }),
+      replayable("zone"),
     );
   });
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../test/replay/replay.ts";
 import { RwSemaphore } from "./rw-semaphore.ts";
 import { Scheduler } from "./scheduler.ts";
 import { RandomStrategy } from "./strategy.ts";
@@ -157,7 +158,7 @@ describe("a reader-writer semaphore", () => {
         expect(tasks.every((each) => each.isSettled)).toBe(true);
         expect(lock.isLocked).toBe(false);
       }),
-      { numRuns: 300 },
+      replayable("rw-semaphore", { numRuns: 300 }),
     );
   });
 });

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { createWindow } from "../../src/cpu/index.ts";
 import { HmmError } from "../../src/machine/error.ts";
 import { Adoption, type AdoptOptions } from "../../src/machine/wasm/index.ts";
+import { replayable } from "../replay/replay.ts";
 import {
   body,
   exported,
@@ -79,7 +80,7 @@ describe("an adopted module", () => {
         const there = new Uint8Array(window.buffer, 0, buffer.byteLength);
         expect(Buffer.compare(Buffer.from(there), Buffer.from(buffer))).toBe(0);
       }),
-      { numRuns: 150 },
+      replayable("wasm-adoption", { numRuns: 150 }),
     );
   });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { HmmError } from "../../src/machine/error.ts";
 import { rewriteModule } from "../../src/machine/wasm/index.ts";
+import { replayable } from "../replay/replay.ts";
 import {
   body,
   custom,
@@ -297,7 +298,7 @@ describe("what is refused, by name", () => {
         // What is valid and has a memory that we can give must not be refused.
         if (WebAssembly.validate(bytes)) expect(answer).toBe("nothing");
       }),
-      { numRuns: 2_000 },
+      replayable("wasm-rewrite", { numRuns: 2_000 }),
     );
   });
 });

@@ -1,8 +1,10 @@
 /** One suite for every CPU backend: what a program sees is the same. */
+
 import fc from "fast-check";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PAGE_SIZE } from "../../src/base/index.ts";
 import { whyNoDevice } from "../driver/webgpu-machine.ts";
+import { replayable } from "../replay/replay.ts";
 import { BACKENDS, type Backend, type TestCpu } from "./backends.ts";
 import { commands, REFUSED, runCommands } from "./random-program.ts";
 
@@ -164,7 +166,7 @@ describe.each(BACKENDS)("the CPU backend $name", (backend: Backend) => {
       fc.asyncProperty(commands, async (program) => {
         await runCommands(cpu, program, AREA);
       }),
-      { numRuns: 25, seed: 11 },
+      replayable("backend", { numRuns: 25, seed: 11 }),
     );
   });
 });

@@ -2,11 +2,13 @@
  * Random programs in which untouched parts, protections and moves meet: what is one mapping and
  * what is two, after every call. `FUZZ_SEED` says which programs.
  */
+
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { errnoName } from "../../src/base/index.ts";
 import { mremap, VM_READ, VM_WRITE } from "../../src/mm/index.ts";
 import { bytesOf, pageAt, RW, type TestWorld, testWorld } from "../engine/test-world.ts";
+import { replayable } from "../replay/replay.ts";
 import { type Area, type AreaCode, AreaModel } from "./areas.ts";
 
 const SEED = Number(process.env.FUZZ_SEED ?? 1);
@@ -100,7 +102,7 @@ it("is one mapping or two, as Linux says, whatever was mapped, touched, protecte
     }
     world.leave();
   });
-  fc.assert(property, { seed: SEED, numRuns: PROGRAMS });
+  fc.assert(property, replayable("areas", { seed: SEED, numRuns: PROGRAMS }));
   // so that it cannot fall silent
   for (const good of ["map", "store", "protect", "move", "grow"]) {
     expect([good, taken.get(`${good} OK`)! > PROGRAMS / 2]).toEqual([good, true]);

@@ -1,10 +1,11 @@
 /**
  * Random programs on the engine against the model. `FUZZ_PROGRAMS` says how many (2,000), and
  * `FUZZ_SEED` which. A failure shows the smallest program that still fails, as trace lines, and
- * the seed that finds it again.
+ * how to see it again.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { isReplay, replayable, replayLine } from "../replay/replay.ts";
 import { ClaimCount } from "./claim.ts";
 import { type Program, programs } from "./program.ts";
 import { type MakeStage, makeSession, runProgram, traceLines } from "./run-program.ts";
@@ -26,13 +27,14 @@ function fuzz({ programs: numRuns, count, makeStage }: FuzzOptions): string | un
   const options = makeStage === undefined ? { count } : { count, makeStage };
   const isFine = (program: Program): boolean => runProgram(program, options) === undefined;
   const property = fc.property(programs, isFine);
-  const details = fc.check(property, { seed: SEED, numRuns, endOnFailure: true });
+  const parameters = { seed: SEED, numRuns, endOnFailure: true };
+  const details = fc.check(property, replayable<[Program]>("fuzz", parameters));
   if (!details.failed) return undefined;
   const found = details.counterexample![0];
   const small = makeSmaller(found, (program) => !isFine(program));
   const failure = runProgram(small, options)!;
-  const which = `FUZZ_SEED=${SEED}, program ${details.numRuns} of ${numRuns}`;
-  return `${which}:\n${traceLines(failure.ops)}\n${failure.reason}`;
+  const seed = `${details.seed}/${details.counterexamplePath}`;
+  return `${traceLines(failure.ops)}\n${failure.reason}\n${replayLine("fuzz", seed)}`;
 }
 
 describe("random programs", () => {
@@ -41,6 +43,7 @@ describe("random programs", () => {
     () => {
       const count = new ClaimCount();
       expect(fuzz({ programs: PROGRAMS, count })).toBeUndefined();
+      if (isReplay()) return;
       expect(count.codes).toBeGreaterThan(20 * PROGRAMS);
       expect(count.words).toBeGreaterThan(20 * PROGRAMS);
     },

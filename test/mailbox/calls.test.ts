@@ -1,9 +1,11 @@
 /** What a call does, and in which order. */
+
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { hmmError } from "../../src/machine/error.ts";
 import { MailboxClient, newMailbox } from "../../src/machine/host/mailbox/index.ts";
 import { HeaderWord } from "../../src/machine/host/mailbox/memory.ts";
+import { replayable } from "../replay/replay.ts";
 import { build, expectAllFree, ownersOf, served, takeAll } from "./stage.ts";
 
 describe("a call", () => {
@@ -30,6 +32,7 @@ describe("a call", () => {
         });
         expect(answer).toStrictEqual(new Uint8Array(down).map((_, i) => i + up));
       }),
+      replayable("mailbox-calls"),
     );
     expectAllFree(memory);
   });

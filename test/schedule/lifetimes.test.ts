@@ -2,6 +2,7 @@
  * Who may outlive whom: a device that faults and launches while its space exits, its mirror is
  * unregistered, its pages are unmapped and moved, and tasks are killed; in any order.
  */
+
 import { describe, expect, it } from "vitest";
 import {
   assert,
@@ -44,6 +45,7 @@ import {
   WaitQueue,
   YIELD,
 } from "../../src/sync/index.ts";
+import { eachSeed } from "../replay/replay.ts";
 
 const RUNS = Number(process.env.SCHEDULES ?? 800);
 const PAGES = 4;
@@ -264,14 +266,7 @@ class Program {
 
 describe("a mirror and its space", () => {
   it(`end in any order, in ${RUNS} random schedules`, () => {
-    for (let seed = 1; seed <= RUNS; seed++) {
-      try {
-        new Program(seed).run();
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new Error(`seed ${seed}: ${reason}`, { cause: error });
-      }
-    }
+    if (!eachSeed("lifetimes", RUNS, (seed) => new Program(seed).run())) return;
     const reached = [
       "the space ended first",
       "the mirror ended first",

@@ -34,15 +34,9 @@ export interface ProgramResult {
   readonly steps: number;
 }
 
-/** Runs one program under one random schedule. Throws, naming the seed, when anything is wrong. */
+/** Runs one program under one random schedule. Throws when anything is wrong. */
 export function runProgram(options: ProgramOptions): ProgramResult {
-  const program = new Program(options);
-  try {
-    return program.run();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`seed ${options.seed}: ${reason}`, { cause: error });
-  }
+  return new Program(options).run();
 }
 
 class Program {

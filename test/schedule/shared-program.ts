@@ -55,15 +55,9 @@ class Process {
   }
 }
 
-/** Runs one program under one random schedule. Throws, naming the seed, when anything is wrong. */
+/** Runs one program under one random schedule. Throws when anything is wrong. */
 export function runSharedProgram(options: ProgramOptions): ProgramResult {
-  const program = new SharedProgram(options);
-  try {
-    return program.run();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`seed ${options.seed}: ${reason}`, { cause: error });
-  }
+  return new SharedProgram(options).run();
 }
 
 class SharedProgram {

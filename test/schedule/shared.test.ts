@@ -23,6 +23,6 @@ const REACHED: readonly EventName[] = [
 
 describe("a parent, its child, two devices, and too little RAM", () => {
   it(`lose nothing and mix nothing up in ${RUNS} random schedules`, () => {
-    expect(missedIn(RUNS, REACHED, (seed) => runSharedProgram({ seed }))).toEqual([]);
+    expect(missedIn("shared", RUNS, REACHED, (seed) => runSharedProgram({ seed }))).toEqual([]);
   }, 900_000);
 });

@@ -25,6 +25,6 @@ const REACHED: readonly EventName[] = [
 
 describe("a parent and a child whose device shares their memory", () => {
   it(`lose nothing and mix nothing up in ${RUNS} random schedules`, () => {
-    expect(missedIn(RUNS, REACHED, (seed) => runSvmProgram({ seed }))).toEqual([]);
+    expect(missedIn("svm", RUNS, REACHED, (seed) => runSvmProgram({ seed }))).toEqual([]);
   }, 900_000);
 });

@@ -108,6 +108,7 @@ function plants(): Plant[] {
     plant("ship-what-you-import", "src/cli/bench.ts", "fast-check", "fast-check"),
     plant("no-unresolvable", "src/mm/lost.ts", "./nowhere.ts", "./nowhere.ts"),
     plant("src-stands-alone", "src/cli/tested.ts", "../../test/x.ts", "test/x.ts"),
+    plant("tests-in-src-stand-alone", "src/mm/far.test.ts", "../../test/x.ts", "test/x.ts"),
     plant("tests-are-leaves", "src/mm/leaf.ts", "./inner.test.ts", "src/mm/inner.test.ts"),
   ];
 }

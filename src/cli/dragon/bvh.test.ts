@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { buildBvh, NODE_BYTES, TRIANGLE_BYTES } from "./bvh.ts";
 import type { Mesh } from "./ply.ts";
 import { type Ray, trace } from "./reference.ts";
@@ -103,7 +104,7 @@ describe("the tree of a mesh", () => {
         expect(isOneLeaf ? [...new Set(found)] : found).toEqual(triangleNames(mesh).sort());
         expect(bvh.bytes).toBe(memory.blocks.reduce((sum, { bytes }) => sum + bytes, 0));
       }),
-      { numRuns: 60 },
+      replayable("bvh-boxes", { numRuns: 60 }),
     );
   });
 
@@ -120,7 +121,7 @@ describe("the tree of a mesh", () => {
           expect(trace(memory, bvh.root, each)).toBe(trace(everything, everything.root, each));
         }
       }),
-      { numRuns: 60 },
+      replayable("bvh-rays", { numRuns: 60 }),
     );
   });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { frame } from "./camera.ts";
 
 const point = fc.tuple(
@@ -30,5 +31,6 @@ it("the frame holds the whole mesh, just so", () => {
       expect(Math.max(...edges.flat())).toBeCloseTo(0.9, 4);
       expect(edges.some(([low, high]) => Math.abs(low! - high!) < 1e-4)).toBe(true);
     }),
+    replayable("camera"),
   );
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { type Mesh, PlyError, readPly } from "./ply.ts";
 
 const text = (...lines: string[]): Uint8Array => new TextEncoder().encode(`${lines.join("\n")}\n`);
@@ -86,6 +87,7 @@ describe("a PLY file", () => {
         expect(readPly(asBinary(shape, true))).toEqual(expected);
         expect(readPly(asBinary(shape, false))).toEqual(expected);
       }),
+      replayable("ply"),
     );
   });
 

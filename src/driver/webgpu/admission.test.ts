@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { Admission } from "./admission.ts";
 
 describe("Admission", () => {
@@ -53,6 +54,7 @@ describe("Admission", () => {
           }
         },
       ),
+      replayable("admission"),
     );
   });
 });

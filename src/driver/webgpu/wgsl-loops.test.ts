@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { blankComments, guardLoops, placeOf } from "./wgsl-loops.ts";
 
 const BREAK = " if (os_stop()) { break; }";
@@ -72,6 +73,7 @@ describe("guardLoops", () => {
         expect(guarded.replaceAll(/ if \(os_stop\(\)\) \{ (?:break|return); \}/g, "")).toBe(code);
         expect(guarded.split("\n").length).toBe(code.split("\n").length);
       }),
+      replayable("wgsl-loops"),
     );
   });
 });

@@ -1,6 +1,8 @@
 /** Threads of a heap that come and go, in one thread: any mix of their calls. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { ENOMEM } from "../../base/index.ts";
 import { Heap, type HeapRemains } from "./index.ts";
 
@@ -41,7 +43,7 @@ describe("any mix of calls of several threads", () => {
           bytesFree: BYTES,
         });
       }),
-      { numRuns: 80 },
+      replayable("heap-threads", { numRuns: 80 }),
     );
   });
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { ENOMEM } from "../../base/index.ts";
 import { HmmError } from "../error.ts";
 import { Heap } from "./heap.ts";
@@ -209,7 +210,7 @@ describe("a heap", () => {
         expect(heap.usage).toEqual(whole(BYTES));
         expect(freed.indexOf(0)).toBe(-1);
       }),
-      { numRuns: 60 },
+      replayable("heap", { numRuns: 60 }),
     );
   });
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { AssertionError } from "../../base/index.ts";
 import { PageRuns } from "./page-runs.ts";
 
@@ -119,7 +120,7 @@ describe("page runs", () => {
         for (const [first] of live) runs.give(first);
         expect([runs.pagesFree, runs.longest]).toEqual([COUNT, COUNT]);
       }),
-      { numRuns: 100 },
+      replayable("page-runs", { numRuns: 100 }),
     );
   });
 });

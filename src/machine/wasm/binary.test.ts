@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../test/replay/replay.ts";
 import { Reader, Writer } from "./binary.ts";
 
 const reader = (...bytes: number[]): Reader => new Reader(new Uint8Array(bytes));
@@ -13,6 +14,7 @@ describe("numbers", () => {
         const read = new Reader(written);
         expect([read.u32(), read.isAtEnd]).toEqual([value, true]);
       }),
+      replayable("wasm-numbers"),
     );
   });
 

@@ -3,11 +3,13 @@
  * change. After every step the hardware (as Linux tells it) allows no more than the page table,
  * and every load sees what was stored last.
  */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EFAULT, vpn } from "../../../src/base/index.ts";
 import { whyNotHost } from "../../../src/cpu/index.ts";
 import { type PinnedPages, VM_READ } from "../../../src/mm/index.ts";
+import { replayable } from "../../replay/replay.ts";
 import { RW } from "../test-world.ts";
 import type { User } from "./host-user.ts";
 import { at, HostWorld, pageOf } from "./host-world.ts";
@@ -160,6 +162,6 @@ describe.skipIf(obstacle)(`random programs (${obstacle?.reason ?? "served here"}
     const program = fc.array(step, { minLength: 30, maxLength: 60 });
     const around = fc.constantFrom(1, 4, 16);
     const property = fc.asyncProperty(program, around, runProgram);
-    await fc.assert(property, { seed: 20_261_121, numRuns: 20 });
+    await fc.assert(property, replayable("host-cpu", { seed: 20_261_121, numRuns: 20 }));
   });
 });

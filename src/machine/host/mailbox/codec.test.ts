@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { replayable } from "../../../../test/replay/replay.ts";
 import { AssertionError } from "../../../base/index.ts";
 import { HmmError, hmmError } from "../../error.ts";
 import { decode, encode, packError, unpackError } from "./codec.ts";
@@ -50,6 +51,7 @@ describe("a value that crosses", () => {
       fc.property(anything, (value) => {
         expect(sent(value)).toStrictEqual(value);
       }),
+      replayable("mailbox-codec"),
     );
   });
 
