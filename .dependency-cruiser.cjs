@@ -14,6 +14,7 @@ const LAYERS = [
   "hmm",
   "devmem",
   "svm",
+  "device",
   "cpu",
   "driver",
   "machine",

@@ -153,7 +153,7 @@ let wrong = 0;
 for (let word = 0; word < memory.length; word++) if (memory[word] !== done[word]) wrong++;
 if (wrong > 0) failures.push(`${wrong} words are not what was stored in them last`);
 machine.check();
-const { bytesToDevice, bytesToHost, cpuFaults } = machine.report;
+const { bytesToDevice, bytesHome, cpuFaults } = machine.report;
 await machine.close();
 if (failures.length > 0) console.log(`To see it again: npm run replay -- stress ${seed}`);
 const writes = reports.reduce((sum, each) => sum + each.writes, 0);
@@ -169,7 +169,7 @@ console.log(
     deviceStores: stores,
     cpuFaults,
     mebibytesToDevice: Math.round(bytesToDevice / 2 ** 20),
-    mebibytesToHost: Math.round(bytesToHost / 2 ** 20),
+    mebibytesHome: Math.round(bytesHome / 2 ** 20),
     failures,
   }),
 );

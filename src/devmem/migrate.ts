@@ -136,7 +136,10 @@ function collect(migration: Migration, page: Vpn): void {
  * in the end stays protected.
  */
 function isGuarded(migration: Migration, frame: Pfn): boolean {
-  return migration.space.memory.pages.is(frame, PG_DUPLICATED) && migration.vma.allows(VM_WRITE);
+  const { pages } = migration.space.memory;
+  // A child shares it since: then that is a second reason, which stays.
+  if (!pages.is(frame, PG_EXCLUSIVE)) return false;
+  return pages.is(frame, PG_DUPLICATED) && migration.vma.allows(VM_WRITE);
 }
 
 function isSelected(migration: Migration, pte: Pte): boolean {

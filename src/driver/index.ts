@@ -29,12 +29,8 @@ export {
 } from "./dmirror/index.ts";
 export {
   AdapterError,
-  type DeviceCounters,
   type DeviceInfo,
   describeAdapters,
-  FRAME_COPY,
-  FRAME_FREE,
-  FRAME_PRIVATE,
   Gpu,
   GpuError,
   KernelCache,

@@ -28,9 +28,9 @@ export interface LaunchReport {
   /** Faults of the device: distinct (page, access) pairs, summed over rounds. */
   readonly faults: number;
   readonly pagesToDevice: number;
-  readonly pagesToHost: number;
+  readonly pagesHome: number;
   readonly bytesToDevice: number;
-  readonly bytesToHost: number;
+  readonly bytesHome: number;
   /** Pages sent home, or copies thrown away, to make room. */
   readonly evictions: number;
   /** Most pages on the device at any time of the run. */

@@ -66,7 +66,7 @@ export interface MachineReport {
   readonly residentPages: number;
   readonly mappedPages: number;
   readonly bytesToDevice: number;
-  readonly bytesToHost: number;
+  readonly bytesHome: number;
   readonly cpuFaults: number;
   readonly invalidations: number;
 }
@@ -219,7 +219,7 @@ export class Machine {
   /** What it has done; once it is closed, what it had done before. ENODEV after a thread left. */
   get report(): MachineReport {
     if (this.#lastReport !== undefined) return this.#lastReport;
-    const { device, residentPages, mappedPages, pagesToDevice, pagesToHost, ...counts } =
+    const { device, residentPages, mappedPages, pagesToDevice, pagesHome, ...counts } =
       this.#port.callNow("report", undefined)!;
     return {
       cpu: this.#cpu,
@@ -227,7 +227,7 @@ export class Machine {
       residentPages,
       mappedPages,
       bytesToDevice: pagesToDevice * PAGE_SIZE,
-      bytesToHost: pagesToHost * PAGE_SIZE,
+      bytesHome: pagesHome * PAGE_SIZE,
       ...counts,
     };
   }

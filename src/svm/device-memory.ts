@@ -35,7 +35,7 @@ import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import { blockAround } from "./svm-range.ts";
 
-const TIMESLICE = eventId("svm:timeslice");
+const TIMESLICE = eventId("device:timeslice");
 
 /** How often an eviction tries pages that somebody holds. Linux: once, and twice more. */
 const EVICT_TRIES = 3;

@@ -19,7 +19,7 @@ it.for([
   const report = JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
   expect(report.failures).toEqual([]);
   expect(report.workers).toBe(4);
-  for (const count of [report.writes, report.reads, report.launches, report.mebibytesToHost]) {
+  for (const count of [report.writes, report.reads, report.launches, report.mebibytesHome]) {
     expect(count).toBeGreaterThan(0);
   }
 });

@@ -68,7 +68,7 @@ describe("the command line", () => {
       expect(done).toMatchObject({ status: 0 });
       const report = JSON.parse(done.last);
       expect(report).toMatchObject({ cpu: backend, triangles: 871_414, width: 60 });
-      for (const name of ["faults", "rounds", "bytesToDevice", "bytesToHost"]) {
+      for (const name of ["faults", "rounds", "bytesToDevice", "bytesHome"]) {
         expect(report[name]).toBeGreaterThan(0);
       }
       expect(report.device).toMatchObject({

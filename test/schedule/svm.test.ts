@@ -20,7 +20,7 @@ const REACHED: readonly EventName[] = [
   "svm:unmapped",
   "svm:again",
   "svm:undo",
-  "svm:timeslice",
+  "device:timeslice",
 ];
 
 describe("a parent and a child whose device shares their memory", () => {

@@ -22,7 +22,7 @@ const config = createRequire(import.meta.url)(CONFIG) as { forbidden: { name: st
 
 const LAYERS = [
   ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "check", "hmm", "devmem"],
-  ...["svm", "cpu", "driver", "machine", "explore", "export", "cli"],
+  ...["svm", "device", "cpu", "driver", "machine", "explore", "export", "cli"],
 ];
 
 /** A legal house: each room's door imports the door below; the free rooms use what they may. */

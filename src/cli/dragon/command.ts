@@ -76,9 +76,9 @@ interface DragonReport {
   readonly faults: number;
   readonly rounds: number;
   readonly pagesToDevice: number;
-  readonly pagesToHost: number;
+  readonly pagesHome: number;
   readonly bytesToDevice: number;
-  readonly bytesToHost: number;
+  readonly bytesHome: number;
   readonly evictions: number;
   /** Bytes that went to the device, of those that the structure has. */
   readonly shareMoved: number;
@@ -110,9 +110,9 @@ function reportOf(
     faults: launch.faults,
     rounds: launch.rounds,
     pagesToDevice: report.bytesToDevice / 4096,
-    pagesToHost: report.bytesToHost / 4096,
+    pagesHome: report.bytesHome / 4096,
     bytesToDevice: report.bytesToDevice,
-    bytesToHost: report.bytesToHost,
+    bytesHome: report.bytesHome,
     evictions: launch.evictions,
     shareMoved: Math.round((1000 * report.bytesToDevice) / structureBytes) / 1000,
   };
@@ -144,7 +144,7 @@ function print(report: DragonReport & { readonly milliseconds: Times }): void {
       "to the device",
       `${report.pagesToDevice} pages, ${mebi(report.bytesToDevice)} (${share} % of the structure)`,
     ],
-    ["to the host", `${report.pagesToHost} pages, ${mebi(report.bytesToHost)}`],
+    ["home", `${report.pagesHome} pages, ${mebi(report.bytesHome)}`],
     [
       "time",
       Object.entries(milliseconds)

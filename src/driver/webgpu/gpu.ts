@@ -137,6 +137,11 @@ export class Gpu {
     throw new GpuError(`${bytes} bytes of device memory: ${error.message}`);
   }
 
+  /** Why it is lost, once it is; the one who knows first. */
+  get lossReason(): string | undefined {
+    return this.#lost;
+  }
+
   /** The device's page table as it will be at the next submission. Vpn -> entry. */
   get table(): Uint32Array {
     return this.#table.entries;

@@ -7,7 +7,7 @@
  * has served the faults.
  *
  * **Nouns.** *Gpu*: buffers, pipelines, rounds; knows nothing of address spaces.
- * *WebGpuDevice*: the mirror of a space on a Gpu. *FaultService*: from faults to entries.
+ * *WebGpuDevice*: what `device` needs of a Gpu. *serveRound*: from faults to entries.
  * *Admission*: how many run at once when memory is short. *launch*: the loop of rounds.
  *
  * **Invariants.**
@@ -16,7 +16,7 @@
  * - While an invalidation is open on a page no round that could use it runs.
  * - An invocation's stores happen once: they are logged and committed when it completes.
  *
- * **Locks.** `svmLock` (one launch at a time), mmapLock, `lock` ("driver").
+ * **Locks.** `launchLock` (one launch at a time), mmapLock, `shadow.lock` ("driver").
  *
  * **Example.**
  * ```ts
@@ -29,7 +29,6 @@
  * a working set of one invocation that is larger than device memory.
  */
 export { AdapterError, describeAdapters } from "./adapter.ts";
-export { FRAME_COPY, FRAME_FREE, FRAME_PRIVATE } from "./frame-cache.ts";
 export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";
 export {
   KernelCache,
@@ -39,5 +38,5 @@ export {
   type LaunchStats,
   launch,
 } from "./launch.ts";
-export { type DeviceCounters, WebGpuDevice } from "./webgpu-device.ts";
+export { WebGpuDevice } from "./webgpu-device.ts";
 export { KernelCompileError, type KernelSource } from "./wgsl.ts";

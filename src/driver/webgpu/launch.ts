@@ -9,12 +9,12 @@ import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
 import { type Compiled, GpuError, type LaunchList } from "./gpu.ts";
-import { FaultService } from "./service.ts";
+import { serveRound } from "./service.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 import { KernelCompileError, type KernelSource } from "./wgsl.ts";
 
-const ROUND = eventId("svm:round");
-const SHRINK = eventId("svm:shrink");
+const ROUND = eventId("device:round");
+const SHRINK = eventId("device:shrink");
 const START = eventId("launch:start");
 const END = eventId("launch:end");
 
@@ -46,9 +46,9 @@ export interface LaunchStats {
   readonly rounds: number;
   readonly faults: number;
   readonly pagesToDevice: number;
-  readonly pagesToHost: number;
+  readonly pagesHome: number;
   readonly bytesToDevice: number;
-  readonly bytesToHost: number;
+  readonly bytesHome: number;
   readonly evictions: number;
   readonly peakPages: number;
 }
@@ -102,7 +102,7 @@ export function* launch(
   cache: KernelCache,
   request: LaunchRequest,
 ): Sleeps<LaunchOutcome> {
-  using _launch = yield* device.svmLock.acquire();
+  using _launch = yield* device.launchLock.acquire();
   const run = new LaunchRun(device, cache, request);
   return yield* run.toEnd();
 }
@@ -111,7 +111,6 @@ class LaunchRun {
   readonly #device: WebGpuDevice;
   readonly #cache: KernelCache;
   readonly #request: LaunchRequest;
-  readonly #service: FaultService;
   readonly #admission: Admission;
   readonly #before: WebGpuDevice["counters"];
   #rounds = 0;
@@ -125,15 +124,14 @@ class LaunchRun {
     this.#device = device;
     this.#cache = cache;
     this.#request = request;
-    this.#service = new FaultService(device);
     this.#admission = new Admission(request.count);
     this.#before = { ...device.counters };
-    this.#epoch = device.frames.arrivals;
+    this.#epoch = device.memory.frames.arrivals;
   }
 
   *toEnd(): Sleeps<LaunchOutcome> {
     const { tracer } = this.#device.space.memory;
-    tracer.emit(START, this.#device.pagemap.id, this.#request.count, 0);
+    tracer.emit(START, this.#device.memory.pagemap.id, this.#request.count, 0);
     let failure: Failure | undefined;
     let list: LaunchList | undefined;
     try {
@@ -144,13 +142,13 @@ class LaunchRun {
     } finally {
       list?.destroy();
     }
-    tracer.emit(END, this.#device.pagemap.id, failure?.result ?? 0, 0);
+    tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return { ...(failure ?? { result: 0 }), stats: this.#stats() };
   }
 
   *#runRounds(list: LaunchList): Sleeps<Failure | undefined> {
     const { count } = this.#request;
-    const { frames } = this.#device;
+    const { frames } = this.#device.memory;
     let compiled = yield* this.#compile();
     let fresh = 0;
     while (fresh < count || list.pending > 0) {
@@ -200,18 +198,19 @@ class LaunchRun {
   *#serve(list: LaunchList, faults: Uint32Array): Sleeps<Failure | undefined> {
     const { tracer } = this.#device.space.memory;
     if (faults.length === 0) return undefined;
-    tracer.emit(ROUND, this.#device.pagemap.id, faults.length >>> 1, list.pending);
+    tracer.emit(ROUND, this.#device.memory.pagemap.id, faults.length >>> 1, list.pending);
     const around = this.#admission.isTight ? 1 : AROUND_PAGES;
-    const served = yield* this.#service.serve(faults, { around, keepAfter: this.#epoch });
-    this.#peak = Math.max(this.#peak, this.#device.residentPages);
+    const keepAfter = this.#epoch;
+    const served = yield* serveRound(this.#device, faults, { around, keepAfter });
+    this.#peak = Math.max(this.#peak, this.#device.memory.residentPages);
     if (served.kind === "served") return undefined;
     if (served.kind === "refused") {
       const { result, reason, address, write } = served.refusal;
       return { result, refusal: { reason, address, write } };
     }
     if (this.#admission.shrink()) {
-      tracer.emit(SHRINK, this.#device.pagemap.id, this.#admission.left, 0);
-      this.#epoch = this.#device.frames.arrivals;
+      tracer.emit(SHRINK, this.#device.memory.pagemap.id, this.#admission.left, 0);
+      this.#epoch = this.#device.memory.frames.arrivals;
       return undefined;
     }
     return yield* this.#tooLarge(list);
@@ -225,7 +224,7 @@ class LaunchRun {
       this.#device.gpu.firstPending(list),
       "a readback",
     );
-    const bytes = (this.#device.pagemap.zone.count - 1) * PAGE_SIZE;
+    const bytes = this.#device.memory.capacity * PAGE_SIZE;
     const reason = `one invocation needs more than the ${bytes} bytes of device memory at once`;
     return { result: -ENOMEM, refusal: { reason, invocation } };
   }
@@ -241,9 +240,10 @@ class LaunchRun {
     }
     // Anything else is a bug of ours: it must not look like a failing GPU.
     if (!(error instanceof GpuError)) throw error;
-    const { failure, lost } = this.#device;
+    const { failure } = this.#device;
+    const lost = this.#device.gpu.lossReason;
     const reason = lost === undefined ? "the GPU failed" : `the GPU is lost: ${lost}`;
-    const stranded = this.#device.frames.privateCount;
+    const stranded = this.#device.memory.frames.pageCount;
     const loss = stranded === 0 ? "" : `; ${stranded} pages that only it had are lost`;
     return { result: -ENODEV, refusal: { reason: reason + loss }, cause: failure ?? error };
   }
@@ -252,16 +252,16 @@ class LaunchRun {
     const now = this.#device.counters;
     const before = this.#before;
     const pagesToDevice = now.pagesToDevice - before.pagesToDevice;
-    const pagesToHost = now.pagesToHost - before.pagesToHost;
+    const pagesHome = now.pagesHome - before.pagesHome;
     const dropped = now.copiesDropped - before.copiesDropped;
     return {
       invocations: this.#request.count,
       rounds: this.#rounds,
       faults: this.#faults,
       pagesToDevice,
-      pagesToHost,
+      pagesHome,
       bytesToDevice: pagesToDevice * PAGE_SIZE,
-      bytesToHost: pagesToHost * PAGE_SIZE,
+      bytesHome: pagesHome * PAGE_SIZE,
       evictions: dropped + now.pagesEvicted - before.pagesEvicted,
       peakPages: this.#peak,
     };

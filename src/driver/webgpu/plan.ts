@@ -1,6 +1,6 @@
 /**
- * From the fault records of a round to windows: sorted, without duplicates, merged, each within
- * one Vma, and refused where the program has no right to be. Plain code, under mmapLock.
+ * From the fault records of a round to blocks: sorted, without duplicates, merged, and
+ * refused where the program has no right to be. Plain code, under mmapLock.
  */
 import {
   EFAULT,
@@ -13,6 +13,7 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
+import { type Block, MIGRATION_PAGES, type Want } from "../../device/index.ts";
 import { type AddressSpace, MMAP_MIN_ADDR, VM_READ, VM_WRITE, type Vma } from "../../mm/index.ts";
 
 /** Bits of the second word of a fault record, as the shader writes them. */
@@ -21,17 +22,17 @@ export const FAULT_RECORD_MISALIGNED = 1 << 1;
 /** Asked for by an invocation that had missed a page before: perhaps nonsense. */
 export const FAULT_RECORD_GUESS = 1 << 2;
 
-/** Pages [start, end) of one Vma that are served together. */
-export interface Window {
-  readonly start: Vpn;
+/** A page that faulted for certain, and the address that did. */
+export interface FaultedPage extends Want {
+  readonly address: VirtAddr;
+}
+
+/** Pages that are served together; what faulted for certain is wanted, in order. */
+export interface FaultBlock extends Block {
   end: Vpn;
-  /** Some page of it is written. */
-  readonly write: boolean;
-  /** Pages that faulted for certain, in order: these must be served, the others may. */
-  readonly wanted: Vpn[];
-  /** For each of `wanted`: whether it is written, and the address that was. */
-  readonly wantedWrite: boolean[];
-  readonly wantedAddress: VirtAddr[];
+  /** "move": some page of it is written. */
+  readonly how: "copy" | "move";
+  readonly wanted: FaultedPage[];
 }
 
 /** Why a launch cannot go on. */
@@ -42,11 +43,8 @@ export interface Refusal {
   readonly reason: string;
 }
 
-/** So many windows in one round are a scattered access: see `narrow`. */
-const SCATTERED_WINDOWS = 64;
-
-/** A window holds no more than this, so that one migration stays 2 MiB. */
-const WINDOW_PAGES_MAX = 512;
+/** So many blocks in one round are a scattered access: see `narrow`. */
+const SCATTERED_BLOCKS = 64;
 
 interface WantedPage {
   readonly page: Vpn;
@@ -65,13 +63,13 @@ export interface PlanOptions {
 }
 
 /** `records` holds pairs (address, flags). The caller holds mmapLock. */
-export function planWindows(
+export function planBlocks(
   space: AddressSpace,
   records: Uint32Array,
   options: PlanOptions,
-): Window[] | Refusal {
+): FaultBlock[] | Refusal {
   space.mmapLock.assertHeld();
-  const windows: Window[] = [];
+  const blocks: FaultBlock[] = [];
   let vma: Vma | undefined;
   for (const wanted of wantedPages(records)) {
     const { page, address, flags } = wanted;
@@ -86,20 +84,20 @@ export function planWindows(
     if (refusal !== undefined || vma === undefined) continue;
     const willWrite = wanted.mayBeWritten && vma.allows(VM_WRITE);
     const write = (asked & FAULT_RECORD_WRITE) !== 0 || willWrite;
-    addToWindows(windows, { page, address, write, vma, around: options.around, isGuess });
+    addToBlocks(blocks, { page, address, write, vma, around: options.around, isGuess });
   }
-  return mergeNeighbours(windows.length > SCATTERED_WINDOWS ? narrow(windows) : windows);
+  return mergeNeighbours(blocks.length > SCATTERED_BLOCKS ? narrow(blocks) : blocks);
 }
 
 /**
- * Many windows, and of this one a single page was asked for: its neighbours would be a waste of
- * copies and frames. Few windows are served whole, whatever they hold: that saves rounds.
+ * Many blocks, and of this one a single page was asked for: its neighbours would be a waste of
+ * copies and frames. Few blocks are served whole, whatever they hold: that saves rounds.
  */
-function narrow(windows: Window[]): Window[] {
-  return windows.flatMap((window) => {
-    if (window.wanted.length > 1) return [window];
-    const page = window.wanted[0];
-    return page === undefined ? [] : [{ ...window, start: page, end: vpn(page + 1) }];
+function narrow(blocks: FaultBlock[]): FaultBlock[] {
+  return blocks.flatMap((block) => {
+    if (block.wanted.length > 1) return [block];
+    const page = block.wanted[0]?.page;
+    return page === undefined ? [] : [{ ...block, start: page, end: vpn(page + 1) }];
   });
 }
 
@@ -141,55 +139,44 @@ function refuse(vma: Vma | undefined, address: VirtAddr, flags: number): Refusal
   return undefined;
 }
 
-function addToWindows(
-  windows: Window[],
-  wanted: {
-    readonly page: Vpn;
-    readonly address: VirtAddr;
-    readonly write: boolean;
+function addToBlocks(
+  blocks: FaultBlock[],
+  fault: FaultedPage & {
     readonly vma: Vma;
     readonly around: number;
     readonly isGuess: boolean;
   },
 ): void {
-  const { page, address, write, vma, around, isGuess } = wanted;
+  const { page, address, write, vma, around, isGuess } = fault;
   const first = Math.floor(page / around) * around;
   const start = vpn(Math.max(first, vpnOf(vma.start)));
-  const last = windows[windows.length - 1];
-  if (last !== undefined && last.start === start) {
-    if (!isGuess) {
-      last.wanted.push(page);
-      last.wantedWrite.push(write);
-      last.wantedAddress.push(address);
-    }
-    if (write && !last.write) windows[windows.length - 1] = { ...last, write };
-    return;
+  const how = write ? "move" : "copy";
+  let block = blocks[blocks.length - 1];
+  if (block?.start !== start) {
+    const end = vpn(Math.min(first + around, vpnOf(vma.end)));
+    block = { start, end, how, wanted: [] };
+    blocks.push(block);
+  } else if (write && block.how === "copy") {
+    block = { ...block, how };
+    blocks[blocks.length - 1] = block;
   }
-  const end = vpn(Math.min(first + around, vpnOf(vma.end)));
-  const certain = isGuess
-    ? { wanted: [], wantedWrite: [], wantedAddress: [] }
-    : { wanted: [page], wantedWrite: [write], wantedAddress: [address] };
-  windows.push({ start, end, write, ...certain });
+  if (!isGuess) block.wanted.push({ page, write, address });
 }
 
-/** Windows that touch, of one kind, become one; a Vma's end keeps them apart by being an end. */
-function mergeNeighbours(windows: Window[]): Window[] {
-  const merged: Window[] = [];
-  for (const window of windows) {
+/** Blocks that touch, of one kind, become one. */
+function mergeNeighbours(blocks: FaultBlock[]): FaultBlock[] {
+  const merged: FaultBlock[] = [];
+  for (const block of blocks) {
     const last = merged[merged.length - 1];
     const fits =
       last !== undefined &&
-      last.end === window.start &&
-      last.write === window.write &&
-      window.end - last.start <= WINDOW_PAGES_MAX;
-    if (!fits) {
-      merged.push(window);
-      continue;
-    }
-    last.end = window.end;
-    last.wanted.push(...window.wanted);
-    last.wantedWrite.push(...window.wantedWrite);
-    last.wantedAddress.push(...window.wantedAddress);
+      last.end === block.start &&
+      last.how === block.how &&
+      block.end - last.start <= MIGRATION_PAGES;
+    if (fits) {
+      last.end = block.end;
+      last.wanted.push(...block.wanted);
+    } else merged.push(block);
   }
   return merged;
 }

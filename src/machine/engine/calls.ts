@@ -28,7 +28,7 @@ export interface EngineReport {
   readonly residentPages: number;
   readonly mappedPages: number;
   readonly pagesToDevice: number;
-  readonly pagesToHost: number;
+  readonly pagesHome: number;
   readonly cpuFaults: number;
   readonly invalidations: number;
 }

@@ -165,7 +165,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     if (device === undefined) return;
     const end = vpn(SPACE_PAGES);
     for (let page = pageTable.nextUsed(vpn(0), end); page < end; ) {
-      if (device.isPrivate(page)) yield page;
+      if (device.shadow.isHere(page)) yield page;
       page = pageTable.nextUsed(vpn(page + 1), end);
     }
   }
@@ -300,10 +300,10 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const { tracer } = this.#world;
     return {
       device: this.#device?.gpu.info,
-      residentPages: this.#device?.residentPages ?? 0,
+      residentPages: this.#device?.memory.residentPages ?? 0,
       mappedPages: this.space.rssPages,
       pagesToDevice: counters?.pagesToDevice ?? 0,
-      pagesToHost: counters?.pagesToHost ?? 0,
+      pagesHome: counters?.pagesHome ?? 0,
       cpuFaults: tracer.count("mm:fault"),
       invalidations: tracer.count("notifier:start"),
     };

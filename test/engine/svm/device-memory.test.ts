@@ -294,7 +294,7 @@ describe("a timeslice", () => {
     const { world, test } = away();
     const faults = world.count("mm:fault");
     expect([world.load(1), world.scheduler.nowMs, places(test)]).toEqual([11, 100, "rrrr"]);
-    expect([world.count("svm:timeslice"), world.count("mm:fault") - faults]).toEqual([1, 2]);
+    expect([world.count("device:timeslice"), world.count("mm:fault") - faults]).toEqual([1, 2]);
   });
 
   it("is not longer for those who come later, or at once when it is over", () => {

@@ -1,0 +1,157 @@
+/**
+ * Moving pages between RAM and a device's memory: the driver's two parts of a migration, each
+ * way written once. Entries go first, under the lock and while nothing runs; then the bytes move,
+ * which nobody can touch; what has moved is entered when it is known that it has. Linux:
+ * drm_pagemap_migrate_to_devmem().
+ */
+import { assert, ENODEV, ENOMEM, type Pfn, type Result, vpn } from "../base/index.ts";
+import {
+  isMigrating,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  type Migration,
+  type MigrationDriver,
+  migrateFrame,
+  migratePfn,
+  newMigration,
+  runMigration,
+} from "../devmem/index.ts";
+import { VM_WRITE } from "../mm/index.ts";
+import { PG_CACHED } from "../phys/index.ts";
+import type { Sleeps } from "../sync/index.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+import type { DeviceShadow } from "./device-shadow.ts";
+
+/** Pages that one migration takes at most: 2 MiB. */
+export const MIGRATION_PAGES = 512;
+
+export interface MoveOptions extends Pick<Migration, "vma" | "start" | "end"> {
+  /** How long CPUs leave the pages to the device, at least, in milliseconds. Default 0. */
+  readonly timesliceMs?: number;
+}
+
+/**
+ * Moves the pages of [start, end), which is within `vma`, to the device, also those that were
+ * never touched: how many. Those that somebody holds, that are in RAM for a file, or for which
+ * there is no frame stay. -EINVAL for a kind of memory that cannot move, -ENODEV when the shadow
+ * is closed, or why the copy failed. The caller holds mmapLock.
+ */
+export function moveIn(shadow: DeviceShadow, options: MoveOptions): Sleeps<Result> {
+  const { space, memory } = shadow;
+  const { timesliceMs = 0, ...run } = options;
+  const select = MIGRATE_VMA_SELECT_SYSTEM;
+  const migration = newMigration({ ...run, space, select, owner: memory.owner });
+  return runMigration(migration, {
+    copy: () => copyIn(shadow, migration),
+    commit: () => enterMoved(shadow, migration, timesliceMs),
+  });
+}
+
+function* copyIn(shadow: DeviceShadow, migration: Migration): Sleeps<Result> {
+  const { memory } = shadow;
+  const from: Pfn[] = [];
+  const to: Pfn[] = [];
+  const clear: Pfn[] = [];
+  {
+    using _update = yield* shadow.lock.acquire();
+    yield* memory.waitIdle();
+    if (shadow.isClosed) return -ENODEV;
+    for (let slot = 0; slot < migration.src.length; slot++) {
+      const word = migration.src[slot]!;
+      const source = migrateFrame(word);
+      // A file's page stays in RAM, and what the device knows of it stays right.
+      if (!isMigrating(word) || (source !== 0 && isCached(memory, source))) continue;
+      const copy = shadow.adopt(vpn(migration.start + slot));
+      const frame = copy === 0 ? memory.allocPage() : copy;
+      if (frame === 0) continue;
+      if (source === 0) clear.push(frame);
+      else if (copy === 0) {
+        from.push(source);
+        to.push(frame);
+      }
+      const mayWrite = source === 0 ? migration.vma.allows(VM_WRITE) : word & MIGRATE_PFN_WRITE;
+      migration.dst[slot] = migratePfn(frame) | (mayWrite ? MIGRATE_PFN_WRITE : 0);
+    }
+  }
+  const cleared = clear.length === 0 ? 0 : yield* memory.ops.clear(clear);
+  if (cleared < 0 || from.length === 0) return cleared;
+  const copied = yield* memory.ops.copyIn(from, to);
+  if (copied >= 0) memory.counters.pagesToDevice += from.length;
+  return copied;
+}
+
+const isCached = ({ memory }: DeviceMemory, frame: Pfn): boolean =>
+  memory.pages.is(frame, PG_CACHED);
+
+/** From when the device can have the pages it has its share of them. */
+function* enterMoved(
+  shadow: DeviceShadow,
+  migration: Migration,
+  timesliceMs: number,
+): Sleeps<void> {
+  const { frames, pagemap, memory } = shadow.memory;
+  using _update = yield* shadow.lock.acquire();
+  if (shadow.isClosed) return;
+  for (let slot = 0; slot < migration.src.length; slot++) {
+    const frame = migrateFrame(migration.dst[slot]!);
+    if (!isMigrating(migration.src[slot]!) || frame === 0) continue;
+    const write = (migration.dst[slot]! & MIGRATE_PFN_WRITE) !== 0;
+    if (timesliceMs > 0) {
+      frames.setExpiry(pagemap.indexOf(frame), memory.scheduler.nowMs + timesliceMs);
+    }
+    shadow.enterPage(vpn(migration.start + slot), frame, write);
+  }
+}
+
+/** The way home. */
+export const homeward = (memory: DeviceMemory): MigrationDriver => ({
+  copy: (migration) => copyHome(memory, migration),
+  // The device has nothing to map.
+  *commit() {},
+});
+
+/**
+ * The space whose pages come home need not be the one that brought them: it is its own shadow
+ * that must forget them. Other spaces that map them were told by events.
+ */
+function* copyHome(memory: DeviceMemory, migration: Migration): Sleeps<Result> {
+  const shadow = memory.shadowOf(migration.space);
+  const from: Pfn[] = [];
+  const to: Pfn[] = [];
+  {
+    using _update = shadow === undefined ? undefined : yield* shadow.lock.acquire();
+    yield* memory.waitIdle();
+    for (const slot of slotsOf(memory, migration)) {
+      const word = migration.src[slot]!;
+      const frame = migrateFrame(word) as Pfn;
+      const page = vpn(migration.start + slot);
+      const home = migration.space.takeFrame(page);
+      if (home === 0 && frame === migration.faultFrame) return -ENOMEM;
+      if (home === 0) continue;
+      assert(memory.memory.pages.tryLock(home), "a fresh frame is unlocked");
+      shadow?.drop(page, vpn(page + 1));
+      migration.dst[slot] = migratePfn(home) | (word & MIGRATE_PFN_WRITE);
+      from.push(frame);
+      to.push(home);
+    }
+  }
+  if (from.length === 0) return 0;
+  const result = yield* memory.ops.copyHome(from, to);
+  if (result >= 0) memory.counters.pagesHome += from.length;
+  return result;
+}
+
+/**
+ * What moves and is in this memory: another one of the same owner has its own way home. The page
+ * that a CPU waits for first: without it all is in vain.
+ */
+function slotsOf({ pagemap }: DeviceMemory, { src, faultFrame }: Migration): number[] {
+  const slots: number[] = [];
+  for (let slot = 0; slot < src.length; slot++) {
+    const frame = migrateFrame(src[slot]!);
+    if (frame === 0 || !isMigrating(src[slot]!) || !pagemap.zone.contains(frame)) continue;
+    if (frame === faultFrame) slots.unshift(slot);
+    else slots.push(slot);
+  }
+  return slots;
+}
