@@ -241,6 +241,14 @@ export class Machine {
   }
 
   /**
+   * What is mapped and where its pages are (here, on the device, on their way), as a table for
+   * people: a line for each mapping, one of which is the heap.
+   */
+  dump(): string {
+    return this.#port.callNow("dump", undefined)!;
+  }
+
+  /**
    * Ends the machine: running launches finish first, then everything is given back. A second
    * call gives the same promise. Rejects with EBUSY, ending nothing, while a bracket is open.
    * On a thread that has attached to the machine it only leaves it.

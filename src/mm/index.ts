@@ -24,12 +24,7 @@
  *
  * **What it refuses.** Where pages should live: policy is the drivers'.
  */
-export {
-  AddressSpace,
-  MMAP_BASE,
-  MMAP_END,
-  MMAP_MIN_ADDR,
-} from "./address-space.ts";
+export { AddressSpace, MMAP_BASE, MMAP_END, MMAP_MIN_ADDR } from "./address-space.ts";
 export {
   Advice,
   fork,
@@ -50,6 +45,7 @@ export {
 } from "./call/index.ts";
 export type { CpuMmu } from "./cpu-mmu.ts";
 export type { Cursor } from "./cursor.ts";
+export { dumpSpace } from "./dump.ts";
 export { presentFlags } from "./entry-flags.ts";
 export { makeDeviceExclusive, putExclusive } from "./exclusive.ts";
 export {

@@ -16,7 +16,8 @@
  * expect(tracer.count("hmm:retry")).toBeGreaterThan(0);   // a test proves it reached the race
  * ```
  *
- * **What it refuses.** Readers, formats, clocks: those live in `export/`.
+ * **What it refuses.** Clocks: an event has an order, no time. Formats for programs.
  */
 export { EVENTS, type EventName, eventId } from "./event.ts";
+export { textOfEvents } from "./text.ts";
 export { type TracedEvent, Tracer } from "./tracer.ts";

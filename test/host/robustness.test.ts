@@ -231,7 +231,11 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       expect(ended).toMatchObject({ code: 0, hung: false });
       expect(ended.stdout).toMatch(/^ENODEV mmap: .*planted failure[\s\S]*\nENODEV [\s\S]*\n5\n$/);
       expect(ended.stderr).toMatch(
-        /^onespace: the kernel thread has failed; memory stays readable/,
+        /^onespace: the kernel thread has failed; memory stays readable\n.*planted failure\n/,
+      );
+      // What happened last, and where memory is.
+      expect(ended.stderr).toMatch(
+        /\nthe last \d+ events.*\n( .*\n)* {2}\d+ {2}task \d+ {2}mm:fault .*\n( .*\n)*range .*\n0x.*\nall /,
       );
     });
 

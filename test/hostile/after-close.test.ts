@@ -47,6 +47,7 @@ const MACHINE: Table = {
   handle: ({ machine }) => machine.handle,
   kernel: ({ machine }) => machine.kernel({ args: {}, code: "fn main(i: u32) {}" }),
   check: ({ machine }) => machine.check(),
+  dump: ({ machine }) => machine.dump(),
 };
 
 const SPACE: Table = {

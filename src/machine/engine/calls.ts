@@ -78,6 +78,8 @@ interface Calls {
   readonly report: Call<undefined, EngineReport>;
   /** Throws an `AssertionError` when something does not add up. */
   readonly check: Call<undefined, void>;
+  /** Where everything is, as text for people. */
+  readonly dump: Call<undefined, string>;
   /** Ends everything, or gives the number of brackets that are open and ends nothing. */
   readonly close: Call<undefined, number>;
 }

@@ -27,6 +27,7 @@ import {
 import {
   AddressSpace,
   type CpuMmu,
+  dumpSpace,
   FAULT_WRITE,
   MapMode,
   madviseDontNeed,
@@ -44,6 +45,7 @@ import { hmmError } from "../error.ts";
 import { buildWorld, type World } from "../world.ts";
 import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
 import { faultPages } from "./fault-pages.ts";
+import { lastWords, withEvents } from "./last-words.ts";
 
 /** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
 export interface WindowCpu extends CpuMmu, Shadow {
@@ -119,6 +121,11 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return this.#world.scheduler;
   }
 
+  /** What is to be said when the engine fails and goes on no more. */
+  lastWords(error: unknown): string {
+    return lastWords(error, this.#world.tracer, this.space);
+  }
+
   canServe(name: string): name is CallName {
     return Object.hasOwn(this.#handlers, name);
   }
@@ -141,6 +148,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     this.#running++;
     try {
       return yield* this.#handlers[name](ask, context);
+    } catch (error) {
+      throw withEvents(error, this.#world.tracer);
     } finally {
       if (--this.#running === 0) this.#idle.wakeAll();
     }
@@ -183,6 +192,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     run: (ask, context) => this.#run(ask, context),
     report: () => this.#report(),
     check: () => this.#check(),
+    dump: () => this.#dump(),
     close: () => this.#close(),
   };
 
@@ -312,6 +322,10 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   *#check(): Sleeps<void> {
     const device = this.#device === undefined ? [] : [this.#device.shadow];
     checkWorld(this.#world.memory, { shadows: [this.cpu, ...device] });
+  }
+
+  *#dump(): Sleeps<string> {
+    return dumpSpace(this.space);
   }
 
   *#close(): Sleeps<number> {

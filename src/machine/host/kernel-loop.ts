@@ -73,8 +73,9 @@ export class KernelLoop {
     this.#isClosed = true;
     this.#hasFailed = true;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const words = this.#parts.engine.lastWords(error);
     // First: who is told, or goes on and meets a lost page, may end the process at once.
-    writeSync(2, `onespace: the kernel thread has failed; ${this.#whatIsLeft()}\n${text}\n`);
+    writeSync(2, `onespace: the kernel thread has failed; ${this.#whatIsLeft()}\n${words}\n`);
     this.#abandon();
     this.#parts.server.die(`the kernel thread has failed: ${text}`);
     this.#leave();
