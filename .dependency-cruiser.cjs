@@ -19,14 +19,20 @@ const LAYERS = [
   "driver",
   "machine",
   "explore",
-  "export",
+  "races",
+  "museum",
+  "conformance",
+  "demo",
   "cli",
 ];
 const CORE = LAYERS.slice(0, LAYERS.indexOf("cpu"));
 /** Rooms whose sub-rooms are alternatives of each other. */
 const ROOMS_OF_SIBLINGS = ["cpu", "driver"];
+/** What a user of the package can import, and the rooms that only its command line needs. */
+const PACKAGE_DOORS = ["machine/index", "driver-api", "engine", "explore/index"];
+const SHOWS = ["races", "museum", "conformance", "demo", "cli"];
 /** The only rooms that know they run on Node. */
-const NODE_ROOMS = ["cpu/host", "driver/webgpu", "machine/host", "explore/host", "cli"];
+const NODE_ROOMS = ["cpu/host", "driver/webgpu", "machine/host", "conformance", "demo", "cli"];
 
 const TESTS = "[.]test[.]ts$";
 const DOOR = "/index[.]ts$";
@@ -69,6 +75,14 @@ const doors = [
     severity: "error",
     from: { path: "^src/([^/]+)/[^/]+$" },
     to: { path: "^src/$1/[^/]+/", pathNot: DOOR },
+  },
+  {
+    name: "no-door-leads-to-shows",
+    comment:
+      "Nothing that a user imports needs what shows, tests or teaches; the command line does.",
+    severity: "error",
+    from: { path: `^src/(${PACKAGE_DOORS.join("|")})[.]ts$` },
+    to: { path: `^src/${oneOf(SHOWS)}/`, reachable: true },
   },
   {
     name: "nobody-inside-uses-the-front-door",

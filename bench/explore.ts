@@ -5,14 +5,13 @@
  * has behind it: a guess from the branches, right at both ends only.
  */
 import {
-  ENGINE_SCENARIOS,
   type Exploration,
   explore,
-  MUSEUM,
   type Scenario,
   type StrategyOptions,
-  scenarioOf,
 } from "../src/explore/index.ts";
+import { MUSEUM, scenarioOf } from "../src/museum/index.ts";
+import { RACES } from "../src/races/index.ts";
 import type { Row } from "./ratio.ts";
 
 const SECONDS_MAX = 5;
@@ -54,7 +53,7 @@ function scenarios(): Scenario[] {
     return scenarioOf(exhibit, exhibit.fixed[0]!);
   });
   const engine = ENGINE.map((wanted) => {
-    const scenario = ENGINE_SCENARIOS.find(({ name }) => name === wanted);
+    const scenario = RACES.find(({ name }) => name === wanted);
     if (scenario === undefined) throw new Error(`the engine has no scenario ${wanted}`);
     return { ...scenario, name: `engine: ${scenario.name}` };
   });

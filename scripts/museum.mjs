@@ -3,7 +3,7 @@
  * an assertion, and writes nothing, when an exhibit is not as it says.
  */
 import { writeFileSync } from "node:fs";
-import { cataloguePage, MUSEUM, visit } from "../dist/explore/museum/index.js";
+import { cataloguePage, MUSEUM, visit } from "../dist/museum/index.js";
 
 const page = cataloguePage(MUSEUM.map(visit));
 writeFileSync(new URL("../docs/museum.md", import.meta.url), page);

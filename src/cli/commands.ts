@@ -1,7 +1,7 @@
 /** The commands of `onespace`, their options and their help. */
 import { defineCommand } from "citty";
 import pc from "picocolors";
-import { type HmmTestRow, runConformance, runHmmTests } from "./conformance/index.ts";
+import { type HmmTestRow, runConformance, runHmmTests } from "../conformance/index.ts";
 import { runDoctor } from "./doctor.ts";
 import { exploreArgs, planOf, runPlan } from "./explore/index.ts";
 import { choice, integer, refuseUnknown, UsageError } from "./usage.ts";
@@ -114,7 +114,7 @@ const dragon = defineCommand({
   args: dragonArgs,
   async run({ args }) {
     refuseUnknown(args, dragonArgs);
-    const { runDragonCommand } = await import("./dragon/index.ts");
+    const { runDragonCommand } = await import("../demo/index.ts");
     await runDragonCommand({
       size: integer("size", args.size, { min: 16, max: 4096 }),
       cpu: choice("cpu", args.cpu, ["auto", "host", "scoped"]),

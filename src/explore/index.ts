@@ -4,8 +4,8 @@
  * **Nouns.** *Scenario*: builds a world and its tasks, the same every time. *Schedule*: who ran at
  * each step; written `1x3.2.1`. *Strategy*: which schedules: `dpor` (every order of conflicting
  * steps once), `dfs` (all with at most so many preemptions), `pct` and `random` (drawn). *Failure*:
- * what broke, by kind. *Story*: a schedule as a table, a column for each task. *Museum*: historical
- * bugs as models. *Engine scenarios*: the races of HMM with the real engine.
+ * what broke, by kind. *Story*: a schedule as a table, a column for each task. *Stage*: a small
+ * world of the engine (a space, a CPU, test devices, pages) that knows what each page must hold.
  *
  * **Invariants.**
  * - A scenario uses no chance, clock or state of its own. Exhaustive searches notice when other
@@ -26,7 +26,6 @@
  * **What it refuses.** Preemption inside a plain function: code that does not yield is atomic here
  * and in production. Real time: the clock of a scenario moves only when everybody waits.
  */
-export { ENGINE_SCENARIOS, type EngineScenario, Stage } from "./engine/index.ts";
 export { execute, type Outcome } from "./execution.ts";
 export {
   type Exploration,
@@ -44,18 +43,10 @@ export {
   SearchError,
   Violation,
 } from "./failure.ts";
-export {
-  type Exhibit,
-  Model,
-  MUSEUM,
-  scenarioOf,
-  type Version,
-  type Visit,
-  visit,
-} from "./museum/index.ts";
 export { pageOf } from "./page.ts";
 export { type Story, type StoryRow, tell, textOf } from "./report.ts";
 export type { Run, Scenario } from "./scenario.ts";
 export { formatSchedule, parseSchedule, type Schedule, ScheduleError } from "./schedule.ts";
+export { Stage, type StageOptions } from "./stage.ts";
 export { Replay } from "./strategy/index.ts";
 export { findUndeclared, type Undeclared, type UndeclaredReport } from "./undeclared.ts";

@@ -5,8 +5,8 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { replayTrace } from "../../src/cli/conformance/replay.ts";
-import { listTraces, readTrace, type Trace } from "../../src/cli/conformance/trace-file.ts";
+import { replayTrace } from "../../src/conformance/replay.ts";
+import { listTraces, readTrace, type Trace } from "../../src/conformance/trace-file.ts";
 
 const FOLDER = fileURLToPath(new URL("./traces/", import.meta.url));
 

@@ -1,8 +1,8 @@
 /** The kernel's 29 self tests of HMM and our own, on devices of both kinds. */
 import { describe, expect, it } from "vitest";
-import { runHmmTests, runTest } from "../../src/cli/conformance/hmm-tests/index.ts";
-import { type HmmTest, PAGES } from "../../src/cli/conformance/hmm-tests/stage.ts";
-import { counted, countedFrom } from "../../src/cli/conformance/hmm-tests/words.ts";
+import { runHmmTests, runTest } from "../../src/conformance/hmm-tests/index.ts";
+import { type HmmTest, PAGES } from "../../src/conformance/hmm-tests/stage.ts";
+import { counted, countedFrom } from "../../src/conformance/hmm-tests/words.ts";
 import { VM_READ } from "../../src/mm/index.ts";
 
 /** In the order of tools/testing/selftests/mm/hmm-tests.c of Linux 6.12, then ours. */

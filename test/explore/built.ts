@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-const DOOR = new URL("../../dist/explore/index.js", import.meta.url).href;
+const DOOR = new URL("../../dist/museum/index.js", import.meta.url).href;
 
 export interface Ended {
   readonly status: number;

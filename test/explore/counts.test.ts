@@ -1,6 +1,7 @@
 /** How many schedules there are, worked out by hand. */
 import { describe, expect, it } from "vitest";
-import { type Exploration, explore, type Model, type Scenario } from "../../src/explore/index.ts";
+import { type Exploration, explore, type Scenario } from "../../src/explore/index.ts";
+import type { Model } from "../../src/museum/index.ts";
 import { scenarioOf, steps } from "./small-models.ts";
 
 /**

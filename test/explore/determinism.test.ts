@@ -2,11 +2,11 @@
 import { describe, expect, it } from "vitest";
 import {
   explore,
-  type Model,
   NondeterminismError,
   type Scenario,
   type StrategyOptions,
 } from "../../src/explore/index.ts";
+import type { Model } from "../../src/museum/index.ts";
 import { lostUpdate, scenarioOf, steps } from "./small-models.ts";
 
 const ALL: readonly StrategyOptions[] = [

@@ -1,5 +1,6 @@
 /** Small programs made up by chance: tasks that read, write, lock, sleep and wake each other. */
-import { Model, type Scenario } from "../../src/explore/index.ts";
+import type { Scenario } from "../../src/explore/index.ts";
+import { Model } from "../../src/museum/index.ts";
 import { Random, type Sleeps, type Strategy } from "../../src/sync/index.ts";
 
 export interface ProgramShape {

@@ -1,7 +1,6 @@
 /** A story says who did what in which step, and where; as text and as a page. */
 import { describe, expect, it } from "vitest";
 import {
-  ENGINE_SCENARIOS,
   execute,
   explore,
   pageOf,
@@ -11,6 +10,7 @@ import {
   tell,
   textOf,
 } from "../../src/explore/index.ts";
+import { RACES } from "../../src/races/index.ts";
 import { lostUpdate, scenarioOf, steps, twoLocks } from "./small-models.ts";
 
 const found = (scenario: Scenario) => explore(scenario, { strategy: "dpor" }).failure!;
@@ -48,8 +48,8 @@ describe("a story", () => {
   });
 
   it("of the engine says what it did, with names, and where in its code", () => {
-    const { schedule } = execute(ENGINE_SCENARIOS[0]!, new Replay([]));
-    const { rows } = tell(ENGINE_SCENARIOS[0]!, schedule);
+    const { schedule } = execute(RACES[0]!, new Replay([]));
+    const { rows } = tell(RACES[0]!, schedule);
     const words = rows.flatMap((row) => row.words).join("\n");
     expect(words).toMatch(/notifier:\S+ .*\w+ \d/);
     expect(words).toMatch(/vpn 0x[0-9a-f]+/);

@@ -1,6 +1,7 @@
 /** What searches must not pass over: kills, clocks that stand, rules when every run is repeated. */
 import { describe, expect, it } from "vitest";
-import { explore, type Model, type StrategyOptions } from "../../src/explore/index.ts";
+import { explore, type StrategyOptions } from "../../src/explore/index.ts";
+import type { Model } from "../../src/museum/index.ts";
 import { BLOCK, type Sleeps, type Task, TaskState, YIELD } from "../../src/sync/index.ts";
 import { scenarioOf, steps } from "./small-models.ts";
 

@@ -1,5 +1,6 @@
 /** Models of a line or two, with known answers. */
-import { Model, type Scenario } from "../../src/explore/index.ts";
+import type { Scenario } from "../../src/explore/index.ts";
+import { Model } from "../../src/museum/index.ts";
 import type { Sleeps } from "../../src/sync/index.ts";
 
 /** A scenario of whatever `build` puts into a model. */

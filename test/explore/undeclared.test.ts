@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import {
   execute,
   findUndeclared,
-  type Model,
   parseSchedule,
   Replay,
   type Scenario,
 } from "../../src/explore/index.ts";
+import type { Model } from "../../src/museum/index.ts";
 import { randomProgram } from "./random-program.ts";
 import { scenarioOf, steps } from "./small-models.ts";
 

@@ -1,7 +1,7 @@
 /** The model is right: it agrees with everything that Linux answered in the recorded traces. */
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { listTraces, readTrace, type Trace } from "../../src/cli/conformance/trace-file.ts";
+import { listTraces, readTrace, type Trace } from "../../src/conformance/trace-file.ts";
 import { ClaimCount, disagreement, learn } from "./claim.ts";
 import { Model } from "./model.ts";
 

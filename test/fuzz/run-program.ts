@@ -3,7 +3,7 @@
  * invariants of the engine are checked after every operation, and in the end everybody looks at
  * all memory, exits, and must leave nothing behind.
  */
-import { Session } from "../../src/cli/conformance/session.ts";
+import { Session } from "../../src/conformance/session.ts";
 import { type Answer, type ClaimCount, disagreement, learn } from "./claim.ts";
 import { Model } from "./model.ts";
 import { HUGE, type ModelSpace, SLOT_PAGES } from "./model-space.ts";

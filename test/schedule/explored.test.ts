@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { ENGINE_SCENARIOS, type StrategyOptions } from "../../src/explore/index.ts";
+import type { StrategyOptions } from "../../src/explore/index.ts";
+import { RACES } from "../../src/races/index.ts";
 
 interface Summary {
   readonly failures: number;
@@ -27,7 +28,7 @@ describe("the engine's races", () => {
     const { status, summary } = exploreEngine();
     expect(summary.failures).toBe(0);
     expect(summary.scenarios.map(({ scenario }) => scenario).sort()).toEqual(
-      ENGINE_SCENARIOS.map(({ name }) => name).sort(),
+      RACES.map(({ name }) => name).sort(),
     );
     for (const { scenario, isExhaustive, schedules, states } of summary.scenarios) {
       expect({ scenario, isExhaustive }).toEqual({ scenario, isExhaustive: true });
@@ -41,7 +42,7 @@ describe("the engine's races", () => {
   it("are bounded by three preemptions at least", () => {
     const preemptionsOf = (bound: StrategyOptions): number =>
       bound.strategy === "dfs" ? (bound.preemptionsMax ?? Number.POSITIVE_INFINITY) : 0;
-    const bounds = ENGINE_SCENARIOS.map(({ bound }) => preemptionsOf(bound));
+    const bounds = RACES.map(({ bound }) => preemptionsOf(bound));
     expect(Math.min(...bounds)).toBeGreaterThanOrEqual(3);
     // Most of them have no bound at all.
     const whole = bounds.filter((bound) => bound === Number.POSITIVE_INFINITY);

@@ -33,7 +33,7 @@ const CODE: Readonly<Record<string, string>> = {
   // Only that it is there matters: the rule follows it to its source.
   "dist/machine/room/other.js": "",
   "bench/main.ts": "export {};\n",
-  "src/explore/host/worker.ts": "export {};\n",
+  "src/cli/explore/workers/worker.ts": "export {};\n",
 };
 
 describe("the rule that finds what is dead", () => {

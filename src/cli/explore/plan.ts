@@ -3,10 +3,9 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Source } from "../../explore/host/index.ts";
-import type { StrategyOptions } from "../../explore/index.ts";
-import { parseSchedule, ScheduleError } from "../../explore/index.ts";
+import { parseSchedule, ScheduleError, type StrategyOptions } from "../../explore/index.ts";
 import { choice, integer, UsageError } from "../usage.ts";
+import type { Source } from "./workers/index.ts";
 
 export const exploreArgs = {
   file: {

@@ -1,13 +1,10 @@
 /** Does what a plan says, prints it, and sets the exit status. */
 import { writeFileSync } from "node:fs";
 import pc from "picocolors";
-import { findScenario, type Job, runJobs, scenariosOf } from "../../explore/host/index.ts";
 import {
-  ENGINE_SCENARIOS,
   type Exploration,
   type FoundFailure,
   findUndeclared,
-  MUSEUM,
   type Progress,
   pageOf,
   parseSchedule,
@@ -16,10 +13,12 @@ import {
   type StrategyOptions,
   tell,
   textOf,
-  type Visit,
 } from "../../explore/index.ts";
+import { MUSEUM, type Visit } from "../../museum/index.ts";
+import { RACES } from "../../races/index.ts";
 import { UsageError } from "../usage.ts";
 import type { Plan } from "./plan.ts";
+import { findScenario, type Job, runJobs, scenariosOf } from "./workers/index.ts";
 
 export async function runPlan(plan: Plan): Promise<void> {
   await refuseStranger(plan);
@@ -194,7 +193,7 @@ const isClean = (reports: readonly Exploration[]): boolean =>
   reports.every(({ failure }) => failure === undefined);
 
 function optionsFor(plan: Plan, scenario: Scenario): StrategyOptions {
-  const own = ENGINE_SCENARIOS.find((each) => each === scenario)?.bound;
+  const own = RACES.find((each) => each === scenario)?.bound;
   return plan.options ?? own ?? { strategy: "dpor" };
 }
 
