@@ -13,7 +13,7 @@ import { join } from "node:path";
 
 // Its door is dist/index.js; the command is beside dist.
 const KNIP = join(createRequire(import.meta.url).resolve("knip"), "../../bin/knip.js");
-// The build's options tell that `dist/x.js` is `src/x.ts`; a hint is a line that says nothing.
+// The build's options tell that a file of dist is one of src; a hint is a line that says nothing.
 const EACH = ["--tsConfig", "tsconfig.build.json", "--treat-config-hints-as-errors"];
 const WITHOUT_TESTS = ["--production", "--tags=-forTests", "--exclude", "types"];
 

@@ -2,7 +2,7 @@
  * Read-only copies on a device that is not coherent with the CPU: before a device copies a page
  * of RAM, the page is write-protected and marked `PG_DUPLICATED`. The next writer, CPU or other
  * device, faults, and that fault raises an invalidation which makes the copies go
- * (`mm/fault.ts`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
+ * (`mm/fault/fault.ts`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
  * memory calls the like of it "read duplication".
  */
 import { addrOf, EBUSY, type Result, type Vpn, vpn } from "../base/index.ts";

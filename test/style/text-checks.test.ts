@@ -66,6 +66,17 @@ describe("the text checks", () => {
     }
   });
 
+  it("see files and folders that are not there, from wherever they are named", () => {
+    const paths = ["src/mm/fault/huge.ts", "docs/a.md"];
+    const see = (name: string) => rules(check.checkPaths(file(`see \`${name}\`\n`), paths));
+    for (const name of ["huge.ts", "fault/huge.ts", "src/mm/", "mm/fault/", "a.md", "x.y()"]) {
+      expect([name, see(name)]).toEqual([name, []]);
+    }
+    for (const name of ["mm/huge.ts", "uge.ts", "mm/fault.ts", "m/", "export/"]) {
+      expect([name, see(name)]).toEqual([name, ["path"]]);
+    }
+  });
+
   it("see names that say nothing, of files and of folders", () => {
     expect(check.checkNames(["src/mm/types-of-fault.ts", "src/mm/commonality/a.ts"])).toEqual([]);
     const bad = ["src/util/a.ts", "src/util/b.ts", "src/mm/helpers.ts", "src/mm/types.test.ts"];

@@ -68,6 +68,23 @@ export function checkPrivateWords(file: SourceFile): Finding[] {
   );
 }
 
+/** `paths` and their folders, as somebody may write them: from the root or from further in. */
+const PATH_IN_TEXT = /`((?:[\w.-]+\/)*[\w.-]+[.](?:ts|mjs)|(?:[\w-]+\/)+)`/g;
+
+/** A file or folder that is named in backticks is there, below whatever folder. */
+export function checkPaths(file: SourceFile, paths: readonly string[]): Finding[] {
+  const isThere = (name: string): boolean =>
+    paths.some(
+      (path) => `/${path}`.includes(`/${name}`) && (name.endsWith("/") || isEnd(path, name)),
+    );
+  return findLines("path", file, (line) => {
+    const missing = [...line.matchAll(PATH_IN_TEXT)].find(([, name]) => !isThere(name!));
+    return missing === undefined ? undefined : `there is no ${missing[1]}`;
+  });
+}
+
+const isEnd = (path: string, name: string): boolean => `/${path}`.endsWith(`/${name}`);
+
 /** Names that say nothing about what is inside. */
 export function checkNames(paths: readonly string[]): Finding[] {
   const findings = new Map<string, Finding>();
