@@ -27,5 +27,6 @@
 export { cataloguePage } from "./catalogue-page.ts";
 export { MUSEUM } from "./collection.ts";
 export { type Exhibit, scenarioOf, type Version } from "./exhibit.ts";
+/** @forTests */
 export { Model } from "./model/index.ts";
 export { type Visit, visit } from "./visit.ts";

@@ -13,4 +13,4 @@
  *
  * **What it refuses.** Models: nothing here stands in for engine code.
  */
-export { RACES, type Race } from "./races.ts";
+export { RACES } from "./races.ts";
