@@ -21,6 +21,7 @@ export const ENOSYS = 38;
 export const ETIME = 62;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
+export const ETIMEDOUT = 110;
 
 /** A value (>= 0) or a negated errno (< 0). */
 export type Result = number;
@@ -44,6 +45,7 @@ const NAMES: ReadonlyMap<number, string> = new Map(
     ETIME,
     EOVERFLOW,
     EOPNOTSUPP,
+    ETIMEDOUT,
   }).map(([name, number]) => [number, name]),
 );
 

@@ -56,6 +56,7 @@ export {
   EOVERFLOW,
   EPERM,
   ETIME,
+  ETIMEDOUT,
   errnoName,
   type Result,
 } from "./errno.ts";

@@ -19,6 +19,7 @@ import {
   EOVERFLOW,
   EPERM,
   ETIME,
+  ETIMEDOUT,
   errnoName,
   formatAddress,
 } from "../base/index.ts";
@@ -40,6 +41,7 @@ const ERRNOS = {
   EOVERFLOW,
   EPERM,
   ETIME,
+  ETIMEDOUT,
 } as const;
 
 /** The name of an errno, as Linux spells it. */

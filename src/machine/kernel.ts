@@ -6,7 +6,7 @@ import { errnoName } from "../base/index.ts";
 import type { KernelSource, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
 import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
-import type { EnginePort } from "./engine/index.ts";
+import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
 
@@ -38,9 +38,15 @@ export interface LaunchReport {
   readonly milliseconds: number;
 }
 
-export interface RunOptions {
+export interface LimitOptions {
+  /** ETIMEDOUT when it has not finished so many milliseconds after its turn has come. */
+  readonly timeLimit?: number;
+}
+
+export interface RunOptions extends LimitOptions {
+  /** Ends the run with EINTR. */
   readonly signal?: AbortSignal;
-  /** Called after each round. */
+  /** Called after each round. If it throws, the run is aborted, and rejects with that as cause. */
   readonly onProgress?: (progress: LaunchProgress) => void;
 }
 
@@ -74,7 +80,8 @@ export class Kernel<Args extends ArgsSchema> {
    * Runs `main(i)` for i from 0 to `count` - 1. Resolves when all have finished; each one's
    * stores have happened exactly once. Rejects with an `HmmError` that names the kernel, and for
    * a bad access its address and reason; then invocations that had finished have had their
-   * effect, the others none.
+   * effect, the others none. An invocation that takes longer than 1.5 s by itself (or than
+   * `timeLimit`, if that is more) ends the run with ETIMEDOUT: nothing can stop a GPU.
    */
   async run(
     count: number,
@@ -82,11 +89,12 @@ export class Kernel<Args extends ArgsSchema> {
     options: RunOptions = {},
   ): Promise<LaunchReport> {
     this.#port.check("run");
-    const args = this.#argsOf(count, values);
+    const ask = this.#askOf(count, values, options);
     const started = performance.now();
-    const ask = { kernel: this.#number ?? this.#source, count, args };
-    const outcome = await this.#port.call("run", ask, options);
+    const guard = new ProgressGuard(options);
+    const outcome = await this.#port.call("run", ask, guard.callOptions);
     this.#number = outcome.kernel;
+    guard.check(this.name);
     return this.#reportOf(outcome, started, options.signal);
   }
 
@@ -94,27 +102,31 @@ export class Kernel<Args extends ArgsSchema> {
    * The same for code that cannot await: blocks this thread. Throws EAGAIN where the engine, and
    * with it the device, lives on this thread.
    */
-  runSync(count: number, values: ArgValues<Args>): LaunchReport {
+  runSync(count: number, values: ArgValues<Args>, options: LimitOptions = {}): LaunchReport {
     this.#port.check("runSync");
-    const args = this.#argsOf(count, values);
+    const ask = this.#askOf(count, values, options);
     const started = performance.now();
     if (!this.#port.canBlock) {
       const detail = "it has to wait, and this thread would wait for itself; await run(…)";
       throw hmmError({ code: "EAGAIN", call: "runSync", detail, kernel: this.name });
     }
-    const kernel = this.#number ?? this.#source;
-    const outcome = this.#port.callNow("run", { kernel, count, args })!;
+    const outcome = this.#port.callNow("run", ask)!;
     this.#number = outcome.kernel;
     return this.#reportOf(outcome, started);
   }
 
-  #argsOf(count: number, values: ArgValues<Args>): ArrayBuffer {
+  #askOf(count: number, values: ArgValues<Args>, { timeLimit }: LimitOptions): Ask<"run"> {
     if (!Number.isInteger(count) || count <= 0 || count > COUNT_MAX) {
       throw invalid("run", `count must be an integer in 1..${COUNT_MAX}, got ${String(count)}`);
     }
+    const isLimit = typeof timeLimit === "number" && timeLimit > 0;
+    if (timeLimit !== undefined && !isLimit) {
+      throw invalid("run", `timeLimit must be a number above 0, got ${String(timeLimit)}`);
+    }
     const args = new ArrayBuffer(Math.max(16, this.#args.bytes));
     this.#args.write(new DataView(args), values);
-    return args;
+    const kernel = this.#number ?? this.#source;
+    return { kernel, count, args, ...(timeLimit === undefined ? {} : { timeLimit }) };
   }
 
   #reportOf(outcome: LaunchOutcome, started: number, signal?: AbortSignal): LaunchReport {
@@ -142,4 +154,37 @@ function pointees(args: ArgsSchema): Schema[] {
   return Object.values(args)
     .filter((schema): schema is PtrSchema => schema.kind === "ptr")
     .map(targetOf);
+}
+
+/** Calls `onProgress` so that what it throws ends the run, and is told apart from its failures. */
+class ProgressGuard {
+  readonly callOptions: CallOptions;
+  #failure: { readonly cause: unknown } | undefined;
+
+  constructor({ onProgress, signal }: RunOptions) {
+    if (onProgress === undefined) {
+      this.callOptions = signal === undefined ? {} : { signal };
+      return;
+    }
+    const own = new AbortController();
+    const tell = (progress: LaunchProgress): void => {
+      if (this.#failure !== undefined) return;
+      try {
+        onProgress(progress);
+      } catch (cause) {
+        this.#failure = { cause };
+        own.abort();
+      }
+    };
+    const signals = signal === undefined ? [own.signal] : [own.signal, signal];
+    this.callOptions = { onProgress: tell, signal: AbortSignal.any(signals) };
+  }
+
+  check(kernel: string): void {
+    if (this.#failure === undefined) return;
+    const { cause } = this.#failure;
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const detail = `onProgress has thrown, so the run was aborted: ${said}`;
+    throw hmmError({ code: "EINTR", call: "run", detail, kernel, cause });
+  }
 }

@@ -249,7 +249,8 @@ export class Machine {
   }
 
   /**
-   * Ends the machine: running launches finish first, then everything is given back. A second
+   * Ends the machine: running launches may finish first, if they do so soon (half a second and
+   * the round that runs), or end with EINTR; then everything is given back. A second
    * call gives the same promise. Rejects with EBUSY, ending nothing, while a bracket is open.
    * On a thread that has attached to the machine it only leaves it.
    */

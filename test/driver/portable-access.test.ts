@@ -38,7 +38,7 @@ const SUM = {
 } as const;
 
 describe("plain JavaScript on the shared space", () => {
-  it("may call back from onProgress; what that throws ends the launch", async (ctx) => {
+  it("may call back from onProgress", async (ctx) => {
     if (reason !== undefined) return ctx.skip(reason);
     await withMachine({ deviceMemory: mebibytes(1) }, async (machine) => {
       const numbers = machine.space.array(u32, 4096);
@@ -49,11 +49,6 @@ describe("plain JavaScript on the shared space", () => {
       };
       await bump.run(4096, { at: numbers }, { onProgress });
       expect(seen).toBeGreaterThan(0);
-      const fail = (): void => {
-        throw new RangeError("seen enough");
-      };
-      const failing = bump.run(4096, { at: numbers }, { onProgress: fail });
-      await expect(failing).rejects.toThrow("seen enough");
     });
   });
 

@@ -167,4 +167,37 @@ describe.skipIf(obstacle !== undefined)(`threads of a machine (${obstacle ?? "he
     );
     expect(ended).toMatchObject({ code: 0, stdout: "EINTR,slow,true\n", stderr: "", hung: false });
   });
+
+  it("stop an endless kernel: by abort, by its time limit, and by the end of the machine", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const at = await space.mmap({ bytes: PAGE });
+      const endless = machine.kernel({ name: "endless", args: { at: ptr(u32) },
+        code: "fn main(i: u32) { while (true) { } store_u32(args.at, 1u); }" });
+      const said = ({ code, message }) => [code, message.includes("closed")].join();
+      const abort = new AbortController();
+      let abortedMs = 0;
+      const onProgress = () => {
+        if (abortedMs > 0) return;
+        abortedMs = performance.now();
+        abort.abort();
+      };
+      const { signal } = abort;
+      console.log(await endless.run(1000, { at }, { signal, onProgress }).catch(said));
+      const tookMs = performance.now() - abortedMs;
+      const cause = new Error("enough");
+      const thrown = endless.run(1, { at }, { onProgress() { throw cause; } });
+      console.log(await thrown.catch((error) => error.cause === cause));
+      try { endless.runSync(1, { at }, { timeLimit: 200 }); } catch (error) { console.log(said(error)); }
+      console.log(space.u32[at >>> 2], tookMs < 4000 || tookMs);
+      machine.check();
+      const last = endless.run(1, { at }).catch(said);
+      await machine.close();
+      console.log(await last);`,
+      { device: true },
+    );
+    const stdout = "EINTR,false\ntrue\nETIMEDOUT,false\n0 true\nEINTR,true\n";
+    expect(ended).toMatchObject({ code: 0, stdout, stderr: "", hung: false });
+  });
 });

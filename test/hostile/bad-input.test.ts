@@ -173,6 +173,35 @@ describe("with a device", () => {
     await expect(headless.run(1, {})).rejects.toThrow("there must be a function main");
   });
 
+  it("says what a kernel is to who gives it a whole shader, and takes a mark of UTF-8", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const shader = machine.kernel({
+      name: "shader",
+      args: {},
+      code: `enable f16;
+@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { }`,
+    });
+    const running = shader.run(1, {});
+    await expect(running).rejects.toMatchObject({ code: "EINVAL", kernel: "shader" });
+    await expect(running).rejects.toThrow(
+      /1:1 enable f16: kernels .*2:1 @group: .*3:1 @compute: the/,
+    );
+    const marked = machine.kernel({ args: {}, code: "\uFEFFfn main(i: u32) { let x = y; }" });
+    await expect(marked.run(1, {})).rejects.toThrow(/1:27 .*'y'/);
+    await machine.kernel({ args: {}, code: "\uFEFFfn main(i: u32) { }" }).run(1, {});
+  });
+
+  it("refuses a time limit that is none", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    const kernel = machine.kernel({ args: {}, code: "fn main(i: u32) {}" });
+    for (const timeLimit of [0, -1, Number.NaN, "1"]) {
+      const running = kernel.run(1, {}, { timeLimit: timeLimit as number });
+      await expect(running).rejects.toThrow("timeLimit must be a number above 0");
+    }
+    await kernel.run(1, {}, { timeLimit: 60_000 });
+  });
+
   it("refuses more device memory than the adapter has", async (ctx) => {
     if (reason !== undefined) return ctx.skip(reason);
     const tooMuch = Machine.create({ deviceMemory: 2 ** 50 });

@@ -23,10 +23,10 @@ describe("Admission", () => {
     const admission = new Admission(64);
     admission.begin(64);
     admission.shrink();
-    admission.finishRound(0);
+    admission.finishRound(admission.left);
     admission.begin(64);
     expect(admission.left).toBe(32);
-    admission.finishRound(0);
+    admission.finishRound(admission.left);
     admission.begin(64);
     expect(admission.left).toBe(36);
   });
@@ -50,7 +50,7 @@ describe("Admission", () => {
               expect(admission.shrink()).toBe(true);
             }
             waiting.splice(0, admission.left);
-            admission.finishRound(0);
+            admission.finishRound(admission.left);
           }
         },
       ),

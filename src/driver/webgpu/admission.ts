@@ -49,10 +49,10 @@ export class Admission {
     this.#left = Math.min(this.#size, BATCH_MAX, waiting);
   }
 
-  /** So many of the batch did not finish this round. */
-  finishRound(unfinished: number): void {
-    assert(unfinished <= this.#left, "more invocations are left than were admitted");
-    this.#left = unfinished;
+  /** So many of the batch finished this round. */
+  finishRound(finished: number): void {
+    assert(finished <= this.#left, "more invocations finish than were admitted");
+    this.#left -= finished;
   }
 
   /** There is no room for all of the batch: half of it waits. False when it is one already. */

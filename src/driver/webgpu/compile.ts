@@ -2,7 +2,12 @@
  * From a wrapped kernel to a pipeline, with what the compiler says given in the user's lines;
  * and the one binding layout that all pipelines share.
  */
-import { type CompileMessage, KernelCompileError, type KernelSource, type Shader } from "./wgsl.ts";
+import {
+  type CompileMessage,
+  KernelCompileError,
+  type KernelSource,
+  type Shader,
+} from "./wgsl/index.ts";
 
 /** A pipeline, made from one kernel for one size of its store log. */
 export interface Compiled {
@@ -42,7 +47,7 @@ export async function compileShader(
   }
 }
 
-/** Bindings 0 to 7 of the prelude in `wgsl.ts`. */
+/** Bindings 0 to 8 of the prelude in `wgsl/wrap-kernel.ts`. */
 export function newLayout(device: GPUDevice): GPUBindGroupLayout {
   const kinds: GPUBufferBindingType[] = [
     "read-only-storage",
@@ -53,6 +58,7 @@ export function newLayout(device: GPUDevice): GPUBindGroupLayout {
     "storage",
     "uniform",
     "uniform",
+    "storage",
   ];
   return device.createBindGroupLayout({
     entries: kinds.map((type, binding) => ({

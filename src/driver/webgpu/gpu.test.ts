@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AssertionError, PAGE_SIZE } from "../../base/index.ts";
 import { AdapterError } from "./adapter.ts";
 import { DeviceLostError, Gpu, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
-import { FAULT_RECORDS, KernelCompileError } from "./wgsl.ts";
+import { FAULT_RECORDS, KernelCompileError, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
 const FRAMES = 512;
 const WORDS = PAGE_SIZE / 4;
@@ -74,7 +74,7 @@ async function round(kernel: Kernel): Promise<RoundResult & { readonly list: Lau
   const { code, count = 1, logSize = 4, argsStruct, args } = kernel;
   const compiled = await gpu.compile(source(code, argsStruct), logSize);
   const list = newList(count, args);
-  const result = await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0 });
+  const result = await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, work });
   return { ...result, list };
 }
 
@@ -84,7 +84,14 @@ const pairs = (faults: Uint32Array): [number, number][] =>
     faults[2 * i + 1]!,
   ]).sort(([a, x], [b, y]) => a - b || x - y);
 
-const clean = { unfinished: 0, faultsDropped: 0, logOverflow: false, faults: new Uint32Array(0) };
+const clean = {
+  unfinished: 0,
+  isSpent: false,
+  overflow: 0,
+  faults: new Uint32Array(0),
+};
+/** More than any kernel here does. */
+const work = 2 ** 31;
 
 describe("frames", () => {
   it("uploads to scattered frames and reads them back in the order that is asked for", async () => {
@@ -252,12 +259,11 @@ describe("faults", () => {
     expect(pages).toEqual(Array.from({ length: 5000 }, (_, k) => k));
   });
 
-  it("are counted when there are more than the list holds", async () => {
+  it("fill the list when there are more than it holds, and nobody who made one finishes", async () => {
     const count = FAULT_RECORDS + 1000;
     const code = "fn main(i: u32) { _ = load_u32(i << 12u); }";
     const result = await round({ code, count, logSize: 0 });
     expect(result.faults.length).toBe(2 * FAULT_RECORDS);
-    expect(result.faultsDropped).toBe(1000);
     expect(result.unfinished).toBe(count);
   });
 
@@ -276,7 +282,8 @@ describe("faults", () => {
 });
 
 describe("the store log", () => {
-  it.each([1, 2, 8])("of %i: an invocation sees its own stores", async (logSize) => {
+  it.each([1, 2, 8, 100])("of %i: an invocation sees its own stores", async (logSize) => {
+    if (logSize > 64) await gpu.growSpill();
     map(0x10, 7, WRITE);
     put(7, [5, 6]);
     const code = `fn main(i: u32) {
@@ -303,9 +310,9 @@ describe("the store log", () => {
     const code = `fn main(i: u32) {
       store_u32(0x10000u, 1u); store_u32(0x10004u, 2u); store_u32(0x10008u, 3u);
     }`;
-    const { logOverflow, unfinished, faults } = await round({ code, logSize });
-    expect({ logOverflow, unfinished, faults: faults.length }).toEqual({
-      logOverflow: true,
+    const { overflow, unfinished, faults } = await round({ code, logSize });
+    expect({ overflow, unfinished, faults: faults.length }).toEqual({
+      overflow: LOG_IS_FULL,
       unfinished: 1,
       faults: 0,
     });
@@ -336,12 +343,120 @@ describe("the store log", () => {
     // Operands come in different rounds: page by page, those that are read after those written.
     for (let step = 0; step <= 2 * pages; step++) {
       const fresh = { first: 0, count: step === 0 ? count : 0 };
-      await gpu.runRound({ compiled, list, fresh, retry: list.pending });
+      await gpu.runRound({ compiled, list, fresh, retry: list.pending, work });
       if (step < pages) map(b + step, 20 + step, WRITE);
       else if (step < 2 * pages) map(a + 2 * pages - 1 - step, 10 + 2 * pages - 1 - step, READ);
     }
     expect(list.pending).toBe(0);
     expect((await get(20, count)).every((word) => word === 206)).toBe(true);
+    list.destroy();
+  });
+});
+
+describe("a log that has spilled", () => {
+  const LOG = 100;
+
+  it("is the invocation's own, grows as it goes on, and is committed once", async () => {
+    for (let page = 0; page < 8; page++) map(0x10 + page, 40 + page, WRITE);
+    put(40, new Uint32Array(8 * WORDS).fill(1));
+    await gpu.growSpill();
+    // Two invocations, a half each; every sum reads what the last one stored.
+    const code = `fn main(i: u32) {
+      let base = 0x10000u + i * ${16 * WORDS}u;
+      for (var k = 1u; k < ${4 * WORDS}u; k++) {
+        let at = base + 4u * k;
+        store_u32(at, load_u32(at) + load_u32(at - 4u));
+      }
+      store_vec2u(base, load_vec2u(base) * 10u);
+    }`;
+    expect(await round({ code, count: 2, logSize: LOG })).toMatchObject(clean);
+    const sums = Array.from({ length: 4 * WORDS }, (_, k) => (k < 2 ? 10 * (k + 1) : k + 1));
+    expect(await get(40, 8 * WORDS)).toEqual([...sums, ...sums]);
+    // And nothing of it is left for those who come later.
+    const bump = "fn main(i: u32) { store_u32(0x10000u, load_u32(0x10000u) + 1u); }";
+    expect(await round({ code: bump, logSize: LOG })).toMatchObject(clean);
+    expect((await get(40, 1))[0]).toBe(11);
+  });
+
+  it("leaves no trace of an invocation that missed a page after many stores", async () => {
+    map(0x10, 7, WRITE);
+    put(7, new Uint32Array(WORDS).fill(5));
+    const code = `fn main(i: u32) {
+      for (var k = 0u; k < ${WORDS}u; k++) { store_u32(0x10000u + 4u * k, k); }
+      _ = load_u32(0x50000u);
+    }`;
+    await gpu.growSpill();
+    expect((await round({ code, logSize: LOG })).unfinished).toBe(1);
+    expect(await get(7, WORDS)).toEqual(new Array(WORDS).fill(5));
+  });
+
+  it("says so when there is no room, and has no effect; more room can be made up to a limit", async () => {
+    const own = await Gpu.open({ prefer: "auto", frames: 16 });
+    own.setEntry(0x10, (7 << 8) | WRITE);
+    const code = "fn main(i: u32) { store_u32(0x10000u, 1u); }";
+    const compiled = await own.compile(source(code), LOG);
+    const list = own.newList(new ArrayBuffer(0), 1);
+    const fresh = { first: 0, count: 1 };
+    const full = await own.runRound({ compiled, list, fresh, retry: 0, work });
+    expect([full.overflow, full.unfinished]).toEqual([SPILL_IS_FULL, 1]);
+    const grown: boolean[] = [];
+    while (grown.at(-1) !== false) grown.push(await own.growSpill());
+    expect(grown).toEqual([true, true, true, false]);
+    const none = { first: 1, count: 0 };
+    const done = await own.runRound({ compiled, list, fresh: none, retry: 1, work });
+    expect([done.overflow, done.unfinished]).toEqual([0, 0]);
+    own.destroy();
+  });
+});
+
+describe("the work of a round", () => {
+  it("ends endless loops of every kind, without effect and without asking for pages", async () => {
+    map(0x10, 7, WRITE);
+    put(7, [5]);
+    const kinds = [
+      "while (true) { }",
+      "loop { }",
+      "for (;;) { }",
+      "for (var k = 0u; k < 9u; ) { store_u32(0x10000u, k); }",
+      "loop { continuing { for (var k = 0u; k < 9u; ) { } } }",
+      "while (f(i) < 9u) { }",
+    ];
+    for (const kind of kinds) {
+      const code = `fn f(i: u32) -> u32 { loop { if (i > 100u) { return i; } } }
+        fn main(i: u32) { if (i < 100u) { ${kind} } store_u32(0x10000u, 1u); _ = load_u32(0x50000u); }`;
+      const compiled = await gpu.compile(source(code), 1);
+      const list = newList(100);
+      const fresh = { first: 0, count: 100 };
+      const result = await gpu.runRound({ compiled, list, fresh, retry: 0, work: 1000 });
+      expect([kind, result.isSpent, result.unfinished]).toEqual([kind, true, 100]);
+      expect(result.faults.length).toBe(0);
+      list.destroy();
+    }
+    expect(await get(7, 1)).toEqual([5]);
+  });
+
+  it("is shared: who finds it spent waits, and each finishes once all the same", async () => {
+    map(0x10, 7, WRITE);
+    map(0x11, 8, WRITE);
+    put(7, new Uint32Array(2 * WORDS));
+    const code = `fn main(i: u32) {
+      for (var k = 0u; k < 1000u; k++) { if (load_u32(0x10000u) == 77u) { return; } }
+      let at = 0x10000u + 4u * i;
+      store_u32(at, load_u32(at) + 1u);
+    }`;
+    const count = 1500;
+    const compiled = await gpu.compile(source(code), 1);
+    const list = newList(count);
+    let rounds = 0;
+    let fresh = { first: 0, count };
+    for (; rounds === 0 || list.pending > 0; rounds++) {
+      const retry = list.pending;
+      await gpu.runRound({ compiled, list, fresh, retry, work: 4000 });
+      fresh = { first: count, count: 0 };
+    }
+    expect(rounds).toBeGreaterThan(3);
+    expect(rounds).toBeLessThan(50);
+    expect(await get(7, count)).toEqual(new Array(count).fill(1));
     list.destroy();
   });
 });
@@ -358,15 +473,33 @@ describe("rounds", () => {
     put(8, [1]);
     const compiled = await gpu.compile(source(COUNT_UP), 1);
     const list = newList(1000);
-    const first = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 600 }, retry: 0 });
+    const first = await gpu.runRound({
+      compiled,
+      list,
+      fresh: { first: 0, count: 600 },
+      retry: 0,
+      work,
+    });
     expect([first.unfinished, list.pending]).toEqual([600, 600]);
-    const half = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 0 }, retry: 250 });
+    const half = await gpu.runRound({
+      compiled,
+      list,
+      fresh: { first: 0, count: 0 },
+      retry: 250,
+      work,
+    });
     expect([half.unfinished, list.pending]).toEqual([250, 600]);
     map(0x20, 8, READ);
-    const some = await gpu.runRound({ compiled, list, fresh: { first: 0, count: 0 }, retry: 100 });
+    const some = await gpu.runRound({
+      compiled,
+      list,
+      fresh: { first: 0, count: 0 },
+      retry: 100,
+      work,
+    });
     expect([some.unfinished, list.pending]).toEqual([0, 500]);
     const fresh = { first: 600, count: 400 };
-    await gpu.runRound({ compiled, list, fresh, retry: list.pending });
+    await gpu.runRound({ compiled, list, fresh, retry: list.pending, work });
     expect(list.pending).toBe(0);
     expect((await get(7, 1000)).every((word) => word === 1)).toBe(true);
     list.destroy();
@@ -378,12 +511,12 @@ describe("rounds", () => {
     put(8, [1]);
     const compiled = await gpu.compile(source(COUNT_UP), 1);
     const [a, b] = [newList(10), newList(10)];
-    await gpu.runRound({ compiled, list: a, fresh: { first: 0, count: 10 }, retry: 0 });
-    await gpu.runRound({ compiled, list: b, fresh: { first: 20, count: 5 }, retry: 0 });
+    await gpu.runRound({ compiled, list: a, fresh: { first: 0, count: 10 }, retry: 0, work });
+    await gpu.runRound({ compiled, list: b, fresh: { first: 20, count: 5 }, retry: 0, work });
     expect([a.pending, b.pending]).toEqual([10, 5]);
     expect(await gpu.firstPending(b)).toBeGreaterThanOrEqual(20);
     map(0x20, 8, READ);
-    await gpu.runRound({ compiled, list: b, fresh: { first: 0, count: 0 }, retry: 5 });
+    await gpu.runRound({ compiled, list: b, fresh: { first: 0, count: 0 }, retry: 5, work });
     const words = await get(7, 25);
     expect(words.slice(0, 20).every((word) => word === 0)).toBe(true);
     expect(words.slice(20)).toEqual([1, 1, 1, 1, 1]);
@@ -398,7 +531,7 @@ describe("rounds", () => {
     const code = `fn main(i: u32) { if (i >= ${count - 2}u) { store_u32(0x10000u + 4u * (i & 1u), i); } }`;
     const compiled = await gpu.compile(source(code), 1);
     const list = newList(count);
-    await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0 });
+    await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, work });
     expect(await get(7, 3)).toEqual([count - 2, count - 1, 0]);
     list.destroy();
   });
@@ -407,14 +540,14 @@ describe("rounds", () => {
     const compiled = await gpu.compile(source("fn main(i: u32) {}"), 0);
     const list = newList(4);
     const fresh = { first: 0, count: 4 };
-    const running = gpu.runRound({ compiled, list, fresh, retry: 0 });
-    expect(() => gpu.runRound({ compiled, list, fresh, retry: 0 })).toThrow(AssertionError);
+    const running = gpu.runRound({ compiled, list, fresh, retry: 0, work });
+    expect(() => gpu.runRound({ compiled, list, fresh, retry: 0, work })).toThrow(AssertionError);
     await running;
     const tooMany = { first: 0, count: 5 };
-    await expect(gpu.runRound({ compiled, list, fresh: tooMany, retry: 0 })).rejects.toThrow(
+    await expect(gpu.runRound({ compiled, list, fresh: tooMany, retry: 0, work })).rejects.toThrow(
       /room/,
     );
-    await gpu.runRound({ compiled, list, fresh, retry: 0 });
+    await gpu.runRound({ compiled, list, fresh, retry: 0, work });
     list.destroy();
   });
 });
@@ -481,7 +614,7 @@ describe("failures", () => {
     const compiled = await lost.compile(source("fn main(i: u32) {}"), 0);
     const list = lost.newList(new ArrayBuffer(0), 64);
     const fresh = { first: 0, count: 64 };
-    const running = lost.runRound({ compiled, list, fresh, retry: 0 });
+    const running = lost.runRound({ compiled, list, fresh, retry: 0, work });
     const reading = lost.readback(Int32Array.of(1), 1);
     const failures = Promise.allSettled([running, reading]);
     lost.destroy();
@@ -493,7 +626,7 @@ describe("failures", () => {
     await expect(lost.compile(source("fn main(i: u32) {}"), 0)).rejects.toThrow(DeviceLostError);
     await expect(lost.readback(Int32Array.of(1), 1)).rejects.toThrow(DeviceLostError);
     expect(() => lost.zero(Int32Array.of(1), 1)).toThrow(DeviceLostError);
-    expect(() => lost.runRound({ compiled, list, fresh, retry: 0 })).toThrow(DeviceLostError);
+    expect(() => lost.runRound({ compiled, list, fresh, retry: 0, work })).toThrow(DeviceLostError);
     lost.destroy();
   });
 

@@ -10,6 +10,7 @@ import { DeviceTable } from "./device-table.ts";
 import { LaunchList } from "./launch-list.ts";
 import { plainBytes } from "./plain-bytes.ts";
 import { ReadbackPool } from "./readback.ts";
+import { SpillBuffer } from "./spill-buffer.ts";
 import {
   CONTROL_WORDS,
   FAULT_RECORDS,
@@ -17,7 +18,7 @@ import {
   type KernelSource,
   WORKGROUP_SIZE,
   wrapKernel,
-} from "./wgsl.ts";
+} from "./wgsl/index.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
 export type { Compiled } from "./compile.ts";
@@ -49,6 +50,8 @@ export interface Round {
   readonly fresh: { readonly first: number; readonly count: number };
   /** How many of the list, from its head, run again. */
   readonly retry: number;
+  /** Units of work that all of them may do together; 2 ** 31 at most. */
+  readonly work: number;
 }
 
 export interface RoundResult {
@@ -56,10 +59,12 @@ export interface RoundResult {
   readonly faults: Uint32Array;
   /** Of those that ran: how many did not finish. They are now the head of the list. */
   readonly unfinished: number;
-  /** Faults that found no room in the list; who made them will make them again. */
-  readonly faultsDropped: number;
-  /** Some invocation stores more than the log holds. */
-  readonly logOverflow: boolean;
+  /** Some ended because the work of the round was done. */
+  readonly isSpent: boolean;
+  /** Some invocation stores more than its log holds: 0, `LOG_IS_FULL` or `SPILL_IS_FULL`. */
+  readonly overflow: number;
+  /** How long it took. On a software device not more than the processor's time, if others run. */
+  readonly milliseconds: number;
 }
 
 /** The GPU is gone, or said no. */
@@ -83,6 +88,7 @@ export class Gpu {
   readonly #seen: GPUBuffer;
   readonly #control: GPUBuffer;
   readonly #layout: GPUBindGroupLayout;
+  readonly #spill: SpillBuffer;
   readonly #readback: ReadbackPool;
   readonly #scratch = new Uint8Array(UPLOAD_BYTES);
   // wgsl -> Compiled
@@ -104,6 +110,7 @@ export class Gpu {
     const controlBytes = 4 * CONTROL_WORDS + 8 * FAULT_RECORDS;
     this.#control = device.createBuffer({ label: "control", size: controlBytes, usage });
     this.#table = new DeviceTable(device);
+    this.#spill = new SpillBuffer(device);
     this.#readback = new ReadbackPool(device);
     this.#layout = newLayout(device);
     device.addEventListener("uncapturederror", (event) => {
@@ -221,6 +228,7 @@ export class Gpu {
       memory: this.#memory,
       seen: this.#seen,
       control: this.#control,
+      spill: this.#spill,
       args,
       capacity,
     });
@@ -242,22 +250,25 @@ export class Gpu {
     return running;
   }
 
-  async #runRound({ compiled, list, fresh, retry }: Round): Promise<RoundResult> {
+  async #runRound({ compiled, list, fresh, retry, work }: Round): Promise<RoundResult> {
     assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
     assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
     this.#table.flush();
-    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, 0));
+    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, work));
     this.#device.queue.writeBuffer(list.params, 0, params);
+    const startedMs = performance.now();
+    const cpuBefore = process.cpuUsage();
     let faultCount = 0;
-    let faultsDropped = 0;
     let unfinished = 0;
-    let logOverflow = false;
+    let overflow = 0;
+    let isSpent = false;
     let head = new Uint32Array(0);
     await this.#readback.read(
       4 * CONTROL_WORDS + 8 * HEAD_RECORDS,
       (encoder, target, bytes) => {
         encoder.clearBuffer(this.#seen);
         encoder.clearBuffer(this.#control, 0, 4 * CONTROL_WORDS);
+        this.#spill.clear(encoder);
         const pass = encoder.beginComputePass();
         pass.setPipeline(compiled.pipeline);
         pass.setBindGroup(0, list.bindGroup);
@@ -269,17 +280,22 @@ export class Gpu {
       },
       (mapped) => {
         const words = new Uint32Array(mapped.buffer, mapped.byteOffset, mapped.length / 4);
+        // Faults that found no room will be made again by who made them.
         faultCount = Math.min(words[0]!, FAULT_RECORDS);
-        faultsDropped = words[0]! - faultCount;
         unfinished = words[1]!;
-        logOverflow = words[2] !== 0;
+        overflow = words[2]!;
+        isSpent = unfinished > 0 && words[3]! >= work;
+        this.#spill.used = words[4]!;
         const inHead = Math.min(faultCount, HEAD_RECORDS);
         head = words.slice(CONTROL_WORDS, CONTROL_WORDS + 2 * inHead);
       },
     );
+    const { user, system } = process.cpuUsage(cpuBefore);
+    const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
+    const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
     list.finishRound(retry, unfinished);
     const faults = faultCount <= HEAD_RECORDS ? head : await this.#allRecords(faultCount);
-    return { faults, unfinished, faultsDropped, logOverflow };
+    return { faults, unfinished, isSpent, overflow, milliseconds };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {
@@ -291,6 +307,13 @@ export class Gpu {
       (mapped) => records.set(new Uint32Array(mapped.buffer, mapped.byteOffset, 2 * count)),
     );
     return records;
+  }
+
+  /** Makes room for larger store logs. False when there is no more. Between rounds only. */
+  growSpill(): Promise<boolean> {
+    this.#check();
+    assert(!this.#isInRound, "the logs of a round that runs are in use");
+    return this.#guard(this.#spill.grow());
   }
 
   /** The first of those who wait: who is it that cannot be served? Rejects with `GpuError`. */

@@ -8,13 +8,15 @@
  *
  * **Nouns.** *Gpu*: buffers, pipelines, rounds; knows nothing of address spaces.
  * *WebGpuDevice*: what `device` needs of a Gpu. *serveRound*: from faults to entries.
- * *Admission*: how many run at once when memory is short. *launch*: the loop of rounds.
+ * *Admission*: how many run at once when memory is short. *Pace*: how much one round may do.
+ * *launch*: the loop of rounds.
  *
  * **Invariants.**
  * - A page that the device reads is a copy (its original is write-protected) or lives there; one
  *   that it writes lives there.
  * - While an invalidation is open on a page no round that could use it runs.
  * - An invocation's stores happen once: they are logged and committed when it completes.
+ * - A round ends soon whatever the kernel does (`pace.ts`).
  *
  * **Locks.** `launchLock` (one launch at a time), mmapLock, `shadow.lock` ("driver").
  *
@@ -26,12 +28,14 @@
  * ```
  *
  * **What it refuses.** Atomics and barriers in kernels (an invocation may run more than once);
- * a working set of one invocation that is larger than device memory.
+ * a working set of one invocation that is larger than device memory; an invocation that takes
+ * longer than 1.5 s by itself, or stores to more words than its log can hold (`pace.ts`,
+ * `spill-buffer.ts`).
  */
 export { AdapterError, describeAdapters } from "./adapter.ts";
 export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";
+export { KernelCache } from "./kernel-cache.ts";
 export {
-  KernelCache,
   type LaunchOutcome,
   type LaunchProgress,
   type LaunchRequest,
@@ -39,4 +43,4 @@ export {
   launch,
 } from "./launch.ts";
 export { WebGpuDevice } from "./webgpu-device.ts";
-export { KernelCompileError, type KernelSource } from "./wgsl.ts";
+export { KernelCompileError, type KernelSource } from "./wgsl/index.ts";

@@ -5,6 +5,7 @@
  */
 import { assert } from "../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
+import type { SpillBuffer } from "./spill-buffer.ts";
 
 export interface LaunchListParts {
   readonly device: GPUDevice;
@@ -13,6 +14,7 @@ export interface LaunchListParts {
   readonly memory: GPUBuffer;
   readonly seen: GPUBuffer;
   readonly control: GPUBuffer;
+  readonly spill: SpillBuffer;
   readonly args: ArrayBuffer;
   /** Invocations that may wait at any time. */
   readonly capacity: number;
@@ -22,15 +24,19 @@ export class LaunchList {
   /** Invocations that may wait at any time. */
   readonly capacity: number;
   readonly params: GPUBuffer;
+  readonly #parts: LaunchListParts;
   readonly #device: GPUDevice;
   readonly #args: GPUBuffer;
   readonly #buffers: readonly [GPUBuffer, GPUBuffer];
-  readonly #bindGroups: readonly [GPUBindGroup, GPUBindGroup];
+  #bindGroups: readonly [GPUBindGroup, GPUBindGroup];
+  // The buffer of the store logs that the bind groups name.
+  #spill: GPUBuffer;
   #turn: 0 | 1 = 0;
   #pending = 0;
 
   constructor(parts: LaunchListParts) {
     const { device } = parts;
+    this.#parts = parts;
     this.#device = device;
     this.capacity = parts.capacity;
     const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
@@ -48,23 +54,30 @@ export class LaunchList {
         size: Math.max(16, parts.capacity * 4),
         usage: STORAGE | COPY_DST | COPY_SRC,
       });
-    const buffers = [list(), list()] as const;
+    this.#buffers = [list(), list()];
+    this.#spill = parts.spill.buffer;
+    this.#bindGroups = this.#newBindGroups();
+  }
+
+  #newBindGroups(): readonly [GPUBindGroup, GPUBindGroup] {
+    const { device, layout, table, memory, seen, control } = this.#parts;
     const group = (waiting: GPUBuffer, again: GPUBuffer) =>
       device.createBindGroup({
-        layout: parts.layout,
+        layout,
         entries: [
-          parts.table,
-          parts.memory,
-          parts.seen,
-          parts.control,
+          table,
+          memory,
+          seen,
+          control,
           waiting,
           again,
           this.params,
           this.#args,
+          this.#spill,
         ].map((buffer, binding) => ({ binding, resource: { buffer } })),
       });
-    this.#buffers = buffers;
-    this.#bindGroups = [group(buffers[0], buffers[1]), group(buffers[1], buffers[0])];
+    const [a, b] = this.#buffers;
+    return [group(a, b), group(b, a)];
   }
 
   /** Invocations that have to run again. */
@@ -78,6 +91,11 @@ export class LaunchList {
   }
 
   get bindGroup(): GPUBindGroup {
+    const { buffer } = this.#parts.spill;
+    if (buffer !== this.#spill) {
+      this.#spill = buffer;
+      this.#bindGroups = this.#newBindGroups();
+    }
     return this.#bindGroups[this.#turn];
   }
 

@@ -1,29 +1,45 @@
 /**
- * A launch: rounds of submissions until every invocation has finished. A round runs the batch;
- * those that miss a page record a fault, have no effect, and run again after the faults are
- * served. Each round finishes an invocation or serves a fault, or the launch ends with an error.
+ * A launch: rounds of submissions until every invocation has finished. A round runs the batch, or
+ * as much of it as a round may do; those that miss a page record a fault, have no effect, and run
+ * again after the faults are served. Each round finishes an invocation, serves a fault or gives
+ * one more room or time, or the launch ends with an error.
  */
-import { EINTR, EINVAL, EIO, ENODEV, ENOMEM, PAGE_SIZE, type Result } from "../../base/index.ts";
-import type { Sleeps } from "../../sync/index.ts";
+import {
+  EINTR,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOMEM,
+  ETIMEDOUT,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  type Result,
+} from "../../base/index.ts";
+import type { Scheduler, Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
-import { type Compiled, GpuError, type LaunchList } from "./gpu.ts";
+import { type Compiled, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import type { KernelCache } from "./kernel-cache.ts";
+import { ALONE_MS, Pace } from "./pace.ts";
 import { serveRound } from "./service.ts";
+import { LOG_WORDS_MAX } from "./spill-buffer.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
-import { KernelCompileError, type KernelSource } from "./wgsl.ts";
+import { KernelCompileError, type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
 const ROUND = eventId("device:round");
 const SHRINK = eventId("device:shrink");
 const START = eventId("launch:start");
 const END = eventId("launch:end");
 
-/** Pages served with one that faulted, while memory is plenty: 64 KiB. */
+/**
+ * Pages served with one that faulted, while memory is plenty: 64 KiB, and four times as many each
+ * time that all faults are where the pages that came for the last ones ended.
+ */
 const AROUND_PAGES = 16;
+const AROUND_PAGES_MAX = 256;
 /** Rounds in a row that may neither finish an invocation nor serve a fault. */
 const IDLE_ROUNDS_MAX = 3;
-/** The store log grows by doubling up to this; an invocation that stores more is an error. */
-const LOG_MAX = 4096;
 
 export interface LaunchProgress {
   /** Invocations that have finished. */
@@ -39,6 +55,8 @@ export interface LaunchRequest {
   readonly args: ArrayBuffer;
   readonly onProgress?: (progress: LaunchProgress) => void;
   readonly isAborted: () => boolean;
+  /** How long it may run, once it is its turn. Milliseconds. */
+  readonly timeLimit?: number;
 }
 
 export interface LaunchStats {
@@ -69,54 +87,40 @@ export interface LaunchOutcome {
 
 type Failure = Omit<LaunchOutcome, "stats">;
 
-/** Compiled forms of kernels, and the log sizes that they turned out to need. */
-export class KernelCache {
-  // KernelSource -> words of the store log
-  readonly #logSizes = new WeakMap<KernelSource, number>();
-
-  logSizeOf(source: KernelSource): number {
-    return this.#logSizes.get(source) ?? firstLogSize(source);
-  }
-
-  grow(source: KernelSource): boolean {
-    const size = Math.max(1, this.logSizeOf(source)) * 2;
-    if (size > LOG_MAX) return false;
-    this.#logSizes.set(source, size);
-    return true;
-  }
-}
-
-/** As many words as the code has calls of store functions: right for code without loops. */
-function firstLogSize(source: KernelSource): number {
-  let words = 0;
-  for (const [, width] of source.code.matchAll(/\bstore_(?:vec([234])[uif]|[uif]32)\s*\(/g)) {
-    words += width === undefined ? 1 : Number(width);
-  }
-  const setters = source.code.match(/\bset_[A-Za-z]\w*\s*\(/g)?.length ?? 0;
-  return Math.min(LOG_MAX, words + setters);
-}
-
 /** Runs a kernel. Launches on one device take turns. */
 export function* launch(
   device: WebGpuDevice,
   cache: KernelCache,
   request: LaunchRequest,
 ): Sleeps<LaunchOutcome> {
-  using _launch = yield* device.launchLock.acquire();
-  const run = new LaunchRun(device, cache, request);
-  return yield* run.toEnd();
+  const { line } = cache;
+  try {
+    const isMyTurn = yield* line.takeTurn(device.space.memory.scheduler, request);
+    if (!isMyTurn) return new LaunchRun(device, cache, request).outcome(ABORTED);
+    using _launch = yield* device.launchLock.acquire();
+    return yield* new LaunchRun(device, cache, request).toEnd();
+  } finally {
+    line.leave(request);
+  }
 }
+
+const ABORTED: Failure = { result: -EINTR, refusal: { reason: "aborted" } };
 
 class LaunchRun {
   readonly #device: WebGpuDevice;
   readonly #cache: KernelCache;
   readonly #request: LaunchRequest;
   readonly #admission: Admission;
+  readonly #pace: Pace;
+  readonly #deadlineMs: number;
   readonly #before: WebGpuDevice["counters"];
   #rounds = 0;
   #faults = 0;
   #peak = 0;
   #idleRounds = 0;
+  #around = AROUND_PAGES;
+  // Pages that follow those which came for the last faults.
+  readonly #nextPages = new Set<number>();
   // Frames that came after this are the batch's.
   #epoch: number;
 
@@ -125,8 +129,23 @@ class LaunchRun {
     this.#cache = cache;
     this.#request = request;
     this.#admission = new Admission(request.count);
+    const { source, timeLimit } = request;
+    this.#pace = new Pace({
+      work: cache.workOf(source),
+      widthMax: BATCH_MAX,
+      aloneMs: Math.max(ALONE_MS, timeLimit ?? 0),
+    });
+    this.#deadlineMs = this.#nowMs + (timeLimit ?? Number.POSITIVE_INFINITY);
     this.#before = { ...device.counters };
     this.#epoch = device.memory.frames.arrivals;
+  }
+
+  get #scheduler(): Scheduler {
+    return this.#device.space.memory.scheduler;
+  }
+
+  get #nowMs(): number {
+    return this.#scheduler.nowMs;
   }
 
   *toEnd(): Sleeps<LaunchOutcome> {
@@ -141,57 +160,101 @@ class LaunchRun {
       failure = this.#failureOf(error);
     } finally {
       list?.destroy();
+      this.#cache.keepWork(this.#request.source, this.#pace.work);
     }
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
+    return this.outcome(failure);
+  }
+
+  outcome(failure: Failure | undefined): LaunchOutcome {
     return { ...(failure ?? { result: 0 }), stats: this.#stats() };
   }
 
   *#runRounds(list: LaunchList): Sleeps<Failure | undefined> {
     const { count } = this.#request;
-    const { frames } = this.#device.memory;
     let compiled = yield* this.#compile();
     let fresh = 0;
     while (fresh < count || list.pending > 0) {
-      if (this.#request.isAborted()) return { result: -EINTR, refusal: { reason: "aborted" } };
+      if (this.#request.isAborted()) return ABORTED;
+      if (this.#nowMs >= this.#deadlineMs) return yield* this.#tooLate(list, fresh);
       if (this.#admission.left === 0) {
         this.#admission.begin(list.pending + count - fresh);
-        this.#epoch = frames.arrivals;
+        this.#epoch = this.#device.memory.frames.arrivals;
       }
-      const { left } = this.#admission;
-      const retry = Math.min(left, list.pending);
-      const begin = { first: fresh, count: left - retry };
+      const ran = Math.min(this.#admission.left, this.#pace.width);
+      const retry = Math.min(ran, list.pending);
+      const begin = { first: fresh, count: ran - retry };
+      const { work } = this.#pace;
       const round = yield* this.#device.round(() =>
-        this.#device.gpu.runRound({ compiled, list, fresh: begin, retry }),
+        this.#device.gpu.runRound({ compiled, list, fresh: begin, retry, work }),
       );
       fresh += begin.count;
       this.#rounds++;
       this.#faults += round.faults.length >>> 1;
-      this.#admission.finishRound(round.unfinished);
-      if (round.logOverflow) {
-        if (!this.#cache.grow(this.#request.source)) return tooManyStores();
+      this.#admission.finishRound(ran - round.unfinished);
+      if (round.overflow === LOG_IS_FULL) {
+        this.#cache.growLog(this.#request.source);
         compiled = yield* this.#compile();
       }
-      const failure = yield* this.#serve(list, round.faults);
+      const failure =
+        (yield* this.#makeRoom(list, round, ran)) ??
+        (yield* this.#serve(list, round.faults)) ??
+        (yield* this.#keepPace(list, round, ran));
       this.#report(fresh - list.pending);
       if (failure !== undefined) return failure;
-      const isIdle = left === round.unfinished && round.faults.length === 0 && !round.logOverflow;
-      this.#idleRounds = isIdle ? this.#idleRounds + 1 : 0;
-      if (this.#idleRounds > IDLE_ROUNDS_MAX) {
-        return { result: -EIO, refusal: { reason: "the kernel faults on nothing for ever" } };
-      }
     }
     return undefined;
+  }
+
+  /** Logs that did not find room: there is more next time, or fewer share it. */
+  *#makeRoom(list: LaunchList, round: RoundResult, ran: number): Sleeps<Failure | undefined> {
+    if (round.overflow !== SPILL_IS_FULL) return undefined;
+    const growing = this.#device.gpu.growSpill();
+    if (yield* awaitPromise(this.#scheduler, growing, "room for store logs")) return undefined;
+    if (round.unfinished < ran || this.#pace.narrow(ran)) return undefined;
+    const reason = `one invocation stores to more than ${LOG_WORDS_MAX} different words`;
+    return { result: -ENOMEM, refusal: { reason, invocation: yield* this.#first(list) } };
+  }
+
+  /** Whether it goes on as it did, or at all. */
+  *#keepPace(list: LaunchList, round: RoundResult, ran: number): Sleeps<Failure | undefined> {
+    const { isSpent, milliseconds } = round;
+    const finished = ran - round.unfinished;
+    const isUseful = round.faults.length > 0 || round.overflow !== 0;
+    const goesOn = this.#pace.finishRound({ ran, finished, isSpent, isUseful, milliseconds });
+    const isIdle = finished === 0 && !isUseful && !isSpent;
+    this.#idleRounds = isIdle ? this.#idleRounds + 1 : 0;
+    if (this.#idleRounds > IDLE_ROUNDS_MAX) {
+      return { result: -EIO, refusal: { reason: "the kernel faults on nothing for ever" } };
+    }
+    if (goesOn) return undefined;
+    const reason =
+      `one invocation has not finished in the ${this.#pace.aloneMs} ms that it may take by ` +
+      "itself: nothing can stop a GPU, and everybody waits for it; share the work among " +
+      "invocations, or give a longer timeLimit";
+    return { result: -ETIMEDOUT, refusal: { reason, invocation: yield* this.#first(list) } };
+  }
+
+  /** The time limit is over. */
+  *#tooLate(list: LaunchList, fresh: number): Sleeps<Failure> {
+    const { count, timeLimit } = this.#request;
+    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh;
+    const left = count - fresh + list.pending;
+    const reason = `${left} of ${count} invocations have not finished within ${timeLimit} ms`;
+    return { result: -ETIMEDOUT, refusal: { reason, invocation } };
+  }
+
+  /** Who is first of those who wait. */
+  *#first(list: LaunchList): Sleeps<number> {
+    const reading = this.#device.gpu.firstPending(list);
+    return yield* awaitPromise(this.#scheduler, reading, "a readback");
   }
 
   *#compile(): Sleeps<Compiled> {
     const { source } = this.#request;
     const logSize = this.#cache.logSizeOf(source);
-    const { scheduler } = this.#device.space.memory;
-    return yield* awaitPromise(
-      scheduler,
-      this.#device.gpu.compile(source, logSize),
-      "a kernel to compile",
-    );
+    const compiling = this.#device.gpu.compile(source, logSize);
+    return yield* awaitPromise(this.#scheduler, compiling, "a kernel to compile");
   }
 
   /** Serves the faults of a round, giving the batch less to do when there is no room. */
@@ -199,7 +262,7 @@ class LaunchRun {
     const { tracer } = this.#device.space.memory;
     if (faults.length === 0) return undefined;
     tracer.emit(ROUND, this.#device.memory.pagemap.id, faults.length >>> 1, list.pending);
-    const around = this.#admission.isTight ? 1 : AROUND_PAGES;
+    const around = this.#admission.isTight ? 1 : this.#aroundOf(faults);
     const keepAfter = this.#epoch;
     const served = yield* serveRound(this.#device, faults, { around, keepAfter });
     this.#peak = Math.max(this.#peak, this.#device.memory.residentPages);
@@ -216,14 +279,19 @@ class LaunchRun {
     return yield* this.#tooLarge(list);
   }
 
+  /** As readahead does: who reads on finds more of what follows. */
+  #aroundOf(faults: Uint32Array): number {
+    const pages = faults.filter((_, i) => i % 2 === 0).map((address) => address >>> PAGE_SHIFT);
+    const isNext = pages.every((page) => this.#nextPages.has(page));
+    this.#around = isNext ? Math.min(4 * this.#around, AROUND_PAGES_MAX) : AROUND_PAGES;
+    this.#nextPages.clear();
+    for (const page of pages) this.#nextPages.add((page | (this.#around - 1)) + 1);
+    return this.#around;
+  }
+
   /** One invocation alone needs more than there is. */
   *#tooLarge(list: LaunchList): Sleeps<Failure> {
-    const { scheduler } = this.#device.space.memory;
-    const invocation = yield* awaitPromise(
-      scheduler,
-      this.#device.gpu.firstPending(list),
-      "a readback",
-    );
+    const invocation = yield* this.#first(list);
     const bytes = this.#device.memory.capacity * PAGE_SIZE;
     const reason = `one invocation needs more than the ${bytes} bytes of device memory at once`;
     return { result: -ENOMEM, refusal: { reason, invocation } };
@@ -266,9 +334,4 @@ class LaunchRun {
       peakPages: this.#peak,
     };
   }
-}
-
-function tooManyStores(): Failure {
-  const reason = `one invocation stores more than ${LOG_MAX} words`;
-  return { result: -ENOMEM, refusal: { reason } };
 }

@@ -72,6 +72,8 @@ interface Calls {
       readonly kernel: number | KernelSource;
       readonly count: number;
       readonly args: ArrayBuffer;
+      /** Milliseconds. */
+      readonly timeLimit?: number;
     },
     LaunchOutcome & { readonly kernel: number }
   >;
@@ -89,7 +91,7 @@ export type Ask<Name extends CallName> = Calls[Name]["ask"];
 export type Answer<Name extends CallName> = Calls[Name]["answer"];
 
 export interface CallOptions {
-  /** For launches: called after each round. */
+  /** For launches: called after each round. Must not throw. */
   readonly onProgress?: (progress: LaunchProgress) => void;
   /** For launches: ends them after the round that runs. */
   readonly signal?: AbortSignal;

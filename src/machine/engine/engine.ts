@@ -5,6 +5,7 @@
 import {
   assert,
   EBUSY,
+  EINTR,
   PAGE_SIZE,
   type Result,
   SPACE_BYTES,
@@ -81,6 +82,9 @@ export interface CallContext {
 /** How often one page is faulted for one access before that is a bug. */
 const FAULTS_MAX = 64;
 
+/** How long running launches may go on while the machine is being closed, in milliseconds. */
+const CLOSING_MS = 500;
+
 /** Calls that are answered while the machine is being closed: they open and change nothing. */
 const ALWAYS: ReadonlySet<CallName> = new Set(["release", "report", "close"]);
 
@@ -102,6 +106,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   // Calls that have begun and not ended, those of `ALWAYS` aside.
   #running = 0;
   #isEnding = false;
+  /** When the machine is being closed: until then launches may finish. */
+  #closingMs = Number.POSITIVE_INFINITY;
   #isTornDown = false;
 
   constructor(options: EngineOptions<Cpu>) {
@@ -287,10 +293,13 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
       source,
       count: ask.count,
       args: ask.args,
-      isAborted: () => context.isAborted(),
+      ...(ask.timeLimit === undefined ? {} : { timeLimit: ask.timeLimit }),
+      isAborted: () => context.isAborted() || this.scheduler.nowMs >= this.#closingMs,
       onProgress: (progress) => context.progress?.(progress),
     });
-    return { ...outcome, kernel };
+    const isClosing = outcome.result === -EINTR && !context.isAborted();
+    const refusal = { reason: "the machine is being closed" };
+    return { ...outcome, ...(isClosing && { refusal }), kernel };
   }
 
   /** The same text gets the same number. */
@@ -332,10 +341,12 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     assert(!this.#isEnding, "a machine is closed once");
     if (this.cpu.openBrackets > 0) return this.cpu.openBrackets;
     this.#isEnding = true;
+    this.#closingMs = this.scheduler.nowMs + CLOSING_MS;
     yield* this.#idle.until(() => this.#running === 0);
     // One that was on its way may have opened meanwhile.
     if (this.cpu.openBrackets > 0) {
       this.#isEnding = false;
+      this.#closingMs = Number.POSITIVE_INFINITY;
       return this.cpu.openBrackets;
     }
     const device = this.#device;

@@ -6,11 +6,6 @@ import { type EventLoopHost, Tasks } from "./tasks.ts";
 
 const NEVER_ABORTED = { isAborted: () => false };
 
-interface Reported {
-  readonly onProgress: (progress: LaunchProgress) => void;
-  readonly isAborted: () => boolean;
-}
-
 export class LocalPort implements EnginePort {
   readonly canBlock = false;
   readonly #engine: Engine;
@@ -33,33 +28,14 @@ export class LocalPort implements EnginePort {
     options: CallOptions = {},
   ): Promise<Answer<Name>> {
     const { onProgress, signal } = options;
-    const isAborted = (): boolean => signal?.aborted === true;
-    if (onProgress !== undefined) return this.#report(name, ask, { onProgress, isAborted });
-    return this.#tasks.run(name, this.#engine.serve(name, ask, { isAborted }));
-  }
-
-  /** If `onProgress` throws, the call is aborted, and ends with that. */
-  async #report<Name extends CallName>(
-    name: Name,
-    ask: Ask<Name>,
-    { onProgress, isAborted }: Reported,
-  ): Promise<Answer<Name>> {
-    const failures: unknown[] = [];
-    const tell = (progress: LaunchProgress): void => {
-      try {
-        onProgress(progress);
-      } catch (error) {
-        failures.push(error);
-      }
-    };
-    const body = this.#engine.serve(name, ask, {
-      isAborted: () => isAborted() || failures.length > 0,
+    const context = {
+      isAborted: (): boolean => signal?.aborted === true,
       // Not from within the task: whoever is told may call back.
-      progress: (progress) => queueMicrotask(() => tell(progress)),
-    });
-    const answer = await this.#tasks.run(name, body);
-    if (failures.length > 0) throw failures[0];
-    return answer;
+      ...(onProgress && {
+        progress: (progress: LaunchProgress) => queueMicrotask(() => onProgress(progress)),
+      }),
+    };
+    return this.#tasks.run(name, this.#engine.serve(name, ask, context));
   }
 
   callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> | undefined {

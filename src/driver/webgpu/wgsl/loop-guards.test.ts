@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { replayable } from "../../../test/replay/replay.ts";
-import { blankComments, guardLoops, placeOf } from "./wgsl-loops.ts";
+import { replayable } from "../../../../test/replay/replay.ts";
+import { guardLoops } from "./loop-guards.ts";
 
 const BREAK = " if (os_stop()) { break; }";
 const count = (text: string, part: string): number => text.split(part).length - 1;
@@ -75,22 +75,5 @@ describe("guardLoops", () => {
       }),
       replayable("wgsl-loops"),
     );
-  });
-});
-
-describe("blankComments", () => {
-  it("keeps length and lines", () => {
-    const code = "a /* b\nc */ d // e\u2028f";
-    const blank = blankComments(code);
-    expect(blank).toBe("a     \n     d     \u2028f");
-  });
-});
-
-describe("placeOf", () => {
-  it("counts lines as WGSL ends them, from 1", () => {
-    const code = "ab\r\ncd\rx";
-    expect(placeOf(code, 0)).toEqual({ line: 1, column: 1 });
-    expect(placeOf(code, code.indexOf("d"))).toEqual({ line: 2, column: 2 });
-    expect(placeOf(code, code.indexOf("x"))).toEqual({ line: 3, column: 1 });
   });
 });

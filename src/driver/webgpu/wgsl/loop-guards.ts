@@ -1,9 +1,11 @@
 /**
- * Bounds the loops of a kernel: an invocation that missed a page goes on with zeros to find more
- * faults, and a loop that waits for another value would never end. A check at the start of each
- * loop body stops it. A small tokenizer is enough: WGSL has no strings, and no expression of it
- * holds a brace.
+ * Bounds the loops of a kernel: nothing can stop a GPU, so nothing that runs on it may be
+ * endless; and an invocation that missed a page goes on with zeros to find more faults, where a
+ * loop that waits for another value would never end. A check at the start of each loop body
+ * stops it. A small tokenizer is enough: WGSL has no strings, and no expression of it holds a
+ * brace.
  */
+import { blankComments, placeOf } from "./source-text.ts";
 
 /** Text that was inserted: after this column (1-based) of this line of the original. */
 export interface Insertion {
@@ -17,9 +19,6 @@ interface Guard {
   readonly at: number;
   readonly text: string;
 }
-
-/** All that ends a line in WGSL. */
-const LINE_BREAK = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/;
 
 export function guardLoops(code: string): {
   readonly code: string;
@@ -35,39 +34,6 @@ export function guardLoops(code: string): {
     insertions.push({ line, column: column - 1, length: text.length });
   }
   return { code: guarded + code.slice(from), insertions };
-}
-
-/** Line and column of an offset, both 1-based. */
-export function placeOf(
-  code: string,
-  offset: number,
-): { readonly line: number; readonly column: number } {
-  const lines = code.slice(0, offset).split(LINE_BREAK);
-  return { line: lines.length, column: lines[lines.length - 1]!.length + 1 };
-}
-
-export const countLines = (code: string): number => code.split(LINE_BREAK).length;
-
-/** Same length and lines, with comments (block comments nest) blanked out. */
-export function blankComments(code: string): string {
-  let blank = "";
-  let depth = 0;
-  let isLine = false;
-  for (let i = 0; i < code.length; i++) {
-    const letter = code[i]!;
-    const two = code.slice(i, i + 2);
-    const isBreak = LINE_BREAK.test(letter);
-    if (isLine) isLine = !isBreak;
-    else if (depth === 0 && two === "//") isLine = true;
-    else if (two === "/*" || (two === "*/" && depth > 0)) {
-      depth += two === "/*" ? 1 : -1;
-      blank += "  ";
-      i++;
-      continue;
-    }
-    blank += (isLine || depth > 0) && !isBreak ? " " : letter;
-  }
-  return blank;
 }
 
 /**

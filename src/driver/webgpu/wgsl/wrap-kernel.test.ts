@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { KernelCompileError, wrapKernel } from "./wgsl.ts";
+import { KernelCompileError, wrapKernel } from "./wrap-kernel.ts";
 
 const source = (code: string) => ({ name: "k", code, argsStruct: "", accessors: "" });
 const messagesOf = (code: string) => {
@@ -38,7 +38,7 @@ describe("wrapKernel", () => {
   });
 
   it("blames main for what the text before the user's code cannot do with it", () => {
-    const shader = wrapKernel(source("\n  fn main() {}"), 0);
+    const shader = wrapKernel(source("\n  fn main(i: f32) {}"), 0);
     expect(shader.userPlace(3, 3)).toEqual({ line: 2, column: 3 });
   });
 });

@@ -3,7 +3,10 @@
  * the user's `main(i)`. Everything that we add begins with `os_` and stands before the user's
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
-import { blankComments, countLines, guardLoops, type Insertion, placeOf } from "./wgsl-loops.ts";
+import { guardLoops, type Insertion } from "./loop-guards.ts";
+import { type CompileMessage, checkRules } from "./rules.ts";
+import { countLines, type Place } from "./source-text.ts";
+import { commitOf, isSpilled, logOf } from "./store-log.ts";
 
 export interface KernelSource {
   /** For messages. */
@@ -14,13 +17,6 @@ export interface KernelSource {
   readonly argsStruct: string;
   /** Generated functions that the user's code may call. */
   readonly accessors: string;
-}
-
-export interface CompileMessage {
-  /** 1-based, in the user's code. */
-  readonly line: number;
-  readonly column: number;
-  readonly message: string;
 }
 
 export class KernelCompileError extends Error {
@@ -37,21 +33,30 @@ export class KernelCompileError extends Error {
 /** Records of faults that one round can hold. */
 export const FAULT_RECORDS = 32_768;
 /** Words before the records in the control buffer. */
-export const CONTROL_WORDS = 4;
+export const CONTROL_WORDS = 6;
 export const WORKGROUP_SIZE = 64;
 /** Loop passes that an invocation may make after its first fault, to find more of them. */
 const PASSES_AFTER_FAULT = 64;
+/**
+ * Loop passes that are one unit of work. An invocation asks whether there is any left after so
+ * many passes, then after twice as many, and so on up to `PASSES_MAX`.
+ */
+const UNIT_PASSES = 64;
+const PASSES_MAX = 4096;
 
 export interface Shader {
   readonly wgsl: string;
   /** Translates a place in `wgsl` to one in the user's code. */
-  userPlace(line: number, column: number): { readonly line: number; readonly column: number };
+  userPlace(line: number, column: number): Place;
 }
 
 /** Throws `KernelCompileError` for what no compiler needs to see. */
 export function wrapKernel(source: KernelSource, logSize: number): Shader {
-  const main = checkNames(source);
-  const guarded = guardLoops(source.code);
+  // An editor may have marked the text as UTF-8; such a mark is no part of the first line.
+  const code = source.code.replace(/^\uFEFF/, "");
+  const { messages, main } = checkRules(code);
+  if (messages.length > 0) throw new KernelCompileError(source.name, messages);
+  const guarded = guardLoops(code);
   const head = [
     prelude(source.argsStruct, logSize),
     LOADS,
@@ -69,7 +74,7 @@ export function wrapKernel(source: KernelSource, logSize: number): Shader {
   };
 }
 
-function userPlace(line: number, column: number, insertions: readonly Insertion[]) {
+function userPlace(line: number, column: number, insertions: readonly Insertion[]): Place {
   let shift = 0;
   for (const each of insertions) {
     if (each.line === line && each.column + shift < column) shift += each.length;
@@ -77,25 +82,13 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   return { line, column: Math.max(1, column - shift) };
 }
 
-/** Where `main` is. */
-function checkNames(source: KernelSource): { readonly line: number; readonly column: number } {
-  const fail = (message: string, index: number): never => {
-    throw new KernelCompileError(source.name, [{ ...placeOf(source.code, index), message }]);
-  };
-  const code = blankComments(source.code);
-  const reserved = /\bos_\w*/.exec(code);
-  if (reserved !== null) fail(`${reserved[0]}: names that begin with os_ are ours`, reserved.index);
-  const main = /\bfn\s+main\s*\(/.exec(code);
-  if (main === null) return fail("there must be a function main(i: u32)", 0);
-  return placeOf(source.code, main.index);
-}
-
 const prelude = (argsStruct: string, logSize: number): string => `
 struct os_Control {
-  faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>, unused: u32,
+  faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
+  work: atomic<u32>, spilled: atomic<u32>, unused: u32,
   records: array<vec2u>,
 }
-struct os_Params { first: u32, fresh: u32, retry: u32, unused: u32 }
+struct os_Params { first: u32, fresh: u32, retry: u32, work: u32 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
 @group(0) @binding(2) var<storage, read_write> os_seen: array<atomic<u32>>;
@@ -103,18 +96,43 @@ struct os_Params { first: u32, fresh: u32, retry: u32, unused: u32 }
 @group(0) @binding(4) var<storage, read_write> os_waiting: array<u32>;
 @group(0) @binding(5) var<storage, read_write> os_again: array<u32>;
 @group(0) @binding(6) var<uniform> os_params: os_Params;
+@group(0) @binding(8) var<storage, read_write> os_spill: array<vec2u>;
 ${argsStruct === "" ? "" : `${argsStruct}\n@group(0) @binding(7) var<uniform> args: Args;`}
 const os_MISS = 0xffffffffu;
 var<private> os_faulted: bool = false;
-var<private> os_passes: u32 = 0u;
+// All work of the round is done: this invocation ends without effect, and asks for nothing.
+var<private> os_spent: bool = false;
+// Passes until the next look at the work that is left, and the passes from look to look.
+var<private> os_left: u32 = ${UNIT_PASSES}u;
+var<private> os_passes: u32 = ${UNIT_PASSES}u;
 fn os_stop() -> bool {
-  if (!os_faulted) { return false; }
-  os_passes += 1u;
-  return os_passes > ${PASSES_AFTER_FAULT}u;
+  os_left -= 1u;
+  if (os_left > 0u) { return false; }
+  return os_look();
+}
+fn os_look() -> bool {
+  os_left = 1u;
+  if (os_faulted) { return true; }
+  let work = os_passes / ${UNIT_PASSES}u;
+  if (atomicAdd(&os_control.work, work) + work >= os_params.work) {
+    os_faulted = true;
+    os_spent = true;
+    return true;
+  }
+  os_passes = min(2u * os_passes, ${PASSES_MAX}u);
+  os_left = os_passes;
+  return false;
+}
+fn os_overflow(kind: u32) {
+  atomicStore(&os_control.overflow, kind);
+  if (!os_faulted) { os_left = ${PASSES_AFTER_FAULT}u; }
+  os_faulted = true;
 }
 fn os_fault(address: u32, kind: u32) {
+  if (os_spent) { return; }
   // After its first fault an invocation computes with zeros: what it asks for then is a guess.
   let flags = kind | select(0u, 4u, os_faulted);
+  if (!os_faulted) { os_left = ${PASSES_AFTER_FAULT}u; }
   os_faulted = true;
   let place = ((address >> 12u) << 2u) | (flags & 1u) | ((flags >> 1u) & 2u);
   let bit = 1u << (place & 31u);
@@ -131,81 +149,6 @@ fn os_word(address: u32, need: u32) -> u32 {
   return ((entry >> 8u) << 10u) | ((address >> 2u) & 1023u);
 }
 ${logOf(logSize)}`;
-
-/**
- * Logs up to this many words are kept in registers. Measured on a busy machine with SwiftShader:
- * with 2 words a sixth faster than an array, with 4 no clear difference, with 8 rather slower.
- */
-const REGISTERS_MAX = 4;
-
-/** The store log: nothing, a few words in registers, or an array that loads search backwards. */
-function logOf(logSize: number): string {
-  if (logSize === 0) return NO_LOG;
-  return logSize <= REGISTERS_MAX ? registerLog(logSize) : arrayLog(logSize);
-}
-
-const NO_LOG = `fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
-  return select(os_memory[word], 0u, word == os_MISS);
-}
-fn store_u32(address: u32, value: u32) {
-  atomicStore(&os_control.overflow, 1u);
-  os_faulted = true;
-}`;
-
-/** A fixed set of variables needs no loop to search. A word is in it once at most. */
-function registerLog(logSize: number): string {
-  const range = Array.from({ length: logSize }, (_, k) => k);
-  const perWord = (line: (k: number) => string): string => range.map(line).join("\n");
-  const registers = (k: number): string =>
-    `var<private> os_at${k}: u32 = os_MISS; var<private> os_value${k}: u32;`;
-  return `${perWord(registers)}
-var<private> os_logged: u32 = 0u;
-fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
-  var value = os_memory[word];
-  ${perWord((k) => `value = select(value, os_value${k}, word == os_at${k});`)}
-  return select(value, 0u, word == os_MISS);
-}
-fn store_u32(address: u32, value: u32) {
-  let word = os_word(address, 3u);
-  if (os_faulted) { return; }
-  let isNew = ${range.map((k) => `word != os_at${k}`).join(" && ")};
-  if (isNew && os_logged == ${logSize}u) {
-    atomicStore(&os_control.overflow, 1u);
-    os_faulted = true;
-    return;
-  }
-  ${perWord((k) => `os_at${k} = select(os_at${k}, word, isNew && os_logged == ${k}u);`)}
-  ${perWord((k) => `os_value${k} = select(os_value${k}, value, os_at${k} == word);`)}
-  os_logged += u32(isNew);
-}`;
-}
-
-/** When it is full a store may still take the place of the last one to the same word. */
-const arrayLog = (logSize: number): string => `var<private> os_log: array<vec2u, ${logSize}>;
-var<private> os_logged: u32 = 0u;
-fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
-  for (var k = os_logged; k > 0u; k--) {
-    if (os_log[k - 1u].x == word) { return os_log[k - 1u].y; }
-  }
-  return select(os_memory[word], 0u, word == os_MISS);
-}
-fn store_u32(address: u32, value: u32) {
-  let word = os_word(address, 3u);
-  if (os_faulted) { return; }
-  if (os_logged == ${logSize}u) {
-    for (var k = os_logged; k > 0u; k--) {
-      if (os_log[k - 1u].x == word) { os_log[k - 1u].y = value; return; }
-    }
-    atomicStore(&os_control.overflow, 1u);
-    os_faulted = true;
-    return;
-  }
-  os_log[os_logged] = vec2u(word, value);
-  os_logged++;
-}`;
 
 const LOADS = `fn load_i32(address: u32) -> i32 { return bitcast<i32>(load_u32(address)); }
 fn load_f32(address: u32) -> f32 { return bitcast<f32>(load_u32(address)); }
@@ -228,7 +171,9 @@ function vectorFunctions(letter: "u" | "i" | "f", width: number, logSize: number
   const words = range.map((k) => `os_memory[word + ${k}u]`).join(", ");
   const fast =
     letter === "u" ? `vec${width}u(${words})` : `bitcast<${type}>(vec${width}u(${words}))`;
-  const stores = range.map((k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`).join(" ");
+  const stores = isSpilled(logSize)
+    ? `for (var k = 0u; k < ${width}u; k++) { store_${scalar}(address + 4u * k, value[k]); }`
+    : range.map((k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`).join(" ");
   // The slow way is a loop, not a row of calls: every call is inlined, and code costs seconds.
   return `fn load_${type}(address: u32) -> ${type} {
   if ((address & 4095u) > ${4096 - 4 * width}u || ${isLogged(logSize)}) {
@@ -283,17 +228,15 @@ fn os_entry(
   else if (slot < os_params.retry + os_params.fresh) {
     id = os_params.first + (slot - os_params.retry);
   } else { return; }
+  if (atomicLoad(&os_control.work) >= os_params.work) {
+    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    return;
+  }
   main(id);
+  // One speaks for the group: all passes that nobody counted, and a unit for the group itself.
+  if (local == 0u) {
+    atomicAdd(&os_control.work, 1u + min(os_passes - os_left, ${UNIT_PASSES - 1}u));
+  }
   if (os_faulted) { os_again[atomicAdd(&os_control.pending, 1u)] = id; return; }
   ${commitOf(logSize)}
 }`;
-
-function commitOf(logSize: number): string {
-  if (logSize > REGISTERS_MAX) {
-    return "for (var k = 0u; k < os_logged; k++) { os_memory[os_log[k].x] = os_log[k].y; }";
-  }
-  return Array.from(
-    { length: logSize },
-    (_, k) => `if (os_logged > ${k}u) { os_memory[os_at${k}] = os_value${k}; }`,
-  ).join("\n  ");
-}

@@ -1,0 +1,74 @@
+/** What the launches of one device share: their turns, and what kernels turned out to need. */
+import { assert } from "../../base/index.ts";
+import { type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
+import { WORK_MIN } from "./pace.ts";
+import { isSpilled, type KernelSource } from "./wgsl/index.ts";
+
+/** How late one that waits for its turn notices that it was aborted. */
+const LOOK_AGAIN_MS = 100;
+
+/** A larger log is another pipeline: few steps, until it spills and grows by itself. */
+const LOG_GROWTH = 16;
+
+interface Waiting {
+  readonly isAborted: () => boolean;
+}
+
+/** First come, first served; who waits may be aborted. */
+class LaunchLine {
+  // Who runs, and behind it those who wait.
+  readonly #line: Waiting[] = [];
+  #turns: WaitQueue | undefined;
+
+  /** False when it was aborted before its turn came. `leave` in any case. */
+  *takeTurn(scheduler: Scheduler, waiting: Waiting): Sleeps<boolean> {
+    this.#turns ??= new WaitQueue(scheduler, "a launch to end");
+    this.#line.push(waiting);
+    while (!waiting.isAborted()) {
+      const lookAgainMs = scheduler.nowMs + LOOK_AGAIN_MS;
+      if (yield* this.#turns.until(() => this.#line[0] === waiting, lookAgainMs)) return true;
+    }
+    return false;
+  }
+
+  leave(waiting: Waiting): void {
+    this.#line.splice(this.#line.indexOf(waiting), 1);
+    this.#turns?.wakeAll();
+  }
+}
+
+export class KernelCache {
+  readonly line = new LaunchLine();
+
+  // KernelSource -> words of the store log
+  readonly #logSizes = new WeakMap<KernelSource, number>();
+  // KernelSource -> units of work that a round did in good time
+  readonly #work = new WeakMap<KernelSource, number>();
+
+  logSizeOf(source: KernelSource): number {
+    return this.#logSizes.get(source) ?? firstLogSize(source);
+  }
+
+  growLog(source: KernelSource): void {
+    const size = this.logSizeOf(source);
+    assert(!isSpilled(size), "a log that spills grows by itself");
+    this.#logSizes.set(source, LOG_GROWTH * Math.max(1, size));
+  }
+
+  workOf(source: KernelSource): number {
+    return this.#work.get(source) ?? WORK_MIN;
+  }
+
+  keepWork(source: KernelSource, work: number): void {
+    this.#work.set(source, work);
+  }
+}
+
+/** As many words as the code has calls of store functions: right for code without loops. */
+function firstLogSize(source: KernelSource): number {
+  let words = 0;
+  for (const [, width] of source.code.matchAll(/\bstore_(?:vec([234])[uif]|[uif]32)\s*\(/g)) {
+    words += width === undefined ? 1 : Number(width);
+  }
+  return words + (source.code.match(/\bset_[A-Za-z]\w*\s*\(/g)?.length ?? 0);
+}

@@ -1,0 +1,76 @@
+/**
+ * What WGSL allows and a kernel does not: said with the rule of ours and its place, before a
+ * compiler sees it and speaks of text that its author has not written.
+ */
+import { blankComments, type Place, placeOf } from "./source-text.ts";
+
+export interface CompileMessage extends Place {
+  readonly message: string;
+}
+
+interface Rule {
+  readonly found: RegExp;
+  readonly why: string;
+}
+
+const ENTRY = "the entry point is ours: write fn main(i: u32), called for every i below the count";
+const BINDINGS =
+  "a kernel has no bindings of its own: values come as arguments (args.name), memory is read " +
+  "and written by address (load_u32, store_u32 and so on)";
+const ALONE =
+  "invocations do not work together: each may run at another time, and more than once until " +
+  "its pages are there; only its stores happen once";
+
+const RULES: readonly Rule[] = [
+  { found: /\bos_\w*/, why: "names that begin with os_ are ours" },
+  { found: /\benable\s+[^;]*/, why: "kernels are written in WGSL without extensions" },
+  {
+    found: /\brequires\s+[^;]*|(?<!@\s*)\bdiagnostic\b/,
+    why: "a directive stands first in a shader, and there the helpers are: leave it out",
+  },
+  { found: /@\s*(?:compute|vertex|fragment|workgroup_size)\b/, why: ENTRY },
+  { found: /@\s*builtin\b/, why: "main is given its index and nothing else: fn main(i: u32)" },
+  { found: /@\s*(?:group|binding)\b|\b(?:var|ptr)\s*<\s*(?:storage|uniform)\b/, why: BINDINGS },
+  {
+    found: /@\s*id\b|\boverride\b/,
+    why: "nobody can set a constant of the pipeline: use const, or an argument",
+  },
+  { found: /\b(?:var|ptr)\s*<\s*workgroup\b/, why: ALONE },
+  {
+    found: /\b(?:(?:workgroup|storage|texture|subgroup)Barrier|workgroupUniformLoad)\b/,
+    why: ALONE,
+  },
+  { found: /\bsubgroup[A-Z]\w*\s*(?=\()/, why: ALONE },
+  {
+    found: /\batomic(?:[LS]|Add|M|And|Or|Xor|Exchange|CompareExchangeWeak)\w*\s*(?=\()/,
+    why: ALONE,
+  },
+  { found: /\batomic\s*(?=<)/, why: ALONE },
+];
+
+/** The first breach of each rule, in the order of the code; and where `main` is. */
+export function checkRules(code: string): {
+  readonly messages: readonly CompileMessage[];
+  readonly main: Place;
+} {
+  const bare = blankComments(code);
+  const breaches: { readonly index: number; readonly message: string }[] = [];
+  for (const { found, why } of RULES) {
+    const match = found.exec(bare);
+    if (match === null) continue;
+    const words = match[0].trim().replace(/\s+/g, " ");
+    breaches.push({ index: match.index, message: `${words}: ${why}` });
+  }
+  const main = /\bfn\s+main\s*\(/.exec(bare);
+  if (main === null) breaches.push({ index: 0, message: "there must be a function main(i: u32)" });
+  else if (
+    breaches.length === 0 &&
+    !/^[^(]*\(\s*\w+\s*:\s*\w+\s*,?\s*\)/.test(bare.slice(main.index))
+  )
+    breaches.push({ index: main.index, message: "main takes one number: fn main(i: u32)" });
+  breaches.sort((a, b) => a.index - b.index);
+  return {
+    messages: breaches.map(({ index, message }) => ({ ...placeOf(code, index), message })),
+    main: placeOf(code, main?.index ?? 0),
+  };
+}
