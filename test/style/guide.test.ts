@@ -89,7 +89,9 @@ describe("the document on exploring", () => {
 describe("the documents", () => {
   it("link to what is there", () => {
     expect(documents).toContain(GUIDE);
-    const all = ["README.md", ...documents].map(readDocument);
+    const all = ["README.md", "HACKING.md", "CHANGELOG.md", "ARCHITECTURE.md", ...documents].map(
+      readDocument,
+    );
     expect(all.flatMap((file) => checkLinks(file, exists, read))).toEqual([]);
   });
 });
