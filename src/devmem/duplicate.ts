@@ -2,7 +2,7 @@
  * Read-only copies on a device that is not coherent with the CPU: before a device copies a page
  * of RAM, the page is write-protected and marked `PG_DUPLICATED`. The next writer, CPU or other
  * device, faults, and that fault raises an invalidation which makes the copies go
- * (`mm/fault/fault.ts`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
+ * (`faultWriteProtected`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
  * memory calls the like of it "read duplication".
  */
 import { addrOf, EBUSY, type Result, type Vpn, vpn } from "../base/index.ts";
@@ -45,11 +45,12 @@ export function* protectForCopies(
     event: MMU_NOTIFY_PROTECTION_PAGE,
     owner,
   });
-  yield* space.notifiers.start(event);
-  // A pin may have come while the callbacks ran: look again before taking rights away.
-  const again = survey(space, start, end);
-  if (again >= 0) mark(space, start, end);
-  space.notifiers.end(event);
+  let again: Result = 0;
+  yield* space.notifiers.change(event, () => {
+    // A pin may have come while the callbacks ran: look again before taking rights away.
+    again = survey(space, start, end);
+    if (again >= 0) mark(space, start, end);
+  });
   return Math.min(again, 0);
 }
 

@@ -80,11 +80,11 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
     event: MMU_NOTIFY_MIGRATE,
     owner: migration.owner,
   });
-  yield* space.notifiers.start(event);
-  space.cursor.begin();
-  for (let page = start; page < end; page = vpn(page + 1)) collect(migration, page);
-  space.cursor.flush();
-  space.notifiers.end(event);
+  yield* space.notifiers.change(event, () => {
+    space.cursor.begin();
+    for (let page = start; page < end; page = vpn(page + 1)) collect(migration, page);
+    space.cursor.flush();
+  });
   let isDone = false;
   try {
     yield* unmapAll(migration);
@@ -212,25 +212,31 @@ function giveUp(migration: Migration, slot: number): void {
  */
 export function* migratePages(migration: Migration): Sleeps<void> {
   const { space } = migration;
-  let event: Invalidation | undefined;
-  for (let slot = 0; slot < migration.src.length; slot++) {
-    const word = migration.src[slot]!;
-    if (!isMigrating(word) || migrateFrame(word) !== 0) continue;
-    const to = migrateFrame(migration.dst[slot]!);
-    // A zero page may be replaced: whoever holds it is told, once for the rest of the range.
-    if (to !== 0 && event === undefined) {
-      event = insertEvent(migration, slot);
-      yield* space.notifiers.start(event);
-    }
-    if (to === 0 || !insertFresh(migration, slot, to)) notThisOne(migration, slot);
-  }
-  if (event !== undefined) space.notifiers.end(event);
+  const first = migration.dst.findIndex(
+    (to, slot) => isFresh(migration, slot) && migrateFrame(to) !== 0,
+  );
+  // A zero page may be replaced: whoever holds it is told, once for the rest of the range.
+  if (first >= 0) {
+    yield* space.notifiers.change(insertEvent(migration, first), () => insertAll(migration));
+  } else insertAll(migration);
   for (let slot = 0; slot < migration.src.length; slot++) {
     const from = migrateFrame(migration.src[slot]!);
     if (from === 0 || !isMigrating(migration.src[slot]!)) continue;
     const to = migrateFrame(migration.dst[slot]!);
     if (to === 0 || !mayMove(migration, from, to)) notThisOne(migration, slot);
     else handOver(space.memory, from, to);
+  }
+}
+
+/** Nothing was behind it, and it is still to get a page. */
+const isFresh = ({ src }: Migration, slot: number): boolean =>
+  isMigrating(src[slot]!) && migrateFrame(src[slot]!) === 0;
+
+function insertAll(migration: Migration): void {
+  for (let slot = 0; slot < migration.src.length; slot++) {
+    if (!isFresh(migration, slot)) continue;
+    const to = migrateFrame(migration.dst[slot]!);
+    if (to === 0 || !insertFresh(migration, slot, to)) notThisOne(migration, slot);
   }
 }
 

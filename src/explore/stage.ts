@@ -257,14 +257,13 @@ export class Stage implements Run {
     const { notifiers } = this.space;
     const range = { start: addressOf(page), end: addressOf(page + 1) };
     const event = new Invalidation({ ...range, event: MMU_NOTIFY_CLEAR, blockable: false });
-    const result: Result = yield* notifiers.start(event);
+    const result: Result = yield* notifiers.change(event, () => {
+      const cursor = this.space.cursor.begin();
+      cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
+      cursor.flush();
+      this.#note(page, 0);
+    });
     assert(result === 0 || result === -EAGAIN, "a refused event says so");
-    if (result < 0) return;
-    const cursor = this.space.cursor.begin();
-    cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
-    cursor.flush();
-    notifiers.end(event);
-    this.#note(page, 0);
   }
 
   /** The last user of the space leaves, unless a device uses it just now. */

@@ -153,17 +153,16 @@ function* claim(
       event: MMU_NOTIFY_EXCLUSIVE,
       owner,
     });
-    yield* vma.space.notifiers.start(event);
     const at = vpnOf(address);
-    const pte = vma.space.pageTable.get(at);
-    if ((pte & PTE_VALID) !== 0 && ptePfn(pte) === frame) {
+    yield* vma.space.notifiers.change(event, () => {
+      const pte = vma.space.pageTable.get(at);
+      if ((pte & PTE_VALID) === 0 || ptePfn(pte) !== frame) return;
       const cursor = vma.space.cursor.begin();
       cursor.set(at, makePte(frame, PTE_EXCLUSIVE | (pte & PTE_WRITE)));
       cursor.flush();
       left--;
       if (vma.space === space && at === page && pte & PTE_WRITE) isOurs = true;
-    }
-    vma.space.notifiers.end(event);
+    });
   }
   if (isOurs) memory.tracer.emit(MAKE, space.id, page, frame);
   return isOurs;

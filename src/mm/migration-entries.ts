@@ -64,9 +64,7 @@ export function* freezeMappings(memory: Memory, frame: Pfn): Sleeps<boolean> {
       end: virtAddr(address + PAGE_SIZE),
       event: MMU_NOTIFY_CLEAR,
     });
-    yield* vma.space.notifiers.start(event);
-    freezeEntry(vma, vpnOf(address), frame);
-    vma.space.notifiers.end(event);
+    yield* vma.space.notifiers.change(event, () => freezeEntry(vma, vpnOf(address), frame));
   }
   return stillMapped(memory, frame) === 0;
 }

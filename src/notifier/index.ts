@@ -38,10 +38,12 @@
  * **Example.**
  * ```ts
  * const inv = new Invalidation({ start, end, event: MMU_NOTIFY_UNMAP });
- * yield* space.notifiers.start(inv);
- * cursor.clearRange(start, end); cursor.flush();
- * space.notifiers.end(inv);
+ * yield* space.notifiers.change(inv, () => {
+ *   cursor.clearRange(start, end); cursor.flush();
+ * });
  * ```
+ * `start` and `end` by themselves are for who must sleep in between, and must then end what is
+ * open however its task ends.
  *
  * **What it refuses.** Callbacks that fail a blockable event; removal from inside a callback.
  */

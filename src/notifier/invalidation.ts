@@ -60,4 +60,15 @@ export class Invalidation implements AddrRange {
     this.blockable = options.blockable ?? true;
     this.owner = options.owner;
   }
+
+  /** From here to its end nobody may begin to read the range of `notifier`. */
+  collideWith(notifier: IntervalNotifier): void {
+    assert(this.isActive, "an invalidation collides with a reader while it is not open");
+    notifier.shared?.write();
+    notifier.seq++;
+    notifier.active++;
+    // Most events have one: an array made with it has room for no more, an empty one for many.
+    if (this.colliding === NOBODY) this.colliding = [notifier];
+    else this.colliding.push(notifier);
+  }
 }

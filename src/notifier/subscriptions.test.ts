@@ -49,18 +49,12 @@ function build() {
   return { scheduler, notifiers, log, run, interval, listener };
 }
 
-/** Starts and ends `event` with `inside` in between. */
-function* bracket(
+/** `event`, with `inside` between its start and its end. */
+const bracket = (
   notifiers: NotifierSubscriptions,
   event: Invalidation,
   inside: () => void = () => {},
-): Sleeps<Result> {
-  const result = yield* notifiers.start(event);
-  if (result < 0) return result;
-  inside();
-  notifiers.end(event);
-  return result;
-}
+): Sleeps<Result> => notifiers.change(event, inside);
 
 describe("an invalidation", () => {
   it("tells those whose range it overlaps, and nobody else", () => {
@@ -272,6 +266,63 @@ function* keep(lock: Mutex): Sleeps<void> {
   using _held = yield* lock.acquire();
   yield* lock.acquire({ nested: "for ever" });
 }
+
+describe("a change", () => {
+  const log: string[] = [];
+  const doIt = () => log.push("do");
+  const undo = () => log.push("undo");
+
+  it("is done once everybody has been told, and is not taken back", () => {
+    const { notifiers, run, listener } = build();
+    listener("a");
+    expect([run(notifiers.change(eventOn(0, 1), doIt, undo)), log.splice(0)]).toEqual([0, ["do"]]);
+  });
+
+  it("is taken back, and not done, when it is refused", () => {
+    const { notifiers, run, listener } = build();
+    listener("a", -EAGAIN);
+    expect(run(notifiers.change(eventOn(0, 1, false), doIt, undo))).toBe(-EAGAIN);
+    expect([log.splice(0), notifiers.activeCount]).toEqual([["undo"], 0]);
+  });
+
+  it("is taken back when a callback throws, or its task is killed", () => {
+    const { scheduler, notifiers, run } = build();
+    const callback = {
+      *invalidateRangeStart(): Sleeps<Result> {
+        yield YIELD;
+        throw new Error("a driver's own");
+      },
+    };
+    notifiers.register(callback);
+    expect(() => run(notifiers.change(eventOn(0, 1), doIt, undo))).toThrow("a driver's own");
+    const victim = scheduler.spawn("victim", notifiers.change(eventOn(0, 1), doIt, undo));
+    const killer = function* (): Sleeps<void> {
+      scheduler.kill(victim);
+    };
+    run(killer());
+    expect([victim.state, log.splice(0)]).toEqual([TaskState.killed, ["undo", "undo"]]);
+    expect(notifiers.activeCount).toBe(0);
+  });
+
+  it("leaves no event open that throws, nor does a listener at its end", () => {
+    const { notifiers, run, listener, log: told } = build();
+    const reader = new IntervalNotifier(range(0, 4));
+    notifiers.insert(reader);
+    listener("a");
+    const thrown = () => {
+      throw new Error("half done");
+    };
+    expect(() => run(notifiers.change(eventOn(0, 1), thrown, undo))).toThrow("half done");
+    expect([told.splice(0), notifiers.activeCount, reader.active]).toEqual([
+      ["a start", "a end"],
+      0,
+      0,
+    ]);
+    notifiers.register({ invalidateRangeEnd: thrown });
+    expect(() => run(notifiers.change(eventOn(0, 1), doIt, undo))).toThrow("half done");
+    expect([log.splice(0), notifiers.activeCount, reader.active]).toEqual([["do"], 0, 0]);
+  });
+});
 
 describe("a subscription", () => {
   it("that is made during an event collides with it, and is told nothing", () => {

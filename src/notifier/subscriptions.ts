@@ -115,7 +115,7 @@ export class NotifierSubscriptions {
    * Opens an invalidation. First, atomically, every overlapping reader is made to collide; then
    * the callbacks run. 0, or -EAGAIN for a non-blockable one that somebody refused: then all is
    * as before and `end` must not be called. `nested` names why one may be open already. A reader
-   * that has precedence over the range passes first.
+   * that has precedence over the range passes first. `change` also ends what it starts.
    */
   *start(invalidation: Invalidation, nested?: string): Sleeps<Result> {
     const task = this.#scheduler.current;
@@ -153,9 +153,28 @@ export class NotifierSubscriptions {
 
   /** The page table says the new truth now: readers may begin again. */
   end(invalidation: Invalidation): void {
-    for (const ops of invalidation.listeners) ops.invalidateRangeEnd?.(invalidation);
-    this.#close(invalidation);
-    this.#trace(END, invalidation);
+    try {
+      for (const ops of invalidation.listeners) ops.invalidateRangeEnd?.(invalidation);
+    } finally {
+      this.#close(invalidation);
+      this.#trace(END, invalidation);
+    }
+  }
+
+  /**
+   * Tells everybody, runs `doIt`, and ends: no event stays open, whatever happens. When a callback
+   * refuses (-EAGAIN) or throws, or the task is killed meanwhile, only `undo` runs.
+   */
+  *change(invalidation: Invalidation, doIt: () => void, undo?: () => void): Sleeps<Result> {
+    let result: Result = -EAGAIN;
+    try {
+      result = yield* this.start(invalidation);
+      if (result === 0) doIt();
+    } finally {
+      if (result === 0) this.end(invalidation);
+      else undo?.();
+    }
+    return result;
   }
 
   /** Subscribes. -EINVAL when the range is not pages of the space or the space is gone. */
@@ -171,7 +190,7 @@ export class NotifierSubscriptions {
     this.#byHandle[handle] = notifier;
     // An event that runs already has not told this one; what is read before its end is old.
     for (const invalidation of this.#active) {
-      if (overlaps(invalidation, notifier)) collide(invalidation, notifier);
+      if (overlaps(invalidation, notifier)) invalidation.collideWith(notifier);
     }
     return 0;
   }
@@ -250,8 +269,7 @@ export class NotifierSubscriptions {
 
   /**
    * Ends a subscription and waits for callbacks that run. -ENOENT when there is none (any more):
-   * then a `release` that runs is over, too. Ends of events that have told it of their start still
-   * come.
+   * then a `release` that runs is over, too. Events that have told it of their start still end.
    */
   *unregister(ops: NotifierOps): Sleeps<Result> {
     assert(!this.isInCallback, "a notifier is unregistered in a callback, which it waits for");
@@ -268,14 +286,8 @@ export class NotifierSubscriptions {
     this.#subscribed?.write();
     assert(!this.#released, "a space is released twice");
     this.#released = true;
-    const all = new Invalidation({
-      start: virtAddr(0),
-      end: virtAddr(SPACE_BYTES),
-      event: MMU_NOTIFY_RELEASE,
-    });
-    const result = yield* this.start(all);
-    assert(result === 0, "a blockable invalidation cannot be refused");
-    this.end(all);
+    const all = { start: virtAddr(0), end: virtAddr(SPACE_BYTES) };
+    yield* this.change(new Invalidation({ ...all, event: MMU_NOTIFY_RELEASE }), () => {});
     yield* this.#releaseAll();
     yield* this.#srcu.synchronize();
   }
@@ -316,7 +328,7 @@ export class NotifierSubscriptions {
     this.#open?.write();
     this.#active.push(invalidation);
     const hits = this.#tree.query(invalidation.start, invalidation.end);
-    for (let i = 0; i < hits; i++) collide(invalidation, this.#byHandle[this.#tree.hits[i]!]!);
+    for (let i = 0; i < hits; i++) invalidation.collideWith(this.#byHandle[this.#tree.hits[i]!]!);
     this.#trace(START, invalidation);
   }
 
@@ -382,16 +394,6 @@ export class NotifierSubscriptions {
   #trace(event: number, invalidation: Invalidation): void {
     this.#tracer.emit(event, vpnOf(invalidation.start), pagesIn(invalidation), invalidation.event);
   }
-}
-
-/** From here to the end of `invalidation` nobody may begin to read the range of `notifier`. */
-function collide(invalidation: Invalidation, notifier: IntervalNotifier): void {
-  notifier.shared?.write();
-  notifier.seq++;
-  notifier.active++;
-  // Most events have one: an array made with it has room for no more, an empty one for many.
-  if (invalidation.colliding === NOBODY) invalidation.colliding = [notifier];
-  else invalidation.colliding.push(notifier);
 }
 
 const pagesIn = (range: AddrRange): number => vpnOf(range.end) - vpnOf(range.start);

@@ -104,9 +104,7 @@ export function* holding(lock: Mutex, released: Completion<void>): Sleeps<void> 
 
 function* invalidate({ process, at, end }: Buffer, blockable: boolean): Sleeps<Result> {
   const event = new Invalidation({ start: at, end, event: MMU_NOTIFY_CLEAR, blockable });
-  const result = yield* process.space.notifiers.start(event);
-  if (result === 0) process.space.notifiers.end(event);
-  return result;
+  return yield* process.space.notifiers.change(event, () => {});
 }
 
 function waitForEvents(stage: Stage): void {

@@ -181,11 +181,11 @@ function* zapRange(space: AddressSpace, start: VirtAddr, end: VirtAddr): Sleeps<
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* splitHugeAt(space, vpnOf(start));
   yield* splitHugeAt(space, vpnOf(end));
-  yield* space.notifiers.start(event);
-  const cursor = space.cursor.begin();
-  cursor.clearRange(vpnOf(start), vpnOf(end), isGuard);
-  cursor.flush();
-  space.notifiers.end(event);
+  yield* space.notifiers.change(event, () => {
+    const cursor = space.cursor.begin();
+    cursor.clearRange(vpnOf(start), vpnOf(end), isGuard);
+    cursor.flush();
+  });
 }
 
 function* remove(_space: AddressSpace, vma: Vma, start: VirtAddr, end: VirtAddr): Sleeps<Result> {

@@ -97,9 +97,10 @@ function* copyEntries(copy: Copy): Sleeps<Result> {
   // The parent loses the right to write in place.
   const { start, end } = copy.from;
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_PROTECTION_PAGE });
-  yield* copy.parent.notifiers.start(event);
-  const result = copyPlain(copy);
-  copy.parent.notifiers.end(event);
+  let result: Result = 0;
+  yield* copy.parent.notifiers.change(event, () => {
+    result = copyPlain(copy);
+  });
   return result;
 }
 

@@ -1,7 +1,6 @@
 /** mprotect: other rights for what is mapped. Linux: mm/mprotect.c. */
 import {
   type AddrRange,
-  assert,
   EACCES,
   EINVAL,
   ENOMEM,
@@ -72,18 +71,11 @@ function* protectPart(space: AddressSpace, part: AddrRange, access: number): Sle
   yield* splitHugeForCut(space, vpnOf(part.end));
   const vma = changeFlags(space, part, flags);
   const event = new Invalidation({ ...part, event: MMU_NOTIFY_PROTECTION_VMA });
-  let isStarted = false;
-  try {
-    const started = yield* space.notifiers.start(event);
-    assert(started === 0, "a blockable invalidation cannot be refused");
-    isStarted = true;
-  } finally {
-    // Killed while a device was told: no entry has changed, so the intent goes back.
-    if (!isStarted) changeFlags(space, part, old);
-  }
-  changeEntries(space, vma, vpnOf(part.start), vpnOf(part.end));
-  space.notifiers.end(event);
-  return 0;
+  return yield* space.notifiers.change(
+    event,
+    () => changeEntries(space, vma, vpnOf(part.start), vpnOf(part.end)),
+    () => changeFlags(space, part, old),
+  );
 }
 
 /** Private memory that may be written is counted from then on, until it is given up untouched. */

@@ -150,16 +150,13 @@ function* moveVma(space: AddressSpace, move: Move): Sleeps<Result> {
   space.vmas.merge(moved);
   if (bytes === 0) return to;
   const event = new Invalidation({ ...old, event: MMU_NOTIFY_UNMAP });
-  let isStarted = false;
-  try {
-    yield* space.notifiers.start(event);
-    isStarted = true;
-  } finally {
-    // Killed while a device was told: nothing has moved, so the new place is given up.
-    if (!isStarted) for (const vma of space.vmas.detach(target.start, target.end)) vma.unlink();
-  }
-  moveEntries(space, vpnOf(from), vpnOf(to), bytes / PAGE_SIZE);
-  space.notifiers.end(event);
+  yield* space.notifiers.change(
+    event,
+    () => moveEntries(space, vpnOf(from), vpnOf(to), bytes / PAGE_SIZE),
+    () => {
+      for (const vma of space.vmas.detach(target.start, target.end)) vma.unlink();
+    },
+  );
   // What was promised to the old place is promised to the new one.
   if (vma.reservation !== undefined) {
     space.vmas.split(old.start);

@@ -104,10 +104,12 @@ export function* poisonPage(space: AddressSpace, address: VirtAddr): Sleeps<Resu
   if (!hasFrame(pte) || ptePfn(pte) === ZERO_PFN) return -EFAULT;
   const frame = ptePfn(pte);
   if (memory.pages.is(frame, PG_RESERVED) || memory.pages.isDevice(frame)) return -EINVAL;
-  memory.pages.get(frame);
-  // Kept for good: a broken frame never goes back to its zone.
-  memory.pages.setFlag(frame, PG_POISONED);
-  memory.poisoned.push(frame);
+  // Kept for good, once: a broken frame never goes back to its zone.
+  if (!memory.pages.is(frame, PG_POISONED)) {
+    memory.pages.get(frame);
+    memory.pages.setFlag(frame, PG_POISONED);
+    memory.poisoned.push(frame);
+  }
   for (const { vma, address: at } of mappersOf(memory, frame)) {
     const event = new Invalidation({
       start: at,
@@ -115,9 +117,7 @@ export function* poisonPage(space: AddressSpace, address: VirtAddr): Sleeps<Resu
       event: MMU_NOTIFY_CLEAR,
     });
     yield* splitHuge(vma.space, vpnOf(at));
-    yield* vma.space.notifiers.start(event);
-    replaceByPoison(vma.space, vpnOf(at), frame);
-    vma.space.notifiers.end(event);
+    yield* vma.space.notifiers.change(event, () => replaceByPoison(vma.space, vpnOf(at), frame));
   }
   return 0;
 }

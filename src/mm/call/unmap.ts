@@ -5,7 +5,6 @@
 import {
   type AddrRange,
   addrOf,
-  assert,
   EINVAL,
   isPageAligned,
   isPageRange,
@@ -52,19 +51,15 @@ export function* unmapRange(space: AddressSpace, range: AddrRange): Sleeps<Resul
 
 function* zapDetached(space: AddressSpace, gone: readonly Vma[], range: AddrRange): Sleeps<void> {
   const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
-  let isStarted = false;
-  try {
-    const started = yield* space.notifiers.start(event);
-    assert(started === 0, "a blockable invalidation cannot be refused");
-    isStarted = true;
-  } finally {
-    // Killed while a device was told: nothing has been unmapped, so the intent comes back.
-    if (!isStarted) space.vmas.attach(gone);
-  }
-  const cursor = space.cursor.begin();
-  cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
-  cursor.flush();
-  space.notifiers.end(event);
+  yield* space.notifiers.change(
+    event,
+    () => {
+      const cursor = space.cursor.begin();
+      cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
+      cursor.flush();
+    },
+    () => space.vmas.attach(gone),
+  );
   freeTables(space, vpnOf(range.start), vpnOf(range.end));
   for (const vma of gone) vma.unlink();
 }

@@ -90,12 +90,10 @@ export function* faultWriteProtected(
   try {
     if (old === ZERO_PFN) clearFrame(space, frame);
     else space.memory.bytes.copy(old, frame);
-    const event = clearEvent(page);
-    yield* space.notifiers.start(event);
-    // Somebody else may have been faster while the callbacks ran.
-    if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);
-    space.notifiers.end(event);
-    return 0;
+    return yield* space.notifiers.change(clearEvent(page), () => {
+      // Somebody else may have been faster while the callbacks ran.
+      if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);
+    });
   } finally {
     space.memory.pages.put(frame);
   }
@@ -115,14 +113,10 @@ function replaceByCopy(space: AddressSpace, vma: Vma, page: Vpn, frame: Pfn): vo
  * Devices read copies of this page. They forget them before the CPU may write; that is an
  * invalidation although the page stays where it is.
  */
-function* takeBackFromDevices(space: AddressSpace, page: Vpn, pte: Pte): Sleeps<Result> {
-  const { pages } = space.memory;
-  const event = clearEvent(page);
-  yield* space.notifiers.start(event);
-  if (space.pageTable.get(page) === pte) {
-    pages.clearFlag(ptePfn(pte), PG_DUPLICATED);
+function takeBackFromDevices(space: AddressSpace, page: Vpn, pte: Pte): Sleeps<Result> {
+  return space.notifiers.change(clearEvent(page), () => {
+    if (space.pageTable.get(page) !== pte) return;
+    space.memory.pages.clearFlag(ptePfn(pte), PG_DUPLICATED);
     reuse(space, page, pte);
-  }
-  space.notifiers.end(event);
-  return 0;
+  });
 }

@@ -75,18 +75,16 @@ export function* faultExclusive(space: AddressSpace, vma: Vma, page: Vpn): Sleep
     event: MMU_NOTIFY_EXCLUSIVE,
   });
   try {
-    yield* space.notifiers.start(event);
-    if (space.pageTable.get(page) === pte) {
+    return yield* space.notifiers.change(event, () => {
+      if (space.pageTable.get(page) !== pte) return;
       space.cursor.begin();
       restoreExclusive(space, vma, page);
       space.cursor.flush();
-    }
-    space.notifiers.end(event);
+    });
   } finally {
     pages.unlock(frame);
     pages.put(frame);
   }
-  return 0;
 }
 
 /**

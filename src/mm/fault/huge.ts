@@ -110,10 +110,7 @@ export function* faultHugeWrite(space: AddressSpace, vma: Vma, page: Vpn): Sleep
  */
 export function* splitHuge(space: AddressSpace, page: Vpn): Sleeps<void> {
   if (!space.pageTable.isHuge(page)) return;
-  const event = clearLeafEvent(page);
-  yield* space.notifiers.start(event);
-  splitHugeEntry(space, page);
-  space.notifiers.end(event);
+  yield* space.notifiers.change(clearLeafEvent(page), () => splitHugeEntry(space, page));
 }
 
 /** The plain part; the caller's event covers the 2 MiB. */
@@ -138,8 +135,5 @@ export function* splitHugeForCut(space: AddressSpace, page: Vpn): Sleeps<void> {
   const vma = space.vmas.find(addrOf(page));
   if (vma === undefined || vma.start === addrOf(page)) return;
   if (vpnOf(vma.start) > first || leafEnd(page) > vpnOf(vma.end)) return;
-  const event = clearLeafEvent(page);
-  yield* space.notifiers.start(event);
-  splitHugeEntry(space, page);
-  space.notifiers.end(event);
+  yield* space.notifiers.change(clearLeafEvent(page), () => splitHugeEntry(space, page));
 }

@@ -56,10 +56,9 @@ export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<R
   const head = hugetlb.take(vma.takeReserved(addrOf(first)));
   if (head === 0) return yield* takeFromOthers(vma, old);
   for (let i = 0; i < LARGE_FRAMES; i++) bytes.copy(pfn(old + i), pfn(head + i));
-  const event = clearLeafEvent(page);
   try {
-    yield* space.notifiers.start(event);
-    if (space.pageTable.get(first) === entry) {
+    return yield* space.notifiers.change(clearLeafEvent(page), () => {
+      if (space.pageTable.get(first) !== entry) return;
       for (let i = 0; i < LARGE_FRAMES; i++) {
         space.ownAnonymous(pfn(head + i), vma, vpn(first + i));
         pages.setFlag(pfn(head + i), PG_DIRTY);
@@ -68,9 +67,7 @@ export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<R
       cursor.unmapHuge(first);
       cursor.mapHuge(first, makePte(head, presentFlags(vma, true) | PTE_HUGE));
       cursor.flush();
-    }
-    space.notifiers.end(event);
-    return 0;
+    });
   } finally {
     hugetlb.give(head);
   }
@@ -84,14 +81,12 @@ function* takeFromOthers(vma: Vma, head: Pfn): Sleeps<Result> {
   if (vma.reservation === undefined) return FAULT_SIGBUS;
   for (const { vma: other, address } of mappersOf(vma.space.memory, head)) {
     if (other.reservation !== undefined) continue;
-    const event = clearLeafEvent(vpnOf(address));
-    yield* other.space.notifiers.start(event);
-    if (ptePfn(other.space.pageTable.get(vpnOf(address))) === head) {
-      const cursor = other.space.cursor.begin();
-      cursor.unmapHuge(vpnOf(address));
+    const { cursor, notifiers, pageTable } = other.space;
+    yield* notifiers.change(clearLeafEvent(vpnOf(address)), () => {
+      if (ptePfn(pageTable.get(vpnOf(address))) !== head) return;
+      cursor.begin().unmapHuge(vpnOf(address));
       cursor.flush();
-    }
-    other.space.notifiers.end(event);
+    });
   }
   return isLoneOwnerOfLarge(vma.space, head) ? 0 : FAULT_SIGBUS;
 }

@@ -5,7 +5,7 @@
  */
 
 import type { AddrRange } from "../../base/index.ts";
-import { assert, type Pfn, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import { type Pfn, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_PROTECTION_VMA } from "../../notifier/index.ts";
 import { PG_RESERVED } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
@@ -49,10 +49,9 @@ export function* changeProtNuma(space: AddressSpace, range: AddrRange): Sleeps<R
     const start = virtAddr(Math.max(range.start, vma.start));
     const end = virtAddr(Math.min(range.end, vma.end));
     const event = new Invalidation({ start, end, event: MMU_NOTIFY_PROTECTION_VMA });
-    const started = yield* space.notifiers.start(event);
-    assert(started === 0, "a blockable invalidation cannot be refused");
-    changed += lockOut(vma, vpnOf(start), vpnOf(end));
-    space.notifiers.end(event);
+    yield* space.notifiers.change(event, () => {
+      changed += lockOut(vma, vpnOf(start), vpnOf(end));
+    });
   }
   return changed;
 }

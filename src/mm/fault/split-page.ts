@@ -74,12 +74,12 @@ function* freezeIn(memory: Memory, vma: Vma, frame: Pfn): Sleeps<void> {
   const start = virtAddr(Math.max(vma.start, at));
   const end = virtAddr(Math.min(vma.end, at + LARGE_FRAMES * PAGE_SIZE));
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
-  yield* space.notifiers.start(event);
-  splitHugeEntry(space, vpnOf(start));
-  for (let address = start as number; address < end; address += PAGE_SIZE) {
-    freezeEntry(vma, vpnOf(virtAddr(address)), pfn(head + vma.indexOf(address) - first));
-  }
-  space.notifiers.end(event);
+  yield* space.notifiers.change(event, () => {
+    splitHugeEntry(space, vpnOf(start));
+    for (let address = start as number; address < end; address += PAGE_SIZE) {
+      freezeEntry(vma, vpnOf(virtAddr(address)), pfn(head + vma.indexOf(address) - first));
+    }
+  });
 }
 
 function isZero(memory: Memory, frame: Pfn): boolean {

@@ -30,13 +30,13 @@ export function* unmapMappings(file: CachedFile, options: UnmapOptions): Sleeps<
     const from = virtAddr(vma.start + Math.max(start - vma.offset, 0));
     const to = virtAddr(Math.min(vma.start + (end - vma.offset), vma.end));
     const event = new Invalidation({ start: from, end: to, event: MMU_NOTIFY_CLEAR });
-    yield* vma.space.notifiers.start(event);
-    const cursor = vma.space.cursor.begin();
     const { pages } = file.memory;
     const isCopy = (pte: Pte): boolean => !hasFrame(pte) || pages.is(ptePfn(pte), PG_ANON);
-    cursor.clearRange(vpnOf(from), vpnOf(to), evenCopies ? undefined : isCopy);
-    cursor.flush();
-    vma.space.notifiers.end(event);
+    yield* vma.space.notifiers.change(event, () => {
+      const cursor = vma.space.cursor.begin();
+      cursor.clearRange(vpnOf(from), vpnOf(to), evenCopies ? undefined : isCopy);
+      cursor.flush();
+    });
   }
 }
 
@@ -56,12 +56,11 @@ function* protectMapping(vma: Vma, address: VirtAddr): Sleeps<void> {
     end: virtAddr(address + PAGE_SIZE),
     event: MMU_NOTIFY_PROTECTION_PAGE,
   });
-  yield* space.notifiers.start(event);
-  const pte = space.pageTable.get(page);
-  if (hasFrame(pte) && isWritable(pte)) {
+  yield* space.notifiers.change(event, () => {
+    const pte = space.pageTable.get(page);
+    if (!hasFrame(pte) || !isWritable(pte)) return;
     const cursor = space.cursor.begin();
     cursor.set(page, withFlags(pte, 0, PTE_WRITE));
     cursor.flush();
-  }
-  space.notifiers.end(event);
+  });
 }
