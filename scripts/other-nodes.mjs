@@ -148,7 +148,8 @@ function runSuite(node, name) {
   const report = join(cache, "suite.json");
   rmSync(report, { force: true });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-  const words = [vitest, "run", "--reporter=dot"];
+  // The reporters are those of the configuration: one of them writes the report.
+  const words = [vitest, "run"];
   let error;
   try {
     say(node, words, { ONESPACE_TEST_REPORT: report });

@@ -38,6 +38,8 @@ if (!isKnown || seed === undefined) {
   console.error(`npm run replay -- NAME SEED, where NAME is one of\n  ${names.join("\n  ")}`);
   process.exit(2);
 }
-const env = { ...process.env, ONESPACE_REPLAY: `${name} ${seed}` };
+// A report belongs to the run that asked for it, which may be the one that runs this.
+const { ONESPACE_TEST_REPORT: _, ...rest } = process.env;
+const env = { ...rest, ONESPACE_REPLAY: `${name} ${seed}` };
 const run = spawnSync(process.execPath, commandOf(name), { cwd: root, env, stdio: "inherit" });
 process.exit(run.status ?? 1);

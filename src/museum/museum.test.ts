@@ -114,7 +114,7 @@ describe("an exhibit", () => {
 
   it("is on the page docs/museum.md, which is as `npm run museum` makes it", () => {
     const made = cataloguePage(MUSEUM.map(({ id }) => visits.get(id)!)).split("\n");
-    const path = new URL("../../../docs/museum.md", import.meta.url);
+    const path = new URL("../../docs/museum.md", import.meta.url);
     const there = readFileSync(path, "utf8").split("\n");
     const line = made.findIndex((each, i) => each !== there[i]);
     const why = `docs/museum.md differs from line ${line + 1} on: run \`npm run museum\``;

@@ -125,7 +125,12 @@ const ADOPTION: Table = {
 };
 
 /** It was closed before the machine could be: a second time does nothing. */
-const ACCESS: Table = { close: "a second time does nothing" };
+const ACCESS: Table = {
+  u32: VALUE,
+  i32: VALUE,
+  f32: VALUE,
+  close: "a second time does nothing",
+};
 
 const TABLES = { MACHINE, SPACE, KERNEL, ARRAY, VECTOR, CURSOR, ADOPTION, ACCESS } as const;
 
