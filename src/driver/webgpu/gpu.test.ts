@@ -74,7 +74,7 @@ async function round(kernel: Kernel): Promise<RoundResult & { readonly list: Lau
   const { code, count = 1, logSize = 4, argsStruct, args } = kernel;
   const compiled = await gpu.compile(source(code, argsStruct), logSize);
   const list = newList(count, args);
-  const result = await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, work });
+  const result = await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, load });
   return { ...result, list };
 }
 
@@ -87,11 +87,12 @@ const pairs = (faults: Uint32Array): [number, number][] =>
 const clean = {
   unfinished: 0,
   isSpent: false,
+  isLong: false,
   overflow: 0,
   faults: new Uint32Array(0),
 };
 /** More than any kernel here does. */
-const work = 2 ** 31;
+const load = { work: 2 ** 31, passes: 2 ** 31 };
 
 describe("frames", () => {
   it("uploads to scattered frames and reads them back in the order that is asked for", async () => {
@@ -343,7 +344,7 @@ describe("the store log", () => {
     // Operands come in different rounds: page by page, those that are read after those written.
     for (let step = 0; step <= 2 * pages; step++) {
       const fresh = { first: 0, count: step === 0 ? count : 0 };
-      await gpu.runRound({ compiled, list, fresh, retry: list.pending, work });
+      await gpu.runRound({ compiled, list, fresh, retry: list.pending, load });
       if (step < pages) map(b + step, 20 + step, WRITE);
       else if (step < 2 * pages) map(a + 2 * pages - 1 - step, 10 + 2 * pages - 1 - step, READ);
     }
@@ -397,19 +398,21 @@ describe("a log that has spilled", () => {
     const compiled = await own.compile(source(code), LOG);
     const list = own.newList(new ArrayBuffer(0), 1);
     const fresh = { first: 0, count: 1 };
-    const full = await own.runRound({ compiled, list, fresh, retry: 0, work });
+    const full = await own.runRound({ compiled, list, fresh, retry: 0, load });
     expect([full.overflow, full.unfinished]).toEqual([SPILL_IS_FULL, 1]);
     const grown: boolean[] = [];
     while (grown.at(-1) !== false) grown.push(await own.growSpill());
     expect(grown).toEqual([true, true, true, false]);
     const none = { first: 1, count: 0 };
-    const done = await own.runRound({ compiled, list, fresh: none, retry: 1, work });
+    const done = await own.runRound({ compiled, list, fresh: none, retry: 1, load });
     expect([done.overflow, done.unfinished]).toEqual([0, 0]);
     own.destroy();
   });
 });
 
-describe("the work of a round", () => {
+describe("the load of a round", () => {
+  const few = { work: 1000, passes: 500 };
+
   it("ends endless loops of every kind, without effect and without asking for pages", async () => {
     map(0x10, 7, WRITE);
     put(7, [5]);
@@ -427,8 +430,9 @@ describe("the work of a round", () => {
       const compiled = await gpu.compile(source(code), 1);
       const list = newList(100);
       const fresh = { first: 0, count: 100 };
-      const result = await gpu.runRound({ compiled, list, fresh, retry: 0, work: 1000 });
-      expect([kind, result.isSpent, result.unfinished]).toEqual([kind, true, 100]);
+      const result = await gpu.runRound({ compiled, list, fresh, retry: 0, load: few });
+      expect([kind, result.isLong, result.unfinished]).toEqual([kind, true, 100]);
+      expect(result.overflow).toBe(0);
       expect(result.faults.length).toBe(0);
       list.destroy();
     }
@@ -451,7 +455,7 @@ describe("the work of a round", () => {
     let fresh = { first: 0, count };
     for (; rounds === 0 || list.pending > 0; rounds++) {
       const retry = list.pending;
-      await gpu.runRound({ compiled, list, fresh, retry, work: 4000 });
+      await gpu.runRound({ compiled, list, fresh, retry, load: { work: 4000, passes: 2000 } });
       fresh = { first: count, count: 0 };
     }
     expect(rounds).toBeGreaterThan(3);
@@ -478,7 +482,7 @@ describe("rounds", () => {
       list,
       fresh: { first: 0, count: 600 },
       retry: 0,
-      work,
+      load,
     });
     expect([first.unfinished, list.pending]).toEqual([600, 600]);
     const half = await gpu.runRound({
@@ -486,7 +490,7 @@ describe("rounds", () => {
       list,
       fresh: { first: 0, count: 0 },
       retry: 250,
-      work,
+      load,
     });
     expect([half.unfinished, list.pending]).toEqual([250, 600]);
     map(0x20, 8, READ);
@@ -495,11 +499,11 @@ describe("rounds", () => {
       list,
       fresh: { first: 0, count: 0 },
       retry: 100,
-      work,
+      load,
     });
     expect([some.unfinished, list.pending]).toEqual([0, 500]);
     const fresh = { first: 600, count: 400 };
-    await gpu.runRound({ compiled, list, fresh, retry: list.pending, work });
+    await gpu.runRound({ compiled, list, fresh, retry: list.pending, load });
     expect(list.pending).toBe(0);
     expect((await get(7, 1000)).every((word) => word === 1)).toBe(true);
     list.destroy();
@@ -511,12 +515,12 @@ describe("rounds", () => {
     put(8, [1]);
     const compiled = await gpu.compile(source(COUNT_UP), 1);
     const [a, b] = [newList(10), newList(10)];
-    await gpu.runRound({ compiled, list: a, fresh: { first: 0, count: 10 }, retry: 0, work });
-    await gpu.runRound({ compiled, list: b, fresh: { first: 20, count: 5 }, retry: 0, work });
+    await gpu.runRound({ compiled, list: a, fresh: { first: 0, count: 10 }, retry: 0, load });
+    await gpu.runRound({ compiled, list: b, fresh: { first: 20, count: 5 }, retry: 0, load });
     expect([a.pending, b.pending]).toEqual([10, 5]);
     expect(await gpu.firstPending(b)).toBeGreaterThanOrEqual(20);
     map(0x20, 8, READ);
-    await gpu.runRound({ compiled, list: b, fresh: { first: 0, count: 0 }, retry: 5, work });
+    await gpu.runRound({ compiled, list: b, fresh: { first: 0, count: 0 }, retry: 5, load });
     const words = await get(7, 25);
     expect(words.slice(0, 20).every((word) => word === 0)).toBe(true);
     expect(words.slice(20)).toEqual([1, 1, 1, 1, 1]);
@@ -531,7 +535,7 @@ describe("rounds", () => {
     const code = `fn main(i: u32) { if (i >= ${count - 2}u) { store_u32(0x10000u + 4u * (i & 1u), i); } }`;
     const compiled = await gpu.compile(source(code), 1);
     const list = newList(count);
-    await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, work });
+    await gpu.runRound({ compiled, list, fresh: { first: 0, count }, retry: 0, load });
     expect(await get(7, 3)).toEqual([count - 2, count - 1, 0]);
     list.destroy();
   });
@@ -540,14 +544,14 @@ describe("rounds", () => {
     const compiled = await gpu.compile(source("fn main(i: u32) {}"), 0);
     const list = newList(4);
     const fresh = { first: 0, count: 4 };
-    const running = gpu.runRound({ compiled, list, fresh, retry: 0, work });
-    expect(() => gpu.runRound({ compiled, list, fresh, retry: 0, work })).toThrow(AssertionError);
+    const running = gpu.runRound({ compiled, list, fresh, retry: 0, load });
+    expect(() => gpu.runRound({ compiled, list, fresh, retry: 0, load })).toThrow(AssertionError);
     await running;
     const tooMany = { first: 0, count: 5 };
-    await expect(gpu.runRound({ compiled, list, fresh: tooMany, retry: 0, work })).rejects.toThrow(
+    await expect(gpu.runRound({ compiled, list, fresh: tooMany, retry: 0, load })).rejects.toThrow(
       /room/,
     );
-    await gpu.runRound({ compiled, list, fresh, retry: 0, work });
+    await gpu.runRound({ compiled, list, fresh, retry: 0, load });
     list.destroy();
   });
 });
@@ -614,7 +618,7 @@ describe("failures", () => {
     const compiled = await lost.compile(source("fn main(i: u32) {}"), 0);
     const list = lost.newList(new ArrayBuffer(0), 64);
     const fresh = { first: 0, count: 64 };
-    const running = lost.runRound({ compiled, list, fresh, retry: 0, work });
+    const running = lost.runRound({ compiled, list, fresh, retry: 0, load });
     const reading = lost.readback(Int32Array.of(1), 1);
     const failures = Promise.allSettled([running, reading]);
     lost.destroy();
@@ -626,7 +630,7 @@ describe("failures", () => {
     await expect(lost.compile(source("fn main(i: u32) {}"), 0)).rejects.toThrow(DeviceLostError);
     await expect(lost.readback(Int32Array.of(1), 1)).rejects.toThrow(DeviceLostError);
     expect(() => lost.zero(Int32Array.of(1), 1)).toThrow(DeviceLostError);
-    expect(() => lost.runRound({ compiled, list, fresh, retry: 0, work })).toThrow(DeviceLostError);
+    expect(() => lost.runRound({ compiled, list, fresh, retry: 0, load })).toThrow(DeviceLostError);
     lost.destroy();
   });
 

@@ -8,6 +8,7 @@ import { type AdapterPreference, type DeviceInfo, openAdapter, pin } from "./ada
 import { type Compiled, compileShader, newLayout } from "./compile.ts";
 import { DeviceTable } from "./device-table.ts";
 import { LaunchList } from "./launch-list.ts";
+import type { RoundLoad } from "./pace.ts";
 import { plainBytes } from "./plain-bytes.ts";
 import { ReadbackPool } from "./readback.ts";
 import { SpillBuffer } from "./spill-buffer.ts";
@@ -50,8 +51,7 @@ export interface Round {
   readonly fresh: { readonly first: number; readonly count: number };
   /** How many of the list, from its head, run again. */
   readonly retry: number;
-  /** Units of work that all of them may do together; 2 ** 31 at most. */
-  readonly work: number;
+  readonly load: RoundLoad;
 }
 
 export interface RoundResult {
@@ -59,8 +59,10 @@ export interface RoundResult {
   readonly faults: Uint32Array;
   /** Of those that ran: how many did not finish. They are now the head of the list. */
   readonly unfinished: number;
-  /** Some ended because the work of the round was done. */
+  /** Some did not begin because the work of the round was done. */
   readonly isSpent: boolean;
+  /** Some made more passes than they may. */
+  readonly isLong: boolean;
   /** Some invocation stores more than its log holds: 0, `LOG_IS_FULL` or `SPILL_IS_FULL`. */
   readonly overflow: number;
   /** How long it took. On a software device not more than the processor's time, if others run. */
@@ -250,18 +252,17 @@ export class Gpu {
     return running;
   }
 
-  async #runRound({ compiled, list, fresh, retry, work }: Round): Promise<RoundResult> {
+  async #runRound(round: Round): Promise<RoundResult> {
+    const { compiled, list, fresh, retry, load } = round;
     assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
     assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
     this.#table.flush();
-    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, work));
+    const { work, passes } = load;
+    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, work, passes));
     this.#device.queue.writeBuffer(list.params, 0, params);
     const startedMs = performance.now();
     const cpuBefore = process.cpuUsage();
-    let faultCount = 0;
-    let unfinished = 0;
-    let overflow = 0;
-    let isSpent = false;
+    const control = new Uint32Array(CONTROL_WORDS);
     let head = new Uint32Array(0);
     await this.#readback.read(
       4 * CONTROL_WORDS + 8 * HEAD_RECORDS,
@@ -280,22 +281,22 @@ export class Gpu {
       },
       (mapped) => {
         const words = new Uint32Array(mapped.buffer, mapped.byteOffset, mapped.length / 4);
-        // Faults that found no room will be made again by who made them.
-        faultCount = Math.min(words[0]!, FAULT_RECORDS);
-        unfinished = words[1]!;
-        overflow = words[2]!;
-        isSpent = unfinished > 0 && words[3]! >= work;
-        this.#spill.used = words[4]!;
-        const inHead = Math.min(faultCount, HEAD_RECORDS);
-        head = words.slice(CONTROL_WORDS, CONTROL_WORDS + 2 * inHead);
+        control.set(words.subarray(0, CONTROL_WORDS));
+        head = words.slice(CONTROL_WORDS);
       },
     );
     const { user, system } = process.cpuUsage(cpuBefore);
     const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
     const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
+    const [recorded = 0, unfinished = 0, overflow = 0, done = 0, spilled = 0, long = 0] = control;
+    this.#spill.used = spilled;
     list.finishRound(retry, unfinished);
-    const faults = faultCount <= HEAD_RECORDS ? head : await this.#allRecords(faultCount);
-    return { faults, unfinished, isSpent, overflow, milliseconds };
+    // Faults that found no room will be made again by who made them.
+    const count = Math.min(recorded, FAULT_RECORDS);
+    const isInHead = count <= HEAD_RECORDS;
+    const faults = isInHead ? head.slice(0, 2 * count) : await this.#allRecords(count);
+    const isSpent = unfinished > 0 && done >= work;
+    return { faults, unfinished, isSpent, isLong: long !== 0, overflow, milliseconds };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {

@@ -1,7 +1,7 @@
 /** What the launches of one device share: their turns, and what kernels turned out to need. */
 import { assert } from "../../base/index.ts";
 import { type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
-import { WORK_MIN } from "./pace.ts";
+import { FIRST_LOAD, type RoundLoad } from "./pace.ts";
 import { isSpilled, type KernelSource } from "./wgsl/index.ts";
 
 /** How late one that waits for its turn notices that it was aborted. */
@@ -42,8 +42,8 @@ export class KernelCache {
 
   // KernelSource -> words of the store log
   readonly #logSizes = new WeakMap<KernelSource, number>();
-  // KernelSource -> units of work that a round did in good time
-  readonly #work = new WeakMap<KernelSource, number>();
+  // KernelSource -> what a round did in good time
+  readonly #loads = new WeakMap<KernelSource, RoundLoad>();
 
   logSizeOf(source: KernelSource): number {
     return this.#logSizes.get(source) ?? firstLogSize(source);
@@ -55,12 +55,12 @@ export class KernelCache {
     this.#logSizes.set(source, LOG_GROWTH * Math.max(1, size));
   }
 
-  workOf(source: KernelSource): number {
-    return this.#work.get(source) ?? WORK_MIN;
+  loadOf(source: KernelSource): RoundLoad {
+    return this.#loads.get(source) ?? FIRST_LOAD;
   }
 
-  keepWork(source: KernelSource, work: number): void {
-    this.#work.set(source, work);
+  keepLoad(source: KernelSource, load: RoundLoad): void {
+    this.#loads.set(source, load);
   }
 }
 

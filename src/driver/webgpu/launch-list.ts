@@ -41,7 +41,7 @@ export class LaunchList {
     this.capacity = parts.capacity;
     const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
     const uniform = UNIFORM | COPY_DST;
-    this.params = device.createBuffer({ label: "params", size: 16, usage: uniform });
+    this.params = device.createBuffer({ label: "params", size: 32, usage: uniform });
     this.#args = device.createBuffer({
       label: "args",
       size: Math.max(16, Math.ceil(parts.args.byteLength / 16) * 16),

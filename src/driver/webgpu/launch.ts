@@ -131,7 +131,7 @@ class LaunchRun {
     this.#admission = new Admission(request.count);
     const { source, timeLimit } = request;
     this.#pace = new Pace({
-      work: cache.workOf(source),
+      load: cache.loadOf(source),
       widthMax: BATCH_MAX,
       aloneMs: Math.max(ALONE_MS, timeLimit ?? 0),
     });
@@ -156,11 +156,12 @@ class LaunchRun {
     try {
       list = this.#device.gpu.newList(this.#request.args, Math.min(this.#request.count, BATCH_MAX));
       failure = yield* this.#runRounds(list);
+      // What an endless one was given tells nothing of those that end.
+      if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
     } catch (error) {
       failure = this.#failureOf(error);
     } finally {
       list?.destroy();
-      this.#cache.keepWork(this.#request.source, this.#pace.work);
     }
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return this.outcome(failure);
@@ -184,9 +185,9 @@ class LaunchRun {
       const ran = Math.min(this.#admission.left, this.#pace.width);
       const retry = Math.min(ran, list.pending);
       const begin = { first: fresh, count: ran - retry };
-      const { work } = this.#pace;
+      const { load } = this.#pace;
       const round = yield* this.#device.round(() =>
-        this.#device.gpu.runRound({ compiled, list, fresh: begin, retry, work }),
+        this.#device.gpu.runRound({ compiled, list, fresh: begin, retry, load }),
       );
       fresh += begin.count;
       this.#rounds++;
@@ -218,11 +219,12 @@ class LaunchRun {
 
   /** Whether it goes on as it did, or at all. */
   *#keepPace(list: LaunchList, round: RoundResult, ran: number): Sleeps<Failure | undefined> {
-    const { isSpent, milliseconds } = round;
+    const { isSpent, isLong, milliseconds } = round;
     const finished = ran - round.unfinished;
     const isUseful = round.faults.length > 0 || round.overflow !== 0;
-    const goesOn = this.#pace.finishRound({ ran, finished, isSpent, isUseful, milliseconds });
-    const isIdle = finished === 0 && !isUseful && !isSpent;
+    const taken = { ran, finished, isSpent, isLong, isUseful, milliseconds };
+    const goesOn = this.#pace.finishRound(taken);
+    const isIdle = finished === 0 && !isUseful && !isSpent && !isLong;
     this.#idleRounds = isIdle ? this.#idleRounds + 1 : 0;
     if (this.#idleRounds > IDLE_ROUNDS_MAX) {
       return { result: -EIO, refusal: { reason: "the kernel faults on nothing for ever" } };

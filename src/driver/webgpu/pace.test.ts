@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { replayable } from "../../../test/replay/replay.ts";
-import { ALONE_MS, Pace, WORK_MIN } from "./pace.ts";
+import { ALONE_MS, FIRST_LOAD, Pace } from "./pace.ts";
 
-/** A GPU: units of work in a millisecond, and how many invocations it runs at once. */
+/** A GPU: passes that a lane makes in a millisecond, and how many lanes it has. */
 interface Model {
   readonly speed: number;
   readonly lanes: number;
@@ -15,31 +15,40 @@ interface Simulated {
   readonly longestMs: number;
 }
 
-/** Runs invocations that need so many units; those who got nowhere start over. */
+/** Runs invocations that need so many passes; those who got nowhere start over. */
 function simulate(needs: readonly number[], model: Model, aloneMs = ALONE_MS): Simulated {
-  const pace = new Pace({ work: WORK_MIN, widthMax: needs.length, aloneMs });
+  const pace = new Pace({ load: FIRST_LOAD, widthMax: needs.length, aloneMs });
   let waiting = [...needs];
   let totalMs = 0;
   let longestMs = 0;
   for (let rounds = 0; waiting.length > 0; rounds++) {
     expect(rounds).toBeLessThan(100_000);
-    const { work } = pace;
+    const { work, passes } = pace.load;
     const running = waiting.slice(0, Math.min(waiting.length, pace.width));
-    let used = 0;
     const left: number[] = [];
-    for (let at = 0; at < running.length; at += model.lanes) {
+    let milliseconds = 0;
+    let isSpent = false;
+    let isLong = false;
+    for (let at = 0, used = 0; at < running.length; at += model.lanes) {
       const together = running.slice(at, at + model.lanes);
-      const each = Math.max(0, work - used) / together.length;
-      for (const need of together) if (need > each) left.push(need);
-      used += together.reduce((sum, need) => sum + Math.min(need, each), 0);
+      if (used >= work) {
+        left.push(...together);
+        isSpent = true;
+        continue;
+      }
+      for (const need of together) {
+        if (need > passes) left.push(need);
+        isLong ||= need > passes;
+        used += (1 + Math.min(need, passes)) / 64;
+      }
+      milliseconds += Math.min(passes, Math.max(...together)) / model.speed;
     }
-    const milliseconds = used / model.speed;
     totalMs += milliseconds;
     longestMs = Math.max(longestMs, milliseconds);
     waiting = [...left, ...waiting.slice(running.length)];
-    const isSpent = left.length > 0;
     const finished = running.length - left.length;
-    const round = { ran: running.length, finished, isSpent, isUseful: false, milliseconds };
+    const isUseful = false;
+    const round = { ran: running.length, finished, isSpent, isLong, isUseful, milliseconds };
     if (!pace.finishRound(round)) return { isOver: false, totalMs, longestMs };
   }
   return { isOver: true, totalMs, longestMs };
@@ -94,10 +103,19 @@ describe("Pace", () => {
   });
 
   it("does less at once when units turn out to be heavy, although nobody ran out of them", () => {
-    const pace = new Pace({ work: 1000, widthMax: 1 << 20, aloneMs: ALONE_MS });
+    const load = { work: 1000, passes: 100 };
+    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS });
     const { width } = pace;
-    const taken = { ran: width, finished: width, isSpent: false, isUseful: false };
+    const taken = { ran: width, finished: width, isSpent: false, isLong: false, isUseful: false };
     expect(pace.finishRound({ ...taken, milliseconds: 1500 })).toBe(true);
-    expect([pace.work, pace.width]).toEqual([125, 125 * 64]);
+    expect([pace.load, pace.width]).toEqual([{ work: 125, passes: 100 }, 125 * 64]);
+  });
+
+  it("begins the next launch with short rounds, also when the last one had long ones", () => {
+    const pace = new Pace({ load: FIRST_LOAD, widthMax: 1, aloneMs: ALONE_MS });
+    const taken = { ran: 1, finished: 0, isSpent: false, isLong: true, isUseful: false };
+    pace.finishRound({ ...taken, milliseconds: 150 });
+    expect(pace.load.passes).toBe(4 * 1024);
+    expect(pace.firstLoad).toEqual(FIRST_LOAD);
   });
 });

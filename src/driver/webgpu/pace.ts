@@ -1,18 +1,26 @@
 /**
  * How much one round of a launch may do. Nothing can stop a GPU that runs, and everybody waits
- * for the round that does: who aborts, who closes, a CPU that wants a page back. So the work of a
- * round is limited, by units that the shader counts, and the limit follows the measured time.
+ * for the round that does: who aborts, who closes, a CPU that wants a page back. So each invocation
+ * may make so many loop passes, none begins when so much work is done, and both limits follow the
+ * measured time: they bound what one lane does and what all lanes do.
  *
- * Work is shared by all who run, so some may get nowhere together: then fewer run. One alone that
- * does not finish gets more work from round to round, until a round of it would be too long. It
- * starts from its beginning each time, so there is no other end for it than an error.
+ * All who run may get nowhere together: then fewer run. One alone that does not finish gets more
+ * passes from round to round, until a round of it would be too long. It starts from its beginning
+ * each time, so there is no other end for it than an error.
  */
 import { assert } from "../../base/index.ts";
 
-/** Work of the first round of a kernel that nobody knows yet. */
-export const WORK_MIN = 1024;
-/** Above it the shader's counter, which goes on a little, could overflow. */
-const WORK_MAX = 2 ** 31;
+export interface RoundLoad {
+  /** Units of work after which no invocation begins. */
+  readonly work: number;
+  /** Loop passes of each invocation. */
+  readonly passes: number;
+}
+
+/** For a kernel that nobody knows yet. */
+export const FIRST_LOAD: RoundLoad = { work: 1024, passes: 1024 };
+/** Above it the shader's counters, which go on a little, could overflow. */
+const LOAD_MAX = 2 ** 31;
 /** Invocations that begin with one unit of work. */
 const INVOCATIONS_A_UNIT = 64;
 /** What a round should take, in milliseconds. */
@@ -21,6 +29,8 @@ const AIM_MS = 150;
 export const ALONE_MS = 1500;
 /** A round that took this part of what it may take was not cut short by a wrong guess. */
 const ENOUGH = 0.8;
+/** A round that should have taken this part of its time had too much to do. */
+const TOO_LONG = 0.5;
 /** A measurement of one round is not trusted further than this. */
 const CHANGE_MAX = 8;
 
@@ -28,16 +38,18 @@ export interface RoundTaken {
   /** Invocations that ran, and of these those that finished. */
   readonly ran: number;
   readonly finished: number;
-  /** It ended because its work was spent. */
+  /** Some did not begin because the work was done. */
   readonly isSpent: boolean;
+  /** Some made more passes than they may. */
+  readonly isLong: boolean;
   /** It had another effect: it found pages missing, or room. */
   readonly isUseful: boolean;
   readonly milliseconds: number;
 }
 
 export interface PaceOptions {
-  /** Units of work of the first round. */
-  readonly work: number;
+  /** Of the first round. */
+  readonly load: RoundLoad;
   readonly widthMax: number;
   /** What a round of one invocation may take, in milliseconds. */
   readonly aloneMs: number;
@@ -46,22 +58,30 @@ export interface PaceOptions {
 export class Pace {
   readonly aloneMs: number;
   #work: number;
+  #passes: number;
   #width: number;
   #aimMs = AIM_MS;
   // So many finished together when fewer had to; 0: nobody had to wait yet.
   #proven = 0;
   readonly #widthMax: number;
 
-  constructor({ work, widthMax, aloneMs }: PaceOptions) {
+  constructor({ load, widthMax, aloneMs }: PaceOptions) {
     this.aloneMs = aloneMs;
-    this.#work = work;
+    this.#work = load.work;
+    this.#passes = load.passes;
     this.#width = widthMax;
     this.#widthMax = widthMax;
   }
 
-  /** Units of work of the next round. */
-  get work(): number {
-    return this.#work;
+  /** What the next round may do. */
+  get load(): RoundLoad {
+    return { work: this.#work, passes: this.#passes };
+  }
+
+  /** What the first round of another launch may do. */
+  get firstLoad(): RoundLoad {
+    const passes = changed(this.#passes, AIM_MS / this.#aimMs);
+    return { work: this.#work, passes };
   }
 
   /** Invocations of the next round at most. */
@@ -69,7 +89,7 @@ export class Pace {
     return Math.min(this.#width, this.#work * INVOCATIONS_A_UNIT);
   }
 
-  /** Those who ran got in each other's way: fewer run. False when it was one alone. */
+  /** Those who ran get in each other's way: fewer run. False when it was one alone. */
   narrow(ran: number): boolean {
     const isKnown = this.#proven > 0 && this.#proven < ran;
     this.#width = isKnown ? this.#proven : Math.max(1, ran >>> 3);
@@ -79,21 +99,19 @@ export class Pace {
 
   /** False when one invocation alone takes longer than any may. */
   finishRound(round: RoundTaken): boolean {
-    const { ran, finished, isSpent, isUseful, milliseconds } = round;
+    const { ran, finished, isSpent, isLong, isUseful, milliseconds } = round;
     assert(ran > 0 && finished <= ran, "a round runs something");
-    if (!isSpent) {
-      if (milliseconds > 2 * this.#aimMs) this.#change(this.#aimMs / milliseconds);
-      if (finished === ran) this.#widen(ran);
-      return true;
+    const isStuck = isLong && finished === 0 && !isUseful;
+    if (isStuck && milliseconds > ENOUGH * this.#aimMs && !this.narrow(ran)) {
+      if (this.#aimMs === this.aloneMs) return false;
+      this.#aimMs = Math.min(this.aloneMs, 4 * this.#aimMs);
     }
-    if (finished === 0 && !isUseful && !this.narrow(ran)) {
-      if (this.#work === WORK_MAX) return false;
-      if (milliseconds > ENOUGH * this.#aimMs) {
-        if (this.#aimMs === this.aloneMs) return false;
-        this.#aimMs = Math.min(this.aloneMs, 4 * this.#aimMs);
-      }
-    }
-    this.#change(this.#aimMs / Math.max(1, milliseconds));
+    if (isStuck && ran === 1 && this.#passes === LOAD_MAX) return false;
+    const factor = this.#aimMs / Math.max(1, milliseconds);
+    // What was not too little may still have been too much.
+    if (isSpent || factor < TOO_LONG) this.#work = changed(this.#work, factor);
+    if (isLong) this.#passes = changed(this.#passes, factor);
+    if (finished === ran) this.#widen(ran);
     return true;
   }
 
@@ -105,9 +123,9 @@ export class Pace {
     const width = isNarrow ? this.#width + Math.max(1, this.#width >>> 3) : 2 * this.#width;
     this.#width = Math.min(this.#widthMax, width);
   }
+}
 
-  #change(factor: number): void {
-    const change = Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, factor));
-    this.#work = Math.min(WORK_MAX, Math.max(1, Math.round(this.#work * change)));
-  }
+function changed(load: number, factor: number): number {
+  const change = Math.min(CHANGE_MAX, Math.max(1 / CHANGE_MAX, factor));
+  return Math.min(LOAD_MAX, Math.max(1, Math.round(load * change)));
 }

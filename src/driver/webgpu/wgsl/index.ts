@@ -9,8 +9,9 @@
  * and not committed. *Unit of work*: 64 loop passes of an invocation, or 64 invocations begun.
  *
  * **Invariants.**
- * - An invocation that misses a page, finds no room in its log, or finds that the work of the
- *   round is spent, ends without effect and is in the list of those that run again.
+ * - An invocation that misses a page, finds no room in its log, makes more passes than it may,
+ *   or finds that the work of the round is spent, ends without effect and is in the list of those
+ *   that run again.
  * - What we add begins with `os_`, stands before the user's code or on the same line of it, and
  *   no message of a compiler speaks of it.
  *
@@ -29,6 +30,7 @@ export {
   KernelCompileError,
   type KernelSource,
   type Shader,
+  UNIT_PASSES,
   WORKGROUP_SIZE,
   wrapKernel,
 } from "./wrap-kernel.ts";

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { replayable } from "../../../../test/replay/replay.ts";
 import { guardLoops } from "./loop-guards.ts";
 
-const BREAK = " if (os_stop()) { break; }";
+const BREAK = " os_passes += 1u; if (os_passes > os_limit) { break; }";
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
 describe("guardLoops", () => {
@@ -27,20 +27,26 @@ describe("guardLoops", () => {
 
   it("returns a zero value from a loop that has no condition, as its function may not go on", () => {
     const code = "fn f(a: u32) -> vec2<f32> { loop { return vec2f(); } }";
-    expect(guardLoops(code).code).toContain("loop { if (os_stop()) { return vec2<f32>(); } return");
-    expect(guardLoops("fn f() { for (;;) { } }").code).toContain("{ if (os_stop()) { return; } }");
+    expect(guardLoops(code).code).toContain(
+      "loop { os_passes += 1u; if (os_passes > os_limit) { return vec2<f32>(); } return",
+    );
+    expect(guardLoops("fn f() { for (;;) { } }").code).toContain(
+      "{ os_passes += 1u; if (os_passes > os_limit) { return; } }",
+    );
     expect(guardLoops("fn f() { for (var a = 1; ; a++) { } }").code).toContain("{ return; }");
   });
 
   it("takes the return type of the function that the loop is in", () => {
     const code = "fn f() -> u32 { return 1u; } fn g() { loop { break; } } fn h() -> i32 {}";
-    expect(guardLoops(code).code).toContain("loop { if (os_stop()) { return; } break; }");
+    expect(guardLoops(code).code).toContain(
+      "loop { os_passes += 1u; if (os_passes > os_limit) { return; } break; }",
+    );
   });
 
   it("breaks out of a loop in a continuing block, where no return is allowed", () => {
     const code = "fn f() -> u32 { loop { continuing { loop { break; } } } }";
     expect(guardLoops(code).code).toBe(
-      "fn f() -> u32 { loop { if (os_stop()) { return u32(); } " +
+      "fn f() -> u32 { loop { os_passes += 1u; if (os_passes > os_limit) { return u32(); } " +
         `continuing { loop {${BREAK} break; } } } }`,
     );
   });
@@ -69,8 +75,13 @@ describe("guardLoops", () => {
       fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
         const code = pieces.join("");
         const { code: guarded, insertions } = guardLoops(code);
-        expect(count(guarded, "os_stop")).toBe(insertions.length);
-        expect(guarded.replaceAll(/ if \(os_stop\(\)\) \{ (?:break|return); \}/g, "")).toBe(code);
+        expect(count(guarded, "os_limit")).toBe(insertions.length);
+        expect(
+          guarded.replaceAll(
+            / os_passes \+= 1u; if \(os_passes > os_limit\) \{ (?:break|return); \}/g,
+            "",
+          ),
+        ).toBe(code);
         expect(guarded.split("\n").length).toBe(code.split("\n").length);
       }),
       replayable("wgsl-loops"),

@@ -37,12 +37,10 @@ export const CONTROL_WORDS = 6;
 export const WORKGROUP_SIZE = 64;
 /** Loop passes that an invocation may make after its first fault, to find more of them. */
 const PASSES_AFTER_FAULT = 64;
-/**
- * Loop passes that are one unit of work. An invocation asks whether there is any left after so
- * many passes, then after twice as many, and so on up to `PASSES_MAX`.
- */
-const UNIT_PASSES = 64;
-const PASSES_MAX = 4096;
+/** Loop passes that are one unit of work. */
+export const UNIT_PASSES = 64;
+/** An invocation of more passes says so itself; one speaks for 64 others. */
+const PASSES_UNSAID = 256;
 
 export interface Shader {
   readonly wgsl: string;
@@ -85,10 +83,10 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
 const prelude = (argsStruct: string, logSize: number): string => `
 struct os_Control {
   faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
-  work: atomic<u32>, spilled: atomic<u32>, unused: u32,
+  work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>,
   records: array<vec2u>,
 }
-struct os_Params { first: u32, fresh: u32, retry: u32, work: u32 }
+struct os_Params { first: u32, fresh: u32, retry: u32, work: u32, passes: u32 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
 @group(0) @binding(2) var<storage, read_write> os_seen: array<atomic<u32>>;
@@ -100,43 +98,27 @@ struct os_Params { first: u32, fresh: u32, retry: u32, work: u32 }
 ${argsStruct === "" ? "" : `${argsStruct}\n@group(0) @binding(7) var<uniform> args: Args;`}
 const os_MISS = 0xffffffffu;
 var<private> os_faulted: bool = false;
-// All work of the round is done: this invocation ends without effect, and asks for nothing.
-var<private> os_spent: bool = false;
-// Passes until the next look at the work that is left, and the passes from look to look.
-var<private> os_left: u32 = ${UNIT_PASSES}u;
-var<private> os_passes: u32 = ${UNIT_PASSES}u;
-fn os_stop() -> bool {
-  os_left -= 1u;
-  if (os_left > 0u) { return false; }
-  return os_look();
-}
-fn os_look() -> bool {
-  os_left = 1u;
-  if (os_faulted) { return true; }
-  let work = os_passes / ${UNIT_PASSES}u;
-  if (atomicAdd(&os_control.work, work) + work >= os_params.work) {
-    os_faulted = true;
-    os_spent = true;
-    return true;
-  }
-  os_passes = min(2u * os_passes, ${PASSES_MAX}u);
-  os_left = os_passes;
-  return false;
+var<private> os_passes: u32 = 0u;
+var<private> os_limit: u32 = 0u;
+// It was cut off by the limit: what it asks for from then on is not even a guess.
+var<private> os_cut: bool = false;
+fn os_end() {
+  os_cut = os_cut | (!os_faulted & (os_passes > os_limit));
+  os_limit = select(min(os_limit, os_passes + ${PASSES_AFTER_FAULT}u), os_limit, os_faulted);
+  os_faulted = true;
 }
 fn os_overflow(kind: u32) {
-  atomicStore(&os_control.overflow, kind);
-  if (!os_faulted) { os_left = ${PASSES_AFTER_FAULT}u; }
-  os_faulted = true;
+  os_end();
+  if (!os_cut) { atomicStore(&os_control.overflow, kind); }
 }
 fn os_fault(address: u32, kind: u32) {
-  if (os_spent) { return; }
   // After its first fault an invocation computes with zeros: what it asks for then is a guess.
   let flags = kind | select(0u, 4u, os_faulted);
-  if (!os_faulted) { os_left = ${PASSES_AFTER_FAULT}u; }
-  os_faulted = true;
+  os_end();
   let place = ((address >> 12u) << 2u) | (flags & 1u) | ((flags >> 1u) & 2u);
-  let bit = 1u << (place & 31u);
-  if ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u) { return; }
+  // Without branches, as far as it goes: every load has a copy of this function.
+  let bit = select(1u << (place & 31u), 0u, os_cut);
+  if (os_cut | ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u)) { return; }
   let at = atomicAdd(&os_control.faults, 1u);
   if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags); }
 }
@@ -232,11 +214,13 @@ fn os_entry(
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
     return;
   }
+  os_limit = os_params.passes;
   main(id);
-  // One speaks for the group: all passes that nobody counted, and a unit for the group itself.
-  if (local == 0u) {
-    atomicAdd(&os_control.work, 1u + min(os_passes - os_left, ${UNIT_PASSES - 1}u));
-  }
+  if (os_passes > ${PASSES_UNSAID}u) {
+    atomicAdd(&os_control.work, os_passes / ${UNIT_PASSES}u);
+  } else if (local == 0u) { atomicAdd(&os_control.work, 1u + os_passes); }
+  if (os_passes > os_limit && !os_faulted) { os_end(); }
+  if (os_cut) { atomicStore(&os_control.long, 1u); }
   if (os_faulted) { os_again[atomicAdd(&os_control.pending, 1u)] = id; return; }
   ${commitOf(logSize)}
 }`;
