@@ -4,7 +4,7 @@
  * migrate_device_range().
  */
 import { assert, ENOMEM, type Pfn, pfn, type Result, vpnOf } from "../base/index.ts";
-import { freezeMappings, type Memory, mappersOf, thawMappings } from "../mm/index.ts";
+import { holdStill, type Memory, mappersOf, thawMappings } from "../mm/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import type { DevicePagemap } from "./device-pagemap.ts";
@@ -49,25 +49,13 @@ export function* evictFrames(
   return result;
 }
 
-/** Locks and freezes a page; false, with everything as it was, when somebody holds it. */
+/** False when somebody else has the page, or it is free by now. */
 function* hold(memory: Memory, frame: Pfn): Sleeps<boolean> {
-  const { pages } = memory;
   yield* memory.precedence.giveWay();
-  if (pages.refs[frame] === 0 || !pages.tryLock(frame)) return false;
-  pages.get(frame);
-  let isHeld = false;
-  try {
-    const isStill = yield* freezeMappings(memory, frame);
-    isHeld = isStill && pages.refs[frame] === pages.mapcount[frame]! + 1;
-  } finally {
-    if (!isHeld) {
-      thawMappings(memory, frame, frame);
-      pages.unlock(frame);
-      pages.put(frame);
-      memory.tracer.emit(SKIP, 0, frame, SkipReason.referenced);
-    }
-  }
-  return isHeld;
+  if (memory.pages.refs[frame] === 0) return false;
+  if (yield* holdStill(memory, frame)) return true;
+  memory.tracer.emit(SKIP, 0, frame, SkipReason.referenced);
+  return false;
 }
 
 /** A locked frame of RAM at the place where the page is mapped, or 0. */
@@ -85,7 +73,7 @@ function settle(memory: Memory, from: Pfn[], to: Pfn[], isCopied: boolean): numb
   let moved = 0;
   from.forEach((frame, i) => {
     const home = to[i] ?? 0;
-    const isMoved = isCopied && home !== 0 && pages.refs[frame] === pages.mapcount[frame]! + 1;
+    const isMoved = isCopied && home !== 0 && pages.isStill(frame, 1);
     if (isMoved) {
       handOver(memory, frame, pfn(home));
       moved++;

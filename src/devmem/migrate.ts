@@ -168,13 +168,9 @@ function lockStill(migration: Migration, page: Vpn, frame: Pfn): boolean {
   return false;
 }
 
-/** References that a page has which nobody but its mappings and this migration holds. */
-function expectedRefs(migration: Migration, frame: Pfn): number {
-  const { pages } = migration.space.memory;
-  const fault = frame === migration.faultFrame ? 1 : 0;
-  const cache = pages.is(frame, PG_CACHED) ? 1 : 0;
-  return pages.mapcount[frame]! + 1 + fault + cache;
-}
+/** Nobody but this migration, and the fault that asked for it, holds the page. */
+const isStillOurs = ({ faultFrame, space }: Migration, frame: Pfn): boolean =>
+  space.memory.pages.isStill(frame, frame === faultFrame ? 2 : 1);
 
 /**
  * Takes the pages from everybody else who maps them, and leaves alone what somebody holds: it
@@ -186,8 +182,8 @@ function* unmapAll(migration: Migration): Sleeps<void> {
   for (let slot = 0; slot < migration.src.length; slot++) {
     const frame = migrateFrame(migration.src[slot]!);
     if (frame === 0) continue;
-    const isStill = pages.mapcount[frame] === 1 || (yield* freezeMappings(memory, frame));
-    if (isStill && pages.refs[frame] === expectedRefs(migration, frame)) continue;
+    const isFrozen = pages.mapcount[frame] === 1 || (yield* freezeMappings(memory, frame));
+    if (isFrozen && isStillOurs(migration, frame)) continue;
     const page = migration.start + slot;
     memory.tracer.emit(SKIP, migration.space.id, page, SkipReason.referenced);
     giveUp(migration, slot);
@@ -244,7 +240,7 @@ function insertAll(migration: Migration): void {
 function mayMove(migration: Migration, from: Pfn, to: Pfn): boolean {
   const { pages } = migration.space.memory;
   if (pages.is(from, PG_CACHED) && pages.isDevice(to)) return false;
-  return pages.refs[from] === expectedRefs(migration, from);
+  return isStillOurs(migration, from);
 }
 
 const insertEvent = (migration: Migration, slot: number): Invalidation =>

@@ -66,6 +66,7 @@ export { type HugePagePolicy, Memory, type MemoryOptions } from "./memory.ts";
 export {
   freezeMappings,
   freezeOpen,
+  holdStill,
   mappersOf,
   thawMappings,
   thawOpen,

@@ -4,7 +4,15 @@
  * one again. The caller holds the page's lock and a reference. Linux: try_to_migrate(),
  * remove_migration_ptes().
  */
-import { PAGE_SIZE, type Pfn, type VirtAddr, type Vpn, virtAddr, vpnOf } from "../base/index.ts";
+import {
+  assert,
+  PAGE_SIZE,
+  type Pfn,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+  vpnOf,
+} from "../base/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../notifier/index.ts";
 import { PG_DUPLICATED } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
@@ -67,6 +75,33 @@ export function* freezeMappings(memory: Memory, frame: Pfn): Sleeps<boolean> {
     yield* vma.space.notifiers.change(event, () => freezeEntry(vma, vpnOf(address), frame));
   }
   return stillMapped(memory, frame) === 0;
+}
+
+/**
+ * Locks `frame`, takes a reference and every entry of it: from now on nobody reaches it, until
+ * `letGo` or until its entries are thawed, it is unlocked and put. False, with everything as it
+ * was, when somebody holds it or has locked it.
+ */
+export function* holdStill(memory: Memory, frame: Pfn): Sleeps<boolean> {
+  const { pages } = memory;
+  assert(pages.refs[frame]! > 0, () => `frame ${frame} is free: there is nothing to hold`);
+  if (!pages.tryLock(frame)) return false;
+  pages.get(frame);
+  let isHeld = false;
+  try {
+    isHeld = (yield* freezeMappings(memory, frame)) && pages.isStill(frame, 1);
+  } finally {
+    if (!isHeld) letGo(memory, frame);
+  }
+  return isHeld;
+}
+
+/** Ends `holdStill`: whoever waits for the page finds it where it was. */
+export function letGo(memory: Memory, frame: Pfn): void {
+  assert(memory.pages.isLocked(frame), () => `frame ${frame} is let go and not held`);
+  thawMappings(memory, frame, frame);
+  memory.pages.unlock(frame);
+  memory.pages.put(frame);
 }
 
 /** Makes the entry of `page` a migration entry if it maps `frame`; plain, within an event. */

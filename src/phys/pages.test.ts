@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ENOMEM, type Pfn, pfn } from "../base/index.ts";
 import { Scheduler, type Sleeps, TaskState } from "../sync/index.ts";
 import { MemoryGroup } from "./accounting.ts";
-import { FIRST_ZONE_PFN, Pages, PG_DIRTY, PG_LOCKED, ZERO_PFN } from "./pages.ts";
+import { FIRST_ZONE_PFN, Pages, PG_CACHED, PG_DIRTY, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import { Zone } from "./zone.ts";
 
 function build(count = 4) {
@@ -32,6 +32,19 @@ describe("a frame", () => {
     expect([pages.refs[frame], ram.usedCount]).toEqual([0, 0]);
     expect(() => pages.put(frame)).toThrow(/once too often/);
     expect(() => pages.get(frame)).toThrow(/is free/);
+  });
+
+  it("is still while nobody has it but its mappings, its cache and who asks", () => {
+    const { pages, alloc } = build(1);
+    const frame = alloc();
+    pages.mapped(frame);
+    expect([pages.isStill(frame, 1), pages.isStill(frame, 0)]).toEqual([true, false]);
+    pages.setFlag(frame, PG_CACHED);
+    expect(pages.isStill(frame, 1)).toBe(false);
+    pages.get(frame);
+    expect(pages.isStill(frame, 1)).toBe(true);
+    pages.pin(frame, false);
+    expect(pages.isStill(frame, 1)).toBe(false);
   });
 
   it("is born without the past of the one before", () => {

@@ -237,6 +237,16 @@ export class Pages {
     this.mapcount[frame] = this.mapcount[frame]! - 1;
   }
 
+  /**
+   * Nobody has `frame` but its mappings, its cache and `held` references of the caller: once its
+   * entries are away, nothing changes it. A pin is a reference of somebody else. Linux:
+   * folio_expected_ref_count().
+   */
+  isStill(frame: Pfn, held: number): boolean {
+    const cache = this.is(frame, PG_CACHED) ? 1 : 0;
+    return this.refs[frame] === this.mapcount[frame]! + cache + held;
+  }
+
   /** Lets `group` pay for `frame` until it is freed. 0, or -ENOMEM at the group's limit. */
   charge(frame: Pfn, group: MemoryGroup): Result {
     assert(this.charged[frame] === 0, () => `frame ${frame} is charged twice`);

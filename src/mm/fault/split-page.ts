@@ -49,10 +49,7 @@ const membersOf = ({ pages }: Memory, head: Pfn): Pfn[] => {
 
 /** Nobody holds any of it but its mappings and `held` references of ours. */
 function isFree(memory: Memory, head: Pfn, held: number): boolean {
-  const { pages } = memory;
-  return membersOf(memory, head).every(
-    (frame) => pages.pins[frame] === 0 && pages.refs[frame] === pages.mapcount[frame]! + held,
-  );
+  return membersOf(memory, head).every((frame) => memory.pages.isStill(frame, held));
 }
 
 /** Where the large page of `frame` begins in its reverse map, in bytes. */

@@ -17,7 +17,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Memory } from "../memory.ts";
-import { freezeMappings, thawMappings } from "../migration-entries.ts";
+import { holdStill, letGo, thawMappings } from "../migration-entries.ts";
 import { makeSpecial, PTE_NONE, PTE_VALID, ptePfn, SPECIAL_SWAP } from "../pte.ts";
 
 const SWAP_OUT = eventId("mm:swap-out");
@@ -70,19 +70,12 @@ function* evict(memory: Memory, frame: Pfn): Sleeps<boolean> {
     yield* memory.precedence.giveWay();
     if (!mayGo(memory, frame)) return false;
   }
-  if (!pages.tryLock(frame)) return false;
-  pages.get(frame);
+  if (!(yield* holdStill(memory, frame))) return false;
   let isGone = false;
   try {
-    const isStill = yield* freezeMappings(memory, frame);
-    const held = pages.mapcount[frame]! + 1 + (pages.is(frame, PG_CACHED) ? 1 : 0);
-    if (isStill && pages.refs[frame] === held && pages.pins[frame] === 0) {
-      isGone = pages.is(frame, PG_ANON) ? swapOut(memory, frame) : forgetCached(memory, frame);
-    }
+    isGone = pages.is(frame, PG_ANON) ? swapOut(memory, frame) : forgetCached(memory, frame);
   } finally {
-    if (!isGone) thawMappings(memory, frame, frame);
-    pages.unlock(frame);
-    pages.put(frame);
+    letGo(memory, frame);
   }
   if (isGone && pages.is(frame, PG_CACHED)) dropFromCache(memory, frame);
   return isGone && pages.refs[frame] === 0;
