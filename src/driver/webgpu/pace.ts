@@ -9,6 +9,7 @@
  * each time, so there is no other end for it than an error.
  */
 import { assert } from "../../base/index.ts";
+import { WORKGROUP_SIZE } from "./wgsl/index.ts";
 
 export interface RoundLoad {
   /** Units of work after which no invocation begins. */
@@ -21,8 +22,6 @@ export interface RoundLoad {
 export const FIRST_LOAD: RoundLoad = { work: 1024, passes: 1024 };
 /** Above it the shader's counters, which go on a little, could overflow. */
 const LOAD_MAX = 2 ** 31;
-/** Invocations that begin with one unit of work. */
-const INVOCATIONS_A_UNIT = 64;
 /** What a round should take, in milliseconds. */
 const AIM_MS = 150;
 /** What a round of one invocation may take, if nobody says otherwise. */
@@ -84,9 +83,9 @@ export class Pace {
     return { work: this.#work, passes };
   }
 
-  /** Invocations of the next round at most. */
+  /** Invocations of the next round at most: a group of them begins with one unit of work. */
   get width(): number {
-    return Math.min(this.#width, this.#work * INVOCATIONS_A_UNIT);
+    return Math.min(this.#width, this.#work * WORKGROUP_SIZE);
   }
 
   /** Those who ran get in each other's way: fewer run. False when it was one alone. */

@@ -30,7 +30,6 @@ export {
   KernelCompileError,
   type KernelSource,
   type Shader,
-  UNIT_PASSES,
   WORKGROUP_SIZE,
   wrapKernel,
 } from "./wrap-kernel.ts";

@@ -38,7 +38,7 @@ export const WORKGROUP_SIZE = 64;
 /** Loop passes that an invocation may make after its first fault, to find more of them. */
 const PASSES_AFTER_FAULT = 64;
 /** Loop passes that are one unit of work. */
-export const UNIT_PASSES = 64;
+const UNIT_PASSES = 64;
 /** An invocation of more passes says so itself; one speaks for 64 others. */
 const PASSES_UNSAID = 256;
 
