@@ -33,18 +33,26 @@
  * **What it refuses.** Policy (where a page should live), and dropping mmapLock in the middle.
  */
 export {
+  type DeviceEntries,
+  type EntryContext,
+  EntryFormat,
+  type EntryFormatOptions,
+  type FaultOptions,
+  HMM_RANGE_DEFAULT_TIMEOUT,
+  Mirror,
+  type MirrorOps,
+  type MirrorOptions,
+  MirrorRange,
+  type RangeOptions,
+  type WaitOptions,
+} from "./classic/index.ts";
+export {
   type HmmDmaMap,
   hmmDmaMapAlloc,
   hmmDmaMapFree,
   hmmDmaMapPfn,
   hmmDmaUnmapPfn,
 } from "./dma-map.ts";
-export {
-  type DeviceEntries,
-  type EntryContext,
-  EntryFormat,
-  type EntryFormatOptions,
-} from "./entry-format.ts";
 export {
   HMM_PFN_DMA_MAPPED,
   HMM_PFN_DMA_WRITE,
@@ -59,12 +67,4 @@ export {
   HMM_PFN_WRITE,
   type HmmRange,
 } from "./hmm-range.ts";
-export { Mirror, type MirrorOps, type MirrorOptions } from "./mirror.ts";
-export {
-  type FaultOptions,
-  HMM_RANGE_DEFAULT_TIMEOUT,
-  MirrorRange,
-  type RangeOptions,
-  type WaitOptions,
-} from "./mirror-range.ts";
 export { hmmRangeFault, tryHmmRangeFault } from "./range-fault.ts";

@@ -23,14 +23,8 @@ import { PG_ANON, PG_LARGE } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import type { AddressSpace } from "./address-space.ts";
-import {
-  FAULT_REMOTE,
-  FAULT_WRITE,
-  handleMmFault,
-  permits,
-  splitHuge,
-  splitLargePage,
-} from "./fault/index.ts";
+import { FAULT_REMOTE, FAULT_WRITE, handleMmFault, permits } from "./fault/index.ts";
+import { splitHuge, splitLargePage } from "./large/index.ts";
 import { mappersOf } from "./migration-entries.ts";
 import { makePte, PTE_EXCLUSIVE, PTE_VALID, PTE_WRITE, ptePfn } from "./pte.ts";
 import { VM_IO, VM_PFNMAP } from "./vma.ts";

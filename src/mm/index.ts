@@ -57,11 +57,10 @@ export {
   FAULT_WRITE,
   type Fault,
   handleMmFault,
-  splitHuge,
-  splitLargePage,
   tryFault,
 } from "./fault/index.ts";
 export { CachedFile, type CachedFileOptions, type FileBacking } from "./file/index.ts";
+export { splitHuge, splitLargePage } from "./large/index.ts";
 export { type HugePagePolicy, Memory, type MemoryOptions } from "./memory.ts";
 export {
   freezeMappings,

@@ -9,7 +9,7 @@ import { type Scheduler, Shared } from "../sync/index.ts";
 import type { Tracer } from "../trace/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { CachedFile } from "./file/index.ts";
-import { HugetlbPool } from "./hugetlb-pool.ts";
+import { HugetlbPool } from "./large/index.ts";
 import type { DevPagemap } from "./pagemap.ts";
 import { AnonVma, ReverseMap } from "./reverse-map.ts";
 import { SwapArea } from "./swap-area.ts";

@@ -7,7 +7,7 @@ import { type AddrRange, assert, PAGE_SIZE, type VirtAddr } from "../base/index.
 import type { Shared } from "../sync/index.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { CachedFile } from "./file/index.ts";
-import type { HugetlbReservation } from "./hugetlb-pool.ts";
+import type { HugetlbReservation } from "./large/index.ts";
 import type { AnonVma, ReverseMap } from "./reverse-map.ts";
 
 export const VM_READ = 1 << 0;

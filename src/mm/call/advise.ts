@@ -19,7 +19,7 @@ import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { handleMmFault } from "../fault/fault.ts";
 import { FAULT_REMOTE, FAULT_WRITE, permits } from "../fault/flags.ts";
-import { splitHugeAt, splitHugeForCut } from "../fault/huge.ts";
+import { splitHugeAt, splitHugeForCut } from "../large/huge.ts";
 import {
   makeSpecial,
   PTE_NONE,

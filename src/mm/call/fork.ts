@@ -20,7 +20,7 @@ import { eventId } from "../../trace/index.ts";
 import { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
 import { restoreExclusive } from "../fault/device.ts";
-import { splitHugeEntry } from "../fault/huge.ts";
+import { splitHugeEntry } from "../large/huge.ts";
 import { LEAF_KIND_TABLE, leafEnd, leafStart } from "../page-table.ts";
 import {
   hasFrame,

@@ -18,7 +18,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { type AddressSpace, MMAP_BASE, MMAP_END, MMAP_MIN_ADDR } from "../address-space.ts";
 import { CachedFile } from "../file/cached-file.ts";
-import { HugetlbReservation } from "../hugetlb-pool.ts";
+import { HugetlbReservation } from "../large/hugetlb-pool.ts";
 import {
   VM_ACCESS,
   VM_ACCOUNT,

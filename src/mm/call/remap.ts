@@ -20,7 +20,7 @@ import { Invalidation, MMU_NOTIFY_UNMAP } from "../../notifier/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { type AddressSpace, MMAP_BASE, MMAP_END, MMAP_MIN_ADDR } from "../address-space.ts";
-import { splitHuge } from "../fault/huge.ts";
+import { splitHuge } from "../large/huge.ts";
 import { LEAF_KIND_NONE, LEAF_KIND_TABLE, LEAF_PAGES, leafEnd, leafStart } from "../page-table.ts";
 import { PTE_NONE } from "../pte.ts";
 import { VM_DONTEXPAND, VM_PFNMAP, type Vma } from "../vma.ts";

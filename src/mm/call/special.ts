@@ -21,8 +21,8 @@ import { PG_LARGE, PG_POISONED, PG_RESERVED, ZERO_PFN } from "../../phys/index.t
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { splitHuge } from "../fault/huge.ts";
-import { splitLargePage } from "../fault/split-page.ts";
+import { splitHuge } from "../large/huge.ts";
+import { splitLargePage } from "../large/split-page.ts";
 import { mappersOf } from "../migration-entries.ts";
 import { hasFrame, makePte, makeSpecial, PTE_NONE, ptePfn, SPECIAL_POISON } from "../pte.ts";
 import {

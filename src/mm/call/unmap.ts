@@ -17,7 +17,7 @@ import { Invalidation, MMU_NOTIFY_UNMAP } from "../../notifier/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
-import { splitHugeForCut } from "../fault/huge.ts";
+import { splitHugeForCut } from "../large/huge.ts";
 import { leafEnd, leafStart } from "../page-table.ts";
 import type { Vma } from "../vma.ts";
 import { pageEnd, splitsHugetlb } from "./range.ts";

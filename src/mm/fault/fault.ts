@@ -16,6 +16,8 @@ import {
 import { type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
+import { faultHuge, faultHugeWrite, mayMapHuge, tryHugeWrite } from "../large/huge.ts";
+import { copyHugetlb, faultHugetlb, tryHugetlbWrite } from "../large/hugetlb.ts";
 import {
   isDevicePrivate,
   isExclusive,
@@ -37,8 +39,6 @@ import { canReuse, faultAnonymous, faultWriteProtected, isLoneOwner, reuse } fro
 import { faultDevicePrivate, faultExclusive, waitForMigration } from "./device.ts";
 import { faultFile } from "./file.ts";
 import { FAULT_SIGBUS, FAULT_TRIED, FAULT_WRITE, permits } from "./flags.ts";
-import { faultHuge, faultHugeWrite, mayMapHuge, tryHugeWrite } from "./huge.ts";
-import { copyHugetlb, faultHugetlb, tryHugetlbWrite } from "./hugetlb.ts";
 import { faultLockedOut } from "./locked-out.ts";
 import { faultSwapped } from "./swapped.ts";
 

@@ -2,7 +2,7 @@
  * # mm/fault: from intent to fact
  *
  * **Nouns.** *Fault*: one access that the page table does not allow yet. A file a kind of memory:
- * `anonymous`, `file`, `huge`, `hugetlb`, `swapped`; and a kind of absence: `device`, `locked-out`.
+ * `anonymous`, `file`, `swapped`; and a kind of absence: `device`, `locked-out`.
  *
  * **Invariants.** A fault does one thing and says 0: the access is tried again. Rights that grow
  * need no event; an entry that is replaced does.
@@ -13,6 +13,7 @@
  *
  * **What it refuses.** To touch a page that the Vma does not allow: -EFAULT.
  */
+
 export { cpuFault, handleMmFault, tryFault } from "./fault.ts";
 export {
   FAULT_REMOTE,
@@ -22,6 +23,4 @@ export {
   type Fault,
   permits,
 } from "./flags.ts";
-export { splitHuge } from "./huge.ts";
 export { changeProtNuma } from "./locked-out.ts";
-export { splitLargePage } from "./split-page.ts";

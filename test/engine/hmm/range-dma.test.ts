@@ -5,6 +5,7 @@ import {
   type DmaDeviceOptions,
   PCI_P2PDMA_MAP_BUS_ADDR,
 } from "../../../src/dma/index.ts";
+import { mapRangeForDma, unmapRangeForDma } from "../../../src/hmm/classic/range-dma.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_VALID,
@@ -14,7 +15,6 @@ import {
   Mirror,
   type MirrorRange,
 } from "../../../src/hmm/index.ts";
-import { mapRangeForDma, unmapRangeForDma } from "../../../src/hmm/range-dma.ts";
 import { Advice, asPte, ptePfn, VM_READ } from "../../../src/mm/index.ts";
 import { IntervalNotifier } from "../../../src/notifier/index.ts";
 import { PG_DIRTY } from "../../../src/phys/index.ts";

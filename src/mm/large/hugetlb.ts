@@ -7,13 +7,13 @@ import { LARGE_FRAMES, PG_DIRTY } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
+import { clearFrame } from "../fault/anonymous.ts";
+import { clearLeafEvent } from "../fault/event.ts";
+import { FAULT_SIGBUS } from "../fault/flags.ts";
 import { mappersOf } from "../migration-entries.ts";
 import { leafStart } from "../page-table.ts";
 import { makePte, PTE_HUGE, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
 import type { Vma } from "../vma.ts";
-import { clearFrame } from "./anonymous.ts";
-import { clearLeafEvent } from "./event.ts";
-import { FAULT_SIGBUS } from "./flags.ts";
 import { isLoneOwnerOfLarge } from "./huge.ts";
 
 /** The first touch: a cleared page, read-only after a read so that the first write is seen. */

@@ -8,11 +8,11 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
+import { canReuse, clearFrame, faultWriteProtected } from "../fault/anonymous.ts";
+import { clearLeafEvent } from "../fault/event.ts";
 import { LEAF_KIND_NONE, leafEnd, leafStart } from "../page-table.ts";
 import { makePte, PTE_HUGE, PTE_VALID, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
 import { VM_HUGEPAGE, VM_NOHUGEPAGE, type Vma } from "../vma.ts";
-import { canReuse, clearFrame, faultWriteProtected } from "./anonymous.ts";
-import { clearLeafEvent } from "./event.ts";
 
 const HUGE_FAULT = eventId("mm:huge-fault");
 const HUGE_SPLIT = eventId("mm:huge-split");

@@ -11,10 +11,10 @@ import {
   type Result,
   SPACE_BYTES,
   virtAddr,
-} from "../base/index.ts";
-import { type AddressSpace, LEAF_SHIFT, mmputAsync } from "../mm/index.ts";
-import { IntervalNotifier, type Invalidation, type NotifierOps } from "../notifier/index.ts";
-import type { Sleeps } from "../sync/index.ts";
+} from "../../base/index.ts";
+import { type AddressSpace, LEAF_SHIFT, mmputAsync } from "../../mm/index.ts";
+import { IntervalNotifier, type Invalidation, type NotifierOps } from "../../notifier/index.ts";
+import type { Sleeps } from "../../sync/index.ts";
 import type { DeviceEntries } from "./entry-format.ts";
 import { MirrorRange, type RangeOptions } from "./mirror-range.ts";
 

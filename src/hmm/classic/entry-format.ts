@@ -11,15 +11,15 @@
  * +---+---+---+---+----------+-----------+---------------+   devicePrivate = 1n << 61n, pfnShift S
  * ```
  */
-import { PAGE_SHIFT, type Pfn, pfn } from "../base/index.ts";
-import { PTE_FLAG_BITS } from "../mm/index.ts";
+import { PAGE_SHIFT, type Pfn, pfn } from "../../base/index.ts";
+import { PTE_FLAG_BITS } from "../../mm/index.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_REQ_FAULT,
   HMM_PFN_REQ_WRITE,
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
-} from "./hmm-range.ts";
+} from "../hmm-range.ts";
 
 /** Entries of 32 or of 64 bits. */
 export type DeviceEntries = Uint32Array | BigUint64Array;

@@ -2,8 +2,8 @@
  * Huge pages that were set aside before anybody needed them. A mapping reserves what it may need
  * when it is made, so that its faults cannot fail. Linux: mm/hugetlb.c.
  */
-import { assert, ENOMEM, PAGE_SIZE, type Pfn, pfn, type Result } from "../base/index.ts";
-import { LARGE_FRAMES, type Pages, PG_HUGETLB, type Zone } from "../phys/index.ts";
+import { assert, ENOMEM, PAGE_SIZE, type Pfn, pfn, type Result } from "../../base/index.ts";
+import { LARGE_FRAMES, type Pages, PG_HUGETLB, type Zone } from "../../phys/index.ts";
 
 export class HugetlbPool {
   readonly #pages: Pages;

@@ -16,16 +16,21 @@ import {
   type Result,
   virtAddr,
   vpnOf,
-} from "../base/index.ts";
-import type { DmaDevice } from "../dma/index.ts";
-import { mmputAsync, VM_IO, VM_PFNMAP, VM_READ } from "../mm/index.ts";
-import { IntervalNotifier, type Seq } from "../notifier/index.ts";
-import type { CancelSignal, Sleeps } from "../sync/index.ts";
+} from "../../base/index.ts";
+import type { DmaDevice } from "../../dma/index.ts";
+import { mmputAsync, VM_IO, VM_PFNMAP, VM_READ } from "../../mm/index.ts";
+import { IntervalNotifier, type Seq } from "../../notifier/index.ts";
+import type { CancelSignal, Sleeps } from "../../sync/index.ts";
+import {
+  HMM_PFN_ERROR,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  type HmmRange,
+} from "../hmm-range.ts";
+import { hmmRangeFault, tryHmmRangeFault } from "../range-fault.ts";
 import type { DeviceEntries, EntryContext, EntryFormat } from "./entry-format.ts";
-import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, type HmmRange } from "./hmm-range.ts";
 import type { Mirror } from "./mirror.ts";
 import { mapRangeForDma, unmapRangeForDma } from "./range-dma.ts";
-import { hmmRangeFault, tryHmmRangeFault } from "./range-fault.ts";
 
 /** How long `waitUntilValid` waits unless told otherwise, in milliseconds. */
 export const HMM_RANGE_DEFAULT_TIMEOUT = 1000;

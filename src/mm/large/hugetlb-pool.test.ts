@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { ENOMEM, PAGE_SIZE, type Pfn } from "../base/index.ts";
-import { FIRST_ZONE_PFN, LARGE_FRAMES, Pages, PG_HUGETLB, Zone } from "../phys/index.ts";
-import { Scheduler } from "../sync/index.ts";
-import { Tracer } from "../trace/index.ts";
+import { ENOMEM, PAGE_SIZE, type Pfn } from "../../base/index.ts";
+import { FIRST_ZONE_PFN, LARGE_FRAMES, Pages, PG_HUGETLB, Zone } from "../../phys/index.ts";
+import { Scheduler } from "../../sync/index.ts";
+import { Tracer } from "../../trace/index.ts";
 import { HugetlbPool, HugetlbReservation } from "./hugetlb-pool.ts";
 
 const STEP = LARGE_FRAMES * PAGE_SIZE;

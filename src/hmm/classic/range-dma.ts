@@ -7,12 +7,12 @@
  * two calls the words stay as they are. 0 means that a page has no address, which no page has
  * (see the door of `dma`).
  */
-import { EBUSY, EFAULT, EINVAL, EOPNOTSUPP, type Result } from "../base/index.ts";
-import { type DmaDevice, PCI_P2PDMA_MAP_BUS_ADDR } from "../dma/index.ts";
-import { asPte, ptePfn } from "../mm/index.ts";
-import { PG_DIRTY } from "../phys/index.ts";
-import { directionOf } from "./dma-map.ts";
-import { HMM_PFN_VALID, HMM_PFN_WRITE } from "./hmm-range.ts";
+import { EBUSY, EFAULT, EINVAL, EOPNOTSUPP, type Result } from "../../base/index.ts";
+import { type DmaDevice, PCI_P2PDMA_MAP_BUS_ADDR } from "../../dma/index.ts";
+import { asPte, ptePfn } from "../../mm/index.ts";
+import { PG_DIRTY } from "../../phys/index.ts";
+import { directionOf } from "../dma-map.ts";
+import { HMM_PFN_VALID, HMM_PFN_WRITE } from "../hmm-range.ts";
 
 /**
  * Maps every valid page of `words` for `dma`, for writing where the word allows it, and puts its

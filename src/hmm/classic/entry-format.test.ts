@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { pfn } from "../base/index.ts";
+import { pfn } from "../../base/index.ts";
+import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from "../hmm-range.ts";
 import { EntryFormat, type EntryFormatOptions } from "./entry-format.ts";
-import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from "./hmm-range.ts";
 
 const WIDE: EntryFormatOptions = {
   flags: { valid: 1n << 63n, write: 1n << 62n, devicePrivate: 1n << 61n },
