@@ -100,7 +100,7 @@ function pageFaultChecks({ obstacle, kernelFaults }: HostProbe): Check[] {
       ? { ...inCalls, found: `too, they wait for pages that are away: ${kernelFaults.how}` }
       : {
           ...inCalls,
-          found: `no, they answer EFAULT on pages that are away: ${kernelFaults.reason}`,
+          found: `no: they answer EFAULT on pages that a device has had: ${kernelFaults.reason}`,
           cure: kernelFaults.cure,
         },
   ];

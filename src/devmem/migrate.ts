@@ -74,6 +74,7 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
   if (vma.flags & (VM_SPECIAL | VM_HUGETLB)) return -EINVAL;
   if (!(start < end) || addrOf(start) < vma.start || addrOf(end) > vma.end) return -EINVAL;
   yield* splitLargePages(migration);
+  space.catchUp(start, end);
   const event = new Invalidation({
     start: addrOf(start),
     end: addrOf(end),

@@ -305,7 +305,9 @@ async function openScoped(options: Required<MachineOptions>, why: string): Promi
 }
 
 const CALLS_WAIT = "system calls wait for pages that are away";
-const CALLS_FAIL = `system calls answer EFAULT on pages that are away; ${KERNEL_FAULTS_CURE}`;
+const CALLS_FAIL =
+  "system calls answer EFAULT on pages that a device has had and that are away; " +
+  `to have them wait, ${KERNEL_FAULTS_CURE}`;
 
 /** A page fault that nobody serves for so long ends the process. */
 const FAULT_LIMIT_MS = 60_000;

@@ -96,6 +96,11 @@ export class AddressSpace {
     return this.rss[MM_FILEPAGES]! + this.rss[MM_ANONPAGES]! + this.rss[MM_SHMEMPAGES]!;
   }
 
+  /** The page table says all there is in [start, end), also what it was not asked for. */
+  catchUp(start: Vpn, end: Vpn, isGoing = false): void {
+    for (const mmu of this.mmus) mmu.catchUp?.(start, end, isGoing);
+  }
+
   /** The reverse map of the anonymous pages of `vma`, made now if need be. */
   anonVmaOf(vma: Vma): AnonVma {
     this.vmas.looks();

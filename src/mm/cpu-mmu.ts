@@ -10,4 +10,10 @@ export interface CpuMmu {
    * with the old ones. It may forget more than that; the next access faults again.
    */
   revoke(start: Vpn, end: Vpn): void;
+  /**
+   * The host may have given pages of [start, end) to the program without asking: they are put
+   * into the page table, and from now on the host asks. Before anybody else looks or takes.
+   * `isGoing`: all of it is about to be emptied, so that pages nobody knows of may go at once.
+   */
+  catchUp?(start: Vpn, end: Vpn, isGoing: boolean): void;
 }

@@ -161,7 +161,8 @@ export class FaultService {
     const start = Math.max(this.#blockStart(page), vpnOf(vma.start));
     const end = Math.min(this.#blockEnd(page), vpnOf(vma.end));
     for (let at = vpn(start); at < end; at = vpn(at + 1)) {
-      if (this.#space.pageTable.get(at) !== PTE_NONE) continue;
+      const isThere = this.#shadow.rights[at] !== 0;
+      if (isThere || this.#space.pageTable.get(at) !== PTE_NONE) continue;
       if (tryFault(this.#space, vma, at, FAULT_WRITE) !== 0) return;
     }
   }

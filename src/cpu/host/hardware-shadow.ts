@@ -6,12 +6,13 @@ import { assert, type Result, type Vpn, vpn } from "../../base/index.ts";
 import { type AddressSpace, PTE_VALID, PTE_WRITE } from "../../mm/index.ts";
 import { rightsIn } from "../rights.ts";
 import type { HostMemory } from "./host-memory.ts";
+import { LEFT } from "./left-pages.ts";
 
 /** Pages without a mapping that one revocation passes over rather than begin a second one. */
 const BRIDGE_PAGES = 512;
 
 export class HardwareShadow {
-  // Vpn -> PTE_VALID, PTE_WRITE
+  // Vpn -> PTE_VALID, PTE_WRITE; and LEFT, which only `LeftPages` sets
   readonly rights: Uint8Array;
   readonly #space: AddressSpace;
   readonly #memory: HostMemory;
@@ -56,7 +57,7 @@ export class HardwareShadow {
     for (let at = start as number; at < end; ) {
       const [have, fact] = [this.rights[at]!, this.#factOf(at)];
       let stop = at + 1;
-      if (have !== fact) {
+      if (have !== fact && (have & LEFT) === 0) {
         while (stop < end && this.rights[stop] === have && this.#factOf(stop) === fact) stop++;
         const result = this.#grow(vpn(at), vpn(stop), fact);
         if (result < 0) return result;
@@ -72,6 +73,7 @@ export class HardwareShadow {
    * `install` at once: the news may be old, and then the page has more than is known.
    */
   observe(page: Vpn, rights: number): void {
+    if (this.rights[page]! & LEFT) return;
     this.rights[page] = this.rights[page]! & rights;
   }
 
@@ -93,7 +95,7 @@ export class HardwareShadow {
   /** What the hardware allows at `page` and the page table does not. */
   #lossOf(page: number): Loss {
     const have = this.rights[page]!;
-    if (have === 0) return Loss.none;
+    if (have === 0 || (have & LEFT) !== 0) return Loss.none;
     const fact = this.#factOf(page);
     if ((have & ~fact) === 0) return Loss.none;
     return fact === 0 ? Loss.all : Loss.write;

@@ -10,6 +10,7 @@ import {
   type VirtAddr,
   type Vpn,
   vpn,
+  vpnOf,
 } from "../../base/index.ts";
 import type { Shadow, ShadowVisitor } from "../../check/index.ts";
 import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
@@ -19,6 +20,7 @@ import { allows, reachableBy } from "../rights.ts";
 import { type BadAccess, FaultService, type FaultServiceOptions } from "./fault-service.ts";
 import { HardwareShadow } from "./hardware-shadow.ts";
 import type { HostMemory } from "./host-memory.ts";
+import { LEFT, LeftPages } from "./left-pages.ts";
 import type { Waiter } from "./waiting-faults.ts";
 
 export class HostCpu implements CpuMmu, Shadow {
@@ -27,6 +29,7 @@ export class HostCpu implements CpuMmu, Shadow {
   readonly space: AddressSpace;
   readonly memory: HostMemory;
   readonly #shadow: HardwareShadow;
+  readonly #left: LeftPages;
   readonly #faults: FaultService;
   readonly #brackets: Brackets;
 
@@ -35,8 +38,12 @@ export class HostCpu implements CpuMmu, Shadow {
     this.space = space;
     this.memory = memory;
     this.#shadow = new HardwareShadow(space, memory);
+    this.#left = new LeftPages(space, memory, this.#shadow.rights);
     this.#faults = new FaultService(space, memory, this.#shadow, options);
     this.#brackets = new Brackets(space);
+    this.leave = this.kernelFaults
+      ? undefined
+      : (start: Vpn, end: Vpn): void => this.#left.leave(start, end);
     space.mmus.push(this);
   }
 
@@ -76,6 +83,21 @@ export class HostCpu implements CpuMmu, Shadow {
     return this.#faults.waiting.oldestMs(nowMs);
   }
 
+  /**
+   * Where faults inside system calls cannot be served, [start, end) is left to the host until
+   * `catchUp`, so that those calls need no help there; see `LeftPages.leave` for what may be.
+   */
+  readonly leave: ((start: Vpn, end: Vpn) => void) | undefined;
+
+  catchUp(start: Vpn, end: Vpn, isGoing = false): void {
+    this.#left.catchUp(start, end, isGoing);
+  }
+
+  /** Pages that the host has given and the page table does not know of yet. */
+  get unknownPages(): number {
+    return this.#left.countUnknown();
+  }
+
   revoke(start: Vpn, end: Vpn): void {
     this.#shadow.revoke(start, end);
   }
@@ -100,6 +122,7 @@ export class HostCpu implements CpuMmu, Shadow {
     write: boolean,
     failure: { address: VirtAddr },
   ): Sleeps<PinnedPages | Result> {
+    this.catchUp(vpnOf(range.start), vpnOf(range.end));
     const pinned = yield* this.#brackets.open(range, write, failure);
     if (typeof pinned === "number") return pinned;
     const result = this.install(pinned.start, vpn(pinned.start + pinned.frames.length));
@@ -124,10 +147,14 @@ export class HostCpu implements CpuMmu, Shadow {
   }
 
   forEachReachable(visit: ShadowVisitor): void {
-    reachableBy(this.#shadow.rights, this.space, visit);
+    const { rights } = this.#shadow;
+    // What is left to the host is not what the page table says, but what it will say.
+    reachableBy(rights, this.space, (page, frame, reach) => {
+      if ((rights[page]! & LEFT) === 0) visit(page, frame, reach);
+    });
   }
 
-  /** For tests: what the hardware maps at `page`. */
+  /** For tests: what the hardware maps at `page`, or that it is left to the host. */
   rightsOf(page: Vpn): number {
     return this.#shadow.rights[page]!;
   }

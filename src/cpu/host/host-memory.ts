@@ -8,18 +8,14 @@ import {
   EAGAIN,
   EEXIST,
   EFAULT,
-  EINTR,
   ENOENT,
   ENOMEM,
-  ENOSPC,
   PAGE_SIZE,
   type Result,
   type Vpn,
   vpn,
 } from "../../base/index.ts";
 import {
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
   type Linux,
   loadLinux,
   MADV_DONTNEED,
@@ -30,6 +26,7 @@ import {
   succeed,
 } from "./linux.ts";
 import { closeMappings, type Mappings, openMappings, restoreAnonymous } from "./mappings.ts";
+import { MemoryFile } from "./memory-file.ts";
 import { Scratch } from "./scratch.ts";
 import {
   type KernelFaults,
@@ -84,6 +81,7 @@ export class HostMemory {
   readonly #linux: Linux;
   readonly #scratch: Scratch;
   readonly #uffd: Userfaultfd;
+  readonly #file: MemoryFile;
   #bytes: ArrayBuffer | undefined;
   readonly #sealed = new Set<Vpn>();
   #isClosed = false;
@@ -91,6 +89,7 @@ export class HostMemory {
   private constructor(buffer: SharedArrayBuffer, mappings: Mappings, scratch: Scratch) {
     this.#linux = loadLinux();
     this.#scratch = scratch;
+    this.#file = new MemoryFile(this.#linux, mappings.memfd);
     this.#uffd = new Userfaultfd(this.#linux, scratch, mappings.uffd);
     this.buffer = buffer;
     this.mappings = mappings;
@@ -206,7 +205,10 @@ export class HostMemory {
       if (done === -ENOMEM) return -ENOMEM;
       // A seal cuts the window into pieces, and no call reaches over their borders.
       if (done === -ENOENT && this.unseal()) continue;
-      if (done === -EFAULT && !this.#populate(at, end)) return -ENOMEM;
+      if (done === -EFAULT) {
+        this.calls.populate++;
+        if (!this.#file.populate(at, end)) return -ENOMEM;
+      }
       assert(done === -EFAULT || done === -EAGAIN, () => `UFFDIO_CONTINUE answers ${-done}`);
       assert(++tries < TRIES_MAX, () => `page ${at} cannot be installed`);
     }
@@ -272,9 +274,34 @@ export class HostMemory {
    */
   discard(start: Vpn, end: Vpn): void {
     this.#assertRun(start, end);
-    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    const result = this.#fallocate(mode, start, end);
-    assert(result === 0, () => `fallocate(FALLOC_FL_PUNCH_HOLE) answers ${-result}`);
+    this.#file.discard(start, end);
+  }
+
+  /**
+   * Leaves [start, end) to the host, which gives memory at the first touch, system calls included,
+   * and tells nobody. False: it has too many mappings.
+   */
+  unwatch(start: Vpn, end: Vpn): boolean {
+    this.#assertRun(start, end);
+    const bytes = (end - start) * PAGE_SIZE;
+    return mayLackMappings(this.#uffd.unregister(this.#addressOf(start), bytes));
+  }
+
+  /** Faults in [start, end) are told again; what is mapped there stays. False as for `unwatch`. */
+  watch(start: Vpn, end: Vpn): boolean {
+    this.#assertRun(start, end);
+    const bytes = (end - start) * PAGE_SIZE;
+    return mayLackMappings(this.#uffd.register(this.#addressOf(start), bytes));
+  }
+
+  /** The first page of [page, end) that has memory, or `end`. */
+  nextFilled(page: Vpn, end: Vpn): Vpn {
+    return this.#file.nextFilled(page, end);
+  }
+
+  /** The first page of [page, end) that has none, or `end`. */
+  nextHole(page: Vpn, end: Vpn): Vpn {
+    return this.#file.nextHole(page, end);
   }
 
   /**
@@ -337,28 +364,10 @@ export class HostMemory {
     this.#scratch.free();
   }
 
-  /** Makes the pages that the file lacks. False: the host has no memory. */
-  #populate(start: Vpn, end: Vpn): boolean {
-    this.calls.populate++;
-    const result = this.#fallocate(0, start, end);
-    if (result === -ENOMEM || result === -ENOSPC) return false;
-    assert(result === 0, () => `fallocate answers ${-result}`);
-    return true;
-  }
-
   #mprotect(start: number, end: number, protection: number): void {
     const bytes = (end - start) * PAGE_SIZE;
     const result = this.#linux.mprotect(this.#addressOf(start), bytes, protection);
     succeed(this.#linux, "mprotect", result);
-  }
-
-  #fallocate(mode: number, start: Vpn, end: Vpn): Result {
-    const [offset, bytes] = [start * PAGE_SIZE, (end - start) * PAGE_SIZE];
-    while (this.#linux.fallocate(this.mappings.memfd, mode, offset, bytes) < 0) {
-      const errno = this.#linux.errno();
-      if (errno !== EINTR) return -errno;
-    }
-    return 0;
   }
 
   #pollOnce(timeoutMs: number): number {
@@ -386,6 +395,12 @@ export class HostMemory {
   #assertOpen(): void {
     assert(!this.#isClosed, "this window is not served any more");
   }
+}
+
+/** True when it was done; false when the host has no more mappings to give. */
+function mayLackMappings(result: number): boolean {
+  assert(result === 0 || result === -ENOMEM, () => `userfaultfd answers ${-result}`);
+  return result === 0;
 }
 
 /** Runs that follow each other as one: every piece with rights of its own costs the host. */

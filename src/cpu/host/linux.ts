@@ -21,6 +21,8 @@ export const MADV_DONTFORK = 10;
 export const MFD_CLOEXEC = 1;
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = O_NONBLOCK;
@@ -52,6 +54,7 @@ export interface Linux {
   readonly memfdCreate: (name: string, flags: number) => number;
   readonly ftruncate: (fd: number, bytes: number) => number;
   readonly fallocate: (fd: number, mode: number, offset: number, bytes: number) => number;
+  readonly lseek: (fd: number, offset: number, whence: number) => number;
   readonly close: (fd: number) => number;
   readonly eventfd: (initial: number, flags: number) => number;
   readonly userfaultfd: (flags: number) => number;
@@ -129,6 +132,7 @@ function bindCalls(koffi: Koffi, libc: ReturnType<Koffi["load"]>, number: number
     memfdCreate: bindAs("memfd_create", int, ["str", "uint"]),
     ftruncate: bindAs("ftruncate", int, [fd, "long"]),
     fallocate: bindAs("fallocate", int, [fd, int, "long", "long"]),
+    lseek: bindAs("lseek", "long", [fd, "long", int]),
     close: bindAs("close", int, [fd]),
     eventfd: bindAs("eventfd", int, ["uint", int]),
     userfaultfd: (flags) => syscall(number, flags),

@@ -47,12 +47,20 @@ import { buildWorld, type World } from "../world.ts";
 import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
 import { faultPages } from "./fault-pages.ts";
 import { lastWords, withEvents } from "./last-words.ts";
+import { leavePages } from "./leave-pages.ts";
 
 /** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
 export interface WindowCpu extends CpuMmu, Shadow {
   mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
   /** Takes over what the page table allows. Negative: the system has no memory for it. */
   install(start: Vpn, end: Vpn): Result;
+  /**
+   * Leaves [start, end) to the host until `catchUp`; the caller holds mmapLock for writing. Absent
+   * where that helps nobody.
+   */
+  readonly leave?: ((start: Vpn, end: Vpn) => void) | undefined;
+  /** Pages that are there and not in the page table. */
+  readonly unknownPages?: number;
   access(
     range: { readonly start: VirtAddr; readonly end: VirtAddr },
     write: boolean,
@@ -119,7 +127,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const device = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, this.space);
     if (typeof device === "number") throw new Error(`a fresh space refused: ${device}`);
     this.#device = device;
-    const reserved = this.scheduler.runTask("reserve the heap", reserve(this.space, heap));
+    const reserved = this.scheduler.runTask("reserve the heap", this.#reserve(heap));
     if (reserved < 0) throw new Error(`the heap cannot be reserved: ${reserved}`);
   }
 
@@ -204,13 +212,21 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
 
   *#mmap(ask: Ask<"mmap">): Sleeps<Result> {
     const { address, isLow = false } = ask;
-    return yield* mmap(this.space, {
-      bytes: Math.ceil(ask.bytes / PAGE_SIZE) * PAGE_SIZE,
+    const bytes = Math.ceil(ask.bytes / PAGE_SIZE) * PAGE_SIZE;
+    const start = yield* mmap(this.space, {
+      bytes,
       flags: ask.flags,
       isLow,
       mode: address === undefined ? MapMode.anywhere : MapMode.noReplace,
       ...(address === undefined ? {} : { start: virtAddr(address) }),
     });
+    if (start >= 0) yield* leavePages(this.space, this.cpu, virtAddr(start), start + bytes);
+    return start;
+  }
+
+  *#reserve({ start, end }: EngineOptions<Cpu>["heap"]): Sleeps<Result> {
+    const flags = VM_READ | VM_WRITE;
+    return yield* this.#mmap({ address: start, bytes: end - start, flags });
   }
 
   /** What changes a mapping finds no bracket there. */
@@ -218,7 +234,11 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const end = Math.ceil((range.start + range.bytes) / PAGE_SIZE);
     const bracket = this.cpu.bracketIn(vpnOf(virtAddr(range.start)), vpn(end));
     if (bracket !== undefined) return { result: -EBUSY, address: bracket.start * PAGE_SIZE };
-    return { result: yield* change(virtAddr(range.start)) };
+    const result = yield* change(virtAddr(range.start));
+    if (result >= 0) {
+      yield* leavePages(this.space, this.cpu, virtAddr(range.start), end * PAGE_SIZE);
+    }
+    return { result };
   }
 
   *#access(ask: Ask<"access">): Sleeps<Answer<"access">> {
@@ -259,6 +279,9 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
       start: vpnOf(virtAddr(start)),
       end: vpn(Math.ceil((start + bytes) / PAGE_SIZE)),
     };
+    // What the program may touch as it is stays as it is.
+    if (this.cpu.mayTouch(virtAddr(start), bytes, write)) return { result: 0 };
+    this.space.catchUp(range.start, range.end);
     const failure = { address: virtAddr(start) };
     const result = yield* faultPages(this.space, range, write ? FAULT_WRITE : 0, failure);
     if (result < 0) return { result, address: failure.address };
@@ -320,7 +343,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return {
       device: this.#device?.gpu.info,
       residentPages: this.#device?.memory.residentPages ?? 0,
-      mappedPages: this.space.rssPages,
+      mappedPages: this.space.rssPages + (this.cpu.unknownPages ?? 0),
       pagesToDevice: counters?.pagesToDevice ?? 0,
       pagesHome: counters?.pagesHome ?? 0,
       cpuFaults: tracer.count("mm:fault"),
@@ -356,18 +379,6 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     if (device !== undefined) yield* device.close();
     return 0;
   }
-}
-
-function reserve(
-  space: AddressSpace,
-  heap: { readonly start: number; readonly end: number },
-): Sleeps<Result> {
-  return mmap(space, {
-    start: virtAddr(heap.start),
-    bytes: heap.end - heap.start,
-    flags: VM_READ | VM_WRITE,
-    mode: MapMode.noReplace,
-  });
 }
 
 /** The whole pages that some bytes lie in. */

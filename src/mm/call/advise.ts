@@ -181,6 +181,7 @@ function* zapRange(space: AddressSpace, start: VirtAddr, end: VirtAddr): Sleeps<
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* splitHugeAt(space, vpnOf(start));
   yield* splitHugeAt(space, vpnOf(end));
+  space.catchUp(vpnOf(start), vpnOf(end), true);
   yield* space.notifiers.change(event, () => {
     const cursor = space.cursor.begin();
     cursor.clearRange(vpnOf(start), vpnOf(end), isGuard);

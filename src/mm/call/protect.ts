@@ -69,6 +69,7 @@ function* protectPart(space: AddressSpace, part: AddrRange, access: number): Sle
   if (splitsHugetlb(space, part.start) || splitsHugetlb(space, part.end)) return -EINVAL;
   yield* splitHugeForCut(space, vpnOf(part.start));
   yield* splitHugeForCut(space, vpnOf(part.end));
+  space.catchUp(vpnOf(part.start), vpnOf(part.end));
   const vma = changeFlags(space, part, flags);
   const event = new Invalidation({ ...part, event: MMU_NOTIFY_PROTECTION_VMA });
   return yield* space.notifiers.change(

@@ -42,6 +42,7 @@ export function* unmapRange(space: AddressSpace, range: AddrRange): Sleeps<Resul
   if (space.vmas.overlapping(range.start, range.end).length === 0) return 0;
   yield* splitHugeForCut(space, vpnOf(range.start));
   yield* splitHugeForCut(space, vpnOf(range.end));
+  space.catchUp(vpnOf(range.start), vpnOf(range.end), true);
   const gone = space.vmas.detach(range.start, range.end);
   yield* zapDetached(space, gone, range);
   const pages = vpnOf(range.end) - vpnOf(range.start);

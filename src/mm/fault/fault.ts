@@ -11,6 +11,7 @@ import {
   type Result,
   type VirtAddr,
   type Vpn,
+  vpn,
   vpnOf,
 } from "../../base/index.ts";
 import { type Sleeps, WaitQueue } from "../../sync/index.ts";
@@ -116,7 +117,11 @@ export function tryFault(space: AddressSpace, vma: Vma, page: Vpn, flags: number
  */
 function attempt(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Result {
   if (!permits(vma, flags)) return -EFAULT;
-  const pte = space.pageTable.get(page);
+  let pte = space.pageTable.get(page);
+  if (pte === PTE_NONE) {
+    space.catchUp(page, vpn(page + 1));
+    pte = space.pageTable.get(page);
+  }
   if (pte === PTE_NONE) return faultMissing(space, vma, page, flags);
   if (!isPresent(pte)) return PENDING;
   if (pte & PTE_PROTNONE) return faultLockedOut(space, vma, page);

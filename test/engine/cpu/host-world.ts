@@ -193,7 +193,7 @@ export class HostWorld {
   }
 
   rights(page: number, count = 1): string {
-    const letter = (rights: number): string => ["-", "r", "?", "w"][rights]!;
+    const letter = (rights: number): string => ["-", "r", "?", "w"][rights] ?? "left";
     const all = Array.from({ length: count }, (_, i) => this.cpu.rightsOf(pageOf(page + i)));
     return all.map(letter).join("");
   }
@@ -204,6 +204,8 @@ export class HostWorld {
     const hardware = hardwareRights(this.memory);
     for (let page = 0; page < hardware.length; page++) {
       const rights = this.cpu.rightsOf(vpn(page));
+      // What is left to the host has all rights, and the page table need not know.
+      if (rights > (PTE_VALID | PTE_WRITE)) continue;
       const pte = this.space.pageTable.get(vpn(page));
       // The write bit of a page that lives elsewhere is no right.
       const fact = (pte & PTE_VALID) === 0 ? 0 : pte & (PTE_VALID | PTE_WRITE);
