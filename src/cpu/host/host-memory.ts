@@ -27,6 +27,7 @@ import {
 } from "./linux.ts";
 import { closeMappings, type Mappings, openMappings, restoreAnonymous } from "./mappings.ts";
 import { MemoryFile } from "./memory-file.ts";
+import { mergeRuns, type PageRun } from "./page-run.ts";
 import { Scratch } from "./scratch.ts";
 import {
   type KernelFaults,
@@ -44,12 +45,6 @@ export interface HostMemoryOptions {
    * allows it (it needs privilege).
    */
   readonly kernelFaults?: KernelFaults;
-}
-
-/** A run of pages [start, end). */
-export interface PageRun {
-  readonly start: number;
-  readonly end: number;
 }
 
 /** Most pieces that `abandon` cuts a window into: a process may have 65,530 mappings in all. */
@@ -401,15 +396,4 @@ export class HostMemory {
 function mayLackMappings(result: number): boolean {
   assert(result === 0 || result === -ENOMEM, () => `userfaultfd answers ${-result}`);
   return result === 0;
-}
-
-/** Runs that follow each other as one: every piece with rights of its own costs the host. */
-function mergeRuns(runs: Iterable<PageRun>): PageRun[] {
-  const merged: PageRun[] = [];
-  for (const run of runs) {
-    const last = merged.at(-1);
-    if (last?.end === run.start) merged[merged.length - 1] = { start: last.start, end: run.end };
-    else merged.push(run);
-  }
-  return merged;
 }

@@ -31,11 +31,11 @@ export { HostCpu } from "./host-cpu.ts";
 export {
   HostMemory,
   type HostMemoryOptions,
-  type PageRun,
   POLL_DOORBELL,
   POLL_FAULTS,
 } from "./host-memory.ts";
 export type { Mappings } from "./mappings.ts";
+export type { PageRun } from "./page-run.ts";
 export { type HostProbe, probeHost, whyNotHost } from "./probe.ts";
 export { isInSystemCall } from "./system-call.ts";
 export { HostUnavailable, type Obstacle } from "./unavailable.ts";

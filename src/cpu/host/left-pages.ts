@@ -12,7 +12,8 @@ import {
   PTE_WRITE,
   tryFault,
 } from "../../mm/index.ts";
-import type { HostMemory, PageRun } from "./host-memory.ts";
+import type { HostMemory } from "./host-memory.ts";
+import type { PageRun } from "./page-run.ts";
 
 /** Set with all rights in the shadow: the page is left to the host. */
 export const LEFT = 4;
