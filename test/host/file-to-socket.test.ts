@@ -111,6 +111,8 @@ describe.each(modes)("with kernelFaults: $kernelFaults", ({ kernelFaults, why })
     await machine.space.mmap({ bytes: 2 ** 28 });
     machine.space.malloc(2 ** 28);
     expect(machine.report.mappedPages - before).toBeLessThan(64);
+    const given = / more in RAM, which the system gave unasked$/;
+    expect(given.test(machine.dump())).toBe(!kernelFaults);
   });
 
   on("file, kernel, socket", async () => {

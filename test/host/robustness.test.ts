@@ -235,7 +235,7 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       );
       // What happened last, and where memory is.
       expect(ended.stderr).toMatch(
-        /\nthe last \d+ events.*\n( .*\n)* {2}\d+ {2}task \d+ {2}mm:fault .*\n( .*\n)*range .*\n0x.*\nall /,
+        /\nthe last \d+ events.*\n( .*\n)* {2}\d+ {2}task \d+ {2}mm:(fault|mmap) .*\n( .*\n)*range .*\n0x.*\nall /,
       );
     });
 

@@ -357,7 +357,9 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   }
 
   *#dump(): Sleeps<string> {
-    return dumpSpace(this.space);
+    const unknown = this.cpu.unknownPages ?? 0;
+    const rest = unknown === 0 ? "" : `\n${unknown} more in RAM, which the system gave unasked`;
+    return dumpSpace(this.space) + rest;
   }
 
   *#close(): Sleeps<number> {
