@@ -59,8 +59,10 @@ function say(node, words, env = {}) {
     env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}`, ...env },
   });
   if (run.status === 0) return run.stdout;
-  const last = `${run.stdout}${run.stderr}`.trim().split("\n").slice(-15).join("\n");
-  throw new Error(`status ${run.status ?? run.signal}: ${words.join(" ")}\n${last}`);
+  const lines = `${run.stdout}${run.stderr}`.trim().split("\n");
+  const failed = lines.filter((line) => line.includes(" FAIL "));
+  const said = [...failed, ...lines.slice(-15)].join("\n");
+  throw new Error(`status ${run.status ?? run.signal}: ${words.join(" ")}\n${said}`);
 }
 
 const lastLine = (text) => JSON.parse(text.trim().split("\n").at(-1));
