@@ -13,7 +13,6 @@ const LAYERS = [
   "check",
   "hmm",
   "devmem",
-  "svm",
   "device",
   "cpu",
   "driver",

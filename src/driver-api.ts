@@ -32,6 +32,29 @@ export {
   vpnOf,
 } from "./base/index.ts";
 export {
+  allows,
+  type Block,
+  type DeviceCounters,
+  DeviceMemory,
+  type DeviceMemoryOptions,
+  type DeviceOps,
+  DeviceShadow,
+  ENTRY_NONE,
+  type Entry,
+  type EntryTable,
+  entryFrame,
+  fromLocal,
+  isServed,
+  type MoveOptions,
+  moveIn,
+  newEntry,
+  type ServeOptions,
+  type ShadowOptions,
+  serve,
+  toLocal,
+  type Want,
+} from "./device/index.ts";
+export {
   type CopyHome,
   DevicePagemap,
   type DevicePagemapOptions,
@@ -126,26 +149,6 @@ export {
   type Seq,
 } from "./notifier/index.ts";
 export { PG_DIRTY } from "./phys/index.ts";
-export {
-  evictRange,
-  type FindOptions,
-  type GetPagesOptions,
-  getPages,
-  type MigrateOptions,
-  migrateRange,
-  type ServiceOptions,
-  Svm,
-  SvmAllocation,
-  SvmDeviceMemory,
-  type SvmDeviceMemoryOptions,
-  type SvmMemoryOps,
-  type SvmOps,
-  type SvmOptions,
-  SvmRange,
-  SvmScan,
-  scanRange,
-  serviceFault,
-} from "./svm/index.ts";
 export {
   Completion,
   type Footprint,

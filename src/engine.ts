@@ -5,6 +5,7 @@
 import * as base from "./base/index.ts";
 import * as check from "./check/index.ts";
 import * as cpu from "./cpu/index.ts";
+import * as device from "./device/index.ts";
 import * as devmem from "./devmem/index.ts";
 import * as dma from "./dma/index.ts";
 import * as driver from "./driver/index.ts";
@@ -13,7 +14,6 @@ import * as machine from "./machine/index.ts";
 import * as mm from "./mm/index.ts";
 import * as notifier from "./notifier/index.ts";
 import * as phys from "./phys/index.ts";
-import * as svm from "./svm/index.ts";
 import * as sync from "./sync/index.ts";
 import * as trace from "./trace/index.ts";
 
@@ -21,6 +21,7 @@ export {
   base,
   check,
   cpu,
+  device,
   devmem,
   dma,
   driver,
@@ -29,7 +30,6 @@ export {
   mm,
   notifier,
   phys,
-  svm,
   sync,
   trace,
 };

@@ -14,7 +14,7 @@ import {
   type Pte,
   ptePfn,
 } from "../mm/index.ts";
-import { PG_DUPLICATED, PG_EXCLUSIVE } from "../phys/index.ts";
+import { PG_DUPLICATED } from "../phys/index.ts";
 import { REACH_COPY, REACH_EXCLUSIVE, REACH_WRITE, type Shadow } from "./shadow.ts";
 
 export function checkShadows(shadows: readonly Shadow[], isQuiet: boolean): void {
@@ -34,7 +34,7 @@ export function checkShadows(shadows: readonly Shadow[], isQuiet: boolean): void
       if (reach & REACH_COPY) {
         assert(!isWritable, () => `${where()} is a copy of a page that can change`);
         const { pages } = space.memory;
-        const isKnown = pages.is(frame, PG_DUPLICATED) || !pages.is(frame, PG_EXCLUSIVE);
+        const isKnown = pages.is(frame, PG_DUPLICATED);
         assert(isKnown, () => `${where()}: the page does not know that it has a copy`);
       }
       if ((reach & REACH_EXCLUSIVE) === 0) return;

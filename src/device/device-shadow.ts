@@ -3,6 +3,8 @@
  * and what may be entered. Linux: struct drm_gpusvm, without its ranges.
  */
 import {
+  type AddrRange,
+  addrOf,
   assert,
   ENOMEM,
   type Pfn,
@@ -22,6 +24,7 @@ import {
   type Shadow,
   type ShadowVisitor,
 } from "../check/index.ts";
+import { isMigrating, type Migration, migrateFrame } from "../devmem/index.ts";
 import { type AddressSpace, hasFrame, PTE_EXCLUSIVE, PTE_WRITE, ptePfn } from "../mm/index.ts";
 import {
   IntervalNotifier,
@@ -30,7 +33,7 @@ import {
   MMU_NOTIFY_PROTECTION_PAGE,
 } from "../notifier/index.ts";
 import { ZERO_PFN } from "../phys/index.ts";
-import { Mutex, type Sleeps } from "../sync/index.ts";
+import { Mutex, Shared, type Sleeps } from "../sync/index.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import { allows, ENTRY_NONE, type Entry, type EntryTable, entryFrame, newEntry } from "./entry.ts";
 import { MIGRATION_PAGES } from "./move.ts";
@@ -52,6 +55,9 @@ export class DeviceShadow implements Shadow {
   readonly lock: Mutex;
   readonly notifier: IntervalNotifier;
   readonly #pagesBehind: number;
+  // Migrations whose bytes are here, and whose pages are not yet.
+  readonly #arriving = new Set<Migration>();
+  readonly #shared: Shared | undefined;
   #isClosed = false;
 
   private constructor(memory: DeviceMemory, space: AddressSpace, options: ShadowOptions) {
@@ -60,6 +66,7 @@ export class DeviceShadow implements Shadow {
     this.space = space;
     this.table = options.table;
     this.#pagesBehind = options.pagesBehind ?? 0;
+    this.#shared = Shared.of(space.memory.scheduler);
     this.lock = new Mutex(space.memory.scheduler, "driver", "the device's update lock");
     this.notifier = new IntervalNotifier(
       { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
@@ -165,20 +172,24 @@ export class DeviceShadow implements Shadow {
   }
 
   /**
-   * The copy of `page` that is here becomes the page, if there is one: its frame, locked. What
-   * else the device has of the page goes. The caller has the lock; nothing runs.
+   * The copy of `page` that is here becomes the page, and has no entry any more: its frame, locked,
+   * or 0 when there is none. The caller has the lock; nothing runs.
    */
   adopt(page: Vpn): Pfn | 0 {
     const entry = this.get(page);
-    if (entry === ENTRY_NONE || !this.#isCopy(entry)) {
-      this.drop(page, vpn(page + 1));
-      return 0;
-    }
+    if (entry === ENTRY_NONE || !this.#isCopy(entry)) return 0;
     const frame = entryFrame(entry);
     this.set(page, ENTRY_NONE);
     this.memory.frames.promote(this.memory.pagemap.indexOf(frame));
     assert(this.space.memory.pages.tryLock(frame), "nobody locks a copy");
     return frame;
+  }
+
+  /** The pages of `migration` are about to arrive here, until `isOver`. */
+  noteArrival(migration: Migration, isOver: boolean): void {
+    this.#shared?.write();
+    if (isOver) this.#arriving.delete(migration);
+    else this.#arriving.add(migration);
   }
 
   /**
@@ -248,7 +259,10 @@ export class DeviceShadow implements Shadow {
   *#invalidate(invalidation: Invalidation): Sleeps<boolean> {
     const { event, owner, blockable } = invalidation;
     const isOwn = event === MMU_NOTIFY_MIGRATE || event === MMU_NOTIFY_PROTECTION_PAGE;
-    if (isOwn && owner === this.memory.owner) return true;
+    if (isOwn && owner === this.memory.owner) {
+      yield* this.#dropReplaced(invalidation);
+      return true;
+    }
     const start = vpnOf(invalidation.start);
     const end = vpn(Math.min(vpnOf(invalidation.end) + this.#pagesBehind, SPACE_PAGES));
     const update = blockable ? yield* this.lock.acquire() : this.lock.tryAcquire();
@@ -259,6 +273,25 @@ export class DeviceShadow implements Shadow {
     yield* this.memory.waitIdle();
     this.drop(start, end);
     return true;
+  }
+
+  /**
+   * Where nothing was, a migration puts a page in an event of its own. Nobody had locked what was
+   * there until then: the zero page may have been entered since the migration began.
+   */
+  *#dropReplaced(range: AddrRange): Sleeps<void> {
+    this.#shared?.read();
+    if (this.#arriving.size === 0) return;
+    using _update = yield* this.lock.acquire();
+    yield* this.memory.waitIdle();
+    for (const { src, dst, start } of this.#arriving) {
+      for (let slot = 0; slot < src.length; slot++) {
+        const page = vpn(start + slot);
+        const isFresh = isMigrating(src[slot]!) && migrateFrame(src[slot]!) === 0;
+        const isInside = addrOf(page) >= range.start && addrOf(page) < range.end;
+        if (isFresh && isInside && dst[slot] !== 0) this.drop(page, vpn(page + 1));
+      }
+    }
   }
 
   #nextHere(page: Vpn, end: Vpn): Vpn {

@@ -36,15 +36,19 @@ export interface MoveOptions extends Pick<Migration, "vma" | "start" | "end"> {
  * there is no frame stay. -EINVAL for a kind of memory that cannot move, -ENODEV when the shadow
  * is closed, or why the copy failed. The caller holds mmapLock.
  */
-export function moveIn(shadow: DeviceShadow, options: MoveOptions): Sleeps<Result> {
+export function* moveIn(shadow: DeviceShadow, options: MoveOptions): Sleeps<Result> {
   const { space, memory } = shadow;
   const { timesliceMs = 0, ...run } = options;
   const select = MIGRATE_VMA_SELECT_SYSTEM;
   const migration = newMigration({ ...run, space, select, owner: memory.owner });
-  return runMigration(migration, {
-    copy: () => copyIn(shadow, migration),
-    commit: () => enterMoved(shadow, migration, timesliceMs),
-  });
+  try {
+    return yield* runMigration(migration, {
+      copy: () => copyIn(shadow, migration),
+      commit: () => enterMoved(shadow, migration, timesliceMs),
+    });
+  } finally {
+    shadow.noteArrival(migration, true);
+  }
 }
 
 function* copyIn(shadow: DeviceShadow, migration: Migration): Sleeps<Result> {
@@ -56,14 +60,17 @@ function* copyIn(shadow: DeviceShadow, migration: Migration): Sleeps<Result> {
     using _update = yield* shadow.lock.acquire();
     yield* memory.waitIdle();
     if (shadow.isClosed) return -ENODEV;
+    shadow.noteArrival(migration, false);
     for (let slot = 0; slot < migration.src.length; slot++) {
       const word = migration.src[slot]!;
       const source = migrateFrame(word);
       // A file's page stays in RAM, and what the device knows of it stays right.
       if (!isMigrating(word) || (source !== 0 && isCached(memory, source))) continue;
-      const copy = shadow.adopt(vpn(migration.start + slot));
+      const page = vpn(migration.start + slot);
+      const copy = shadow.adopt(page);
       const frame = copy === 0 ? memory.allocPage() : copy;
       if (frame === 0) continue;
+      shadow.drop(page, vpn(page + 1));
       if (source === 0) clear.push(frame);
       else if (copy === 0) {
         from.push(source);

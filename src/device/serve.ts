@@ -7,6 +7,7 @@ import {
   addrOf,
   EBUSY,
   EFAULT,
+  EINVAL,
   ENODEV,
   ENOMEM,
   type Pfn,
@@ -25,7 +26,7 @@ import {
   type HmmRange,
 } from "../hmm/index.ts";
 import { asPte, isPinned, isPresent, mmputAsync, ptePfn, VM_READ } from "../mm/index.ts";
-import { PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
+import { PG_ANON, PG_CACHED, PG_DUPLICATED, ZERO_PFN } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import type { DeviceShadow } from "./device-shadow.ts";
 import { ENTRY_NONE, entryFrame } from "./entry.ts";
@@ -76,7 +77,7 @@ export interface ServeOptions {
  * somebody holds a page until the deadline (a pin that keeps it from moving, or from being
  * protected); collisions are never that. -ENOMEM: the device has no room, or the machine no RAM.
  * -EFAULT, -EPERM: a page cannot be had, or there is no space any more. -EINVAL: memory that
- * cannot move. -ENODEV: closed. Or why a copy failed.
+ * cannot move, or be copied (a file's). -ENODEV: closed. Or why a copy failed.
  */
 export function* serve(
   shadow: DeviceShadow,
@@ -159,8 +160,11 @@ function copying(shadow: DeviceShadow, blocks: readonly Block[]) {
   }
   function* commit(): Sleeps<Result> {
     if (ranges.some((range) => hasWritable(shadow, range))) return AGAIN;
-    const entered = yield* enter(shadow, ranges);
-    return entered < 0 || blocks.every((block) => isServed(shadow, block)) ? entered : -ENOMEM;
+    const { pages } = shadow.space.memory;
+    // The page of a file may change without telling anybody: it is not copied.
+    const entered = yield* enter(shadow, ranges, (frame) => !pages.is(frame, PG_CACHED));
+    if (entered < 0 || blocks.every((block) => isServed(shadow, block))) return entered;
+    return ranges.some((range) => hasFilePage(shadow, range)) ? -EINVAL : -ENOMEM;
   }
   return { place, ranges: () => request(ranges, blocks), commit };
 }
@@ -339,8 +343,15 @@ function hasWritable(shadow: DeviceShadow, range: HmmRange): boolean {
   const { pages } = shadow.space.memory;
   return range.pfns.some((word) => {
     const frame = ptePfn(asPte(word));
-    if ((word & HMM_PFN_VALID) === 0 || frame === ZERO_PFN || pages.isDevice(frame)) return false;
-    const isGuarded = !pages.is(frame, PG_EXCLUSIVE) || pages.is(frame, PG_DUPLICATED);
-    return (word & HMM_PFN_WRITE) !== 0 || !isGuarded;
+    if ((word & HMM_PFN_VALID) === 0 || !pages.is(frame, PG_ANON)) return false;
+    if (pages.isDevice(frame)) return false;
+    return (word & HMM_PFN_WRITE) !== 0 || !pages.is(frame, PG_DUPLICATED);
   });
+}
+
+function hasFilePage(shadow: DeviceShadow, range: HmmRange): boolean {
+  const { pages } = shadow.space.memory;
+  return range.pfns.some(
+    (word) => (word & HMM_PFN_VALID) !== 0 && pages.is(ptePfn(asPte(word)), PG_CACHED),
+  );
 }

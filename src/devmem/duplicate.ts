@@ -16,7 +16,7 @@ import {
   withFlags,
 } from "../mm/index.ts";
 import { Invalidation, MMU_NOTIFY_PROTECTION_PAGE } from "../notifier/index.ts";
-import { PG_DUPLICATED, PG_EXCLUSIVE, ZERO_PFN } from "../phys/index.ts";
+import { PG_ANON, PG_DUPLICATED, ZERO_PFN } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 
@@ -67,7 +67,10 @@ function survey(space: AddressSpace, start: Vpn, end: Vpn): Result {
   return writable;
 }
 
-/** Takes write rights away and marks what only this space could write in place. */
+/**
+ * Takes write rights away and marks what may be written in place: now, or when those who share it
+ * are gone. Pages of files cannot be guarded like that, and are not marked.
+ */
 function mark(space: AddressSpace, start: Vpn, end: Vpn): void {
   const { pages, tracer } = space.memory;
   const cursor = space.cursor.begin();
@@ -75,7 +78,7 @@ function mark(space: AddressSpace, start: Vpn, end: Vpn): void {
   for (let page = start; page < end; page = vpn(page + 1)) {
     const pte = asPte(cursor.get(page));
     const frame = ptePfn(pte);
-    if ((pte & PTE_VALID) === 0 || frame === ZERO_PFN || !pages.is(frame, PG_EXCLUSIVE)) continue;
+    if ((pte & PTE_VALID) === 0 || frame === ZERO_PFN || !pages.is(frame, PG_ANON)) continue;
     pages.setFlag(frame, PG_DUPLICATED);
     if (isWritable(pte)) cursor.set(page, withFlags(pte, 0, PTE_WRITE));
     marked++;

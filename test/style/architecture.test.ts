@@ -22,7 +22,7 @@ const config = createRequire(import.meta.url)(CONFIG) as { forbidden: { name: st
 
 const LAYERS = [
   ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "check", "hmm", "devmem"],
-  ...["svm", "device", "cpu", "driver", "machine", "explore"],
+  ...["device", "cpu", "driver", "machine", "explore"],
   ...["races", "museum", "conformance", "demo", "cli"],
 ];
 

@@ -11,7 +11,7 @@ const PARAMETERS_MAX = 4;
 
 /** The layers that must run anywhere and be replayable: no promises, clocks or dice of their own. */
 export const CORE_FOLDERS = [
-  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "hmm", "devmem", "svm", "device"],
+  ...["base", "trace", "sync", "phys", "dma", "notifier", "mm", "hmm", "devmem", "device"],
 ];
 
 /** Globals that reach for the world outside a machine. */

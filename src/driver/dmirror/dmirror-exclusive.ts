@@ -11,8 +11,8 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
+import type { DeviceShadow } from "../../device/index.ts";
 import {
-  type AddressSpace,
   makeDeviceExclusive,
   makePte,
   mmputAsync,
@@ -22,20 +22,17 @@ import {
 } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { chunks } from "./chunks.ts";
-import type { DmirrorTable } from "./dmirror-table.ts";
 
 export class DmirrorExclusive {
-  readonly #space: AddressSpace;
-  readonly #table: DmirrorTable;
+  readonly #shadow: DeviceShadow;
 
-  constructor(space: AddressSpace, table: DmirrorTable) {
-    this.#space = space;
-    this.#table = table;
+  constructor(shadow: DeviceShadow) {
+    this.#shadow = shadow;
   }
 
   /** Chunk by chunk; -EBUSY at the first that cannot be had whole. */
   *take(range: AddrRange): Sleeps<Result> {
-    const space = this.#space;
+    const { space } = this.#shadow;
     if (!space.users.getUnlessZero()) return -EINVAL;
     try {
       using _mmap = yield* space.mmapLock.acquireRead();
@@ -51,33 +48,33 @@ export class DmirrorExclusive {
 
   /** The device's table has a page of `range` as its own. */
   holdsAny(range: AddrRange): boolean {
-    const { entries } = this.#table;
     for (let page = vpnOf(range.start); page < vpnOf(range.end); page = vpn(page + 1)) {
-      if (entries.get(page) & PTE_EXCLUSIVE) return true;
+      if (this.#shadow.get(page) & PTE_EXCLUSIVE) return true;
     }
     return false;
   }
 
   *#takeChunk(chunk: AddrRange): Sleeps<Result> {
     const count = vpnOf(chunk.end) - vpnOf(chunk.start);
+    const { space } = this.#shadow;
     const frames: Pfn[] = [];
     try {
-      const found = yield* makeDeviceExclusive(this.#space, chunk, frames, undefined);
+      const found = yield* makeDeviceExclusive(space, chunk, frames, undefined);
       if (found !== count) return -EBUSY;
       return (yield* this.#enter(chunk, frames)) === count ? 0 : -EBUSY;
     } finally {
-      putExclusive(this.#space, frames);
+      putExclusive(space, frames);
     }
   }
 
   /** While the pages are locked nobody takes them back: what is entered is right. */
   *#enter(chunk: AddrRange, frames: readonly Pfn[]): Sleeps<number> {
-    using _update = yield* this.#table.lock.acquire();
+    using _update = yield* this.#shadow.lock.acquire();
     let entered = 0;
     frames.forEach((frame, i) => {
       if (frame === 0) return;
       const page = vpn(vpnOf(chunk.start) + i);
-      this.#table.set(page, makePte(frame, PTE_VALID | PTE_EXCLUSIVE));
+      this.#shadow.set(page, makePte(frame, PTE_VALID | PTE_EXCLUSIVE));
       entered++;
     });
     return entered;

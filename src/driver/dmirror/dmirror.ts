@@ -6,23 +6,18 @@
 import {
   type AddrRange,
   addrOf,
-  assert,
-  EBUSY,
-  EFAULT,
   EINVAL,
   ENOENT,
   EPERM,
   type Pfn,
   type Result,
-  SPACE_BYTES,
-  SPACE_PAGES,
   type VirtAddr,
   type Vpn,
-  virtAddr,
   vpn,
   vpnOf,
 } from "../../base/index.ts";
 import { reachableIn, type Shadow, type ShadowVisitor } from "../../check/index.ts";
+import { type Block, DeviceShadow, read, serve } from "../../device/index.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_HUGE,
@@ -31,13 +26,12 @@ import {
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
   type HmmRange,
-  hmmRangeFault,
 } from "../../hmm/index.ts";
 import {
   type AddressSpace,
   asPte,
   mmputAsync,
-  type PageTable,
+  PageTable,
   PTE_VALID,
   PTE_WRITE,
   ptePfn,
@@ -48,11 +42,7 @@ import type { Mutex, Sleeps } from "../../sync/index.ts";
 import { chunks, rangeOf } from "./chunks.ts";
 import type { DmirrorDevice } from "./dmirror-device.ts";
 import { DmirrorExclusive } from "./dmirror-exclusive.ts";
-import { DmirrorMigrations } from "./dmirror-migrate.ts";
-import { DmirrorTable } from "./dmirror-table.ts";
-
-/** How often a device fault starts over before it says -EBUSY. */
-const COLLISIONS_MAX = 1000;
+import { migrateHome, migrateToDevice } from "./dmirror-migrate.ts";
 
 /** One byte a page of a snapshot: what the device may know. Access replaces, it does not add. */
 export const DMIRROR_PROT_ERROR = 0xff;
@@ -81,21 +71,16 @@ export class Dmirror implements Shadow {
   readonly isCpu = false;
   readonly device: DmirrorDevice;
   readonly space: AddressSpace;
-  readonly #table: DmirrorTable;
-  readonly #migrations: DmirrorMigrations;
+  readonly table: PageTable;
+  readonly #shadow: DeviceShadow;
   readonly #exclusives: DmirrorExclusive;
-  readonly #notifier: IntervalNotifier;
 
-  private constructor(device: DmirrorDevice, space: AddressSpace) {
+  private constructor(device: DmirrorDevice, shadow: DeviceShadow, table: PageTable) {
     this.device = device;
-    this.space = space;
-    this.#table = new DmirrorTable(space.memory.scheduler, device);
-    this.#migrations = new DmirrorMigrations(device, space, this.#table);
-    this.#exclusives = new DmirrorExclusive(space, this.#table);
-    this.#notifier = new IntervalNotifier(
-      { start: virtAddr(0), end: virtAddr(SPACE_BYTES) },
-      { invalidate: (invalidation) => this.#table.invalidate(invalidation) },
-    );
+    this.space = shadow.space;
+    this.table = table;
+    this.#shadow = shadow;
+    this.#exclusives = new DmirrorExclusive(shadow);
   }
 
   get name(): string {
@@ -106,23 +91,18 @@ export class Dmirror implements Shadow {
     reachableIn(this.table, visit);
   }
 
-  /** The device's shadow. */
-  get table(): PageTable {
-    return this.#table.entries;
-  }
-
   /** The lock that an invalidation takes; guards `table`. */
   get lock(): Mutex {
-    return this.#table.lock;
+    return this.#shadow.lock;
   }
 
   /** Opens the device for `space`; -EINVAL when the space is going away. */
   static open(device: DmirrorDevice, space: AddressSpace): Dmirror | Result {
-    const mirror = new Dmirror(device, space);
-    const result = space.notifiers.insert(mirror.#notifier);
-    if (result < 0) return result;
-    device.addTable(space, mirror.#table);
-    return mirror;
+    const table = new PageTable(space.memory.scheduler.footprint);
+    // The page behind an event goes, too, as in Linux's device: that costs a fault and no truth.
+    const options = { table, pagesBehind: 1 };
+    const shadow = DeviceShadow.open(device.deviceMemory, space, options);
+    return typeof shadow === "number" ? shadow : new Dmirror(device, shadow, table);
   }
 
   /**
@@ -130,11 +110,8 @@ export class Dmirror implements Shadow {
    * other spaces, as Linux's test device does. Linux: dmirror_fops_release().
    */
   *close(): Sleeps<void> {
-    yield* this.space.notifiers.remove(this.#notifier);
-    this.device.removeTable(this.space);
+    yield* this.#shadow.close();
     yield* this.device.evictAll();
-    using _update = yield* this.lock.acquire();
-    this.#table.drop(vpn(0), vpn(SPACE_PAGES));
   }
 
   /** The device reads `count` pages; `take` gets each page's bytes. */
@@ -184,7 +161,7 @@ export class Dmirror implements Shadow {
   ): Sleeps<DmirrorResult> {
     const range = rangeOf(start, count);
     if (range === undefined) return failed(-EINVAL);
-    const result = yield* this.#migrations.toDevice(range);
+    const result = yield* migrateToDevice(this.#shadow, range);
     if (result < 0) return failed(result);
     using _update = yield* this.lock.acquire();
     const pages = this.#copyOut(vpnOf(range.start), vpnOf(range.end), take, false);
@@ -195,7 +172,7 @@ export class Dmirror implements Shadow {
   *migrateToRam(start: VirtAddr, count: number): Sleeps<DmirrorResult> {
     const range = rangeOf(start, count);
     if (range === undefined) return failed(-EINVAL);
-    const result = yield* this.#migrations.toRam(range);
+    const result = yield* migrateHome(this.#shadow, range);
     return result < 0 ? failed(result) : { result: 0, pages: result, faults: 0 };
   }
 
@@ -275,74 +252,35 @@ export class Dmirror implements Shadow {
   }
 
   *#fault(range: AddrRange, write: boolean): Sleeps<Result> {
-    if (!this.space.users.getUnlessZero()) return -EFAULT;
-    try {
-      for (const chunk of chunks(range)) {
-        const result = yield* this.#faultChunk(chunk, write);
-        if (result < 0) return result;
-      }
-      return 0;
-    } finally {
-      mmputAsync(this.space);
-    }
-  }
-
-  *#faultChunk(chunk: AddrRange, write: boolean): Sleeps<Result> {
-    const flags = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
-    const range = this.#newRange(chunk, this.#notifier, flags);
-    for (let collisions = 0; collisions < COLLISIONS_MAX; collisions++) {
-      const result = yield* this.#lookAt(range);
-      if (result === -EBUSY) continue;
+    const need = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
+    for (const { start, end } of chunks(range)) {
+      const pages = { start: vpnOf(start), end: vpnOf(end) };
+      const block: Block = { ...pages, how: "map", need, wanted: [], keepsOwn: true };
+      const result = yield* serve(this.#shadow, [block]);
       if (result < 0) return result;
-      using _update = yield* this.lock.acquire();
-      if (range.notifier.readRetry(range.notifierSeq)) continue;
-      return this.#program(range);
-    }
-    return -EBUSY;
-  }
-
-  *#lookAt(range: HmmRange): Sleeps<Result> {
-    range.notifierSeq = (yield* this.space.notifiers.readBegin(range.notifier))!;
-    using _mmap = yield* this.space.mmapLock.acquireRead();
-    return yield* hmmRangeFault(this.space, range);
-  }
-
-  /**
-   * Enters what HMM said; the caller holds the lock and has checked the sequence. -EFAULT at a
-   * page of the device's own that may not be written: HMM leaves it as it is.
-   */
-  #program(range: HmmRange): Result {
-    this.lock.assertHeld();
-    const first = vpnOf(range.start);
-    const write = (range.defaultFlags & HMM_PFN_REQ_WRITE) !== 0;
-    for (let index = 0; index < vpnOf(range.end) - first; index++) {
-      const word = range.pfns[index]!;
-      assert((word & HMM_PFN_VALID) !== 0, "a requested page is valid after success");
-      if (write && (word & HMM_PFN_WRITE) === 0) return -EFAULT;
-      this.#table.set(vpn(first + index), asPte(word & ~HMM_PFN_HUGE));
     }
     return 0;
   }
 
   *#snapshotChunk(chunk: AddrRange, out: Uint8Array, offset: number): Sleeps<Result> {
+    const { space, lock } = this;
     const notifier = new IntervalNotifier(chunk);
-    const range = this.#newRange(chunk, notifier, 0);
-    const inserted = this.space.notifiers.insert(notifier);
+    const pfns = new Uint32Array(vpnOf(chunk.end) - vpnOf(chunk.start));
+    const asked = { notifierSeq: 0, defaultFlags: 0, pfnFlagsMask: 0 };
+    const range: HmmRange = { ...chunk, notifier, pfns, ...asked, devPrivateOwner: this.device };
+    const inserted = space.notifiers.insert(notifier);
     if (inserted < 0) return inserted;
+    const say = (word: number, i: number): void => {
+      out[offset + i] = this.#protectionOf(word);
+    };
+    function* commit(): Sleeps<Result> {
+      pfns.forEach(say);
+      return 0;
+    }
     try {
-      for (let collisions = 0; collisions < COLLISIONS_MAX; collisions++) {
-        const result = yield* this.#lookAt(range);
-        if (result === -EBUSY) continue;
-        if (result < 0) return result;
-        using _update = yield* this.lock.acquire();
-        if (notifier.readRetry(range.notifierSeq)) continue;
-        const count = vpnOf(chunk.end) - vpnOf(chunk.start);
-        for (let i = 0; i < count; i++) out[offset + i] = this.#protectionOf(range.pfns[i]!);
-        return 0;
-      }
-      return -EBUSY;
+      return yield* read({ space, notifier, lock, ranges: () => [range], commit });
     } finally {
-      this.space.notifiers.removeSilent(notifier);
+      space.notifiers.removeSilent(notifier);
     }
   }
 
@@ -364,19 +302,6 @@ export class Dmirror implements Shadow {
       return isLocal ? DMIRROR_PROT_DEV_PRIVATE_LOCAL : DMIRROR_PROT_DEV_PRIVATE_REMOTE;
     }
     return isLocal ? DMIRROR_PROT_DEV_COHERENT_LOCAL : DMIRROR_PROT_DEV_COHERENT_REMOTE;
-  }
-
-  #newRange(chunk: AddrRange, notifier: IntervalNotifier, defaultFlags: number): HmmRange {
-    return {
-      start: chunk.start,
-      end: chunk.end,
-      notifier,
-      notifierSeq: 0,
-      pfns: new Uint32Array(vpnOf(chunk.end) - vpnOf(chunk.start)),
-      defaultFlags,
-      pfnFlagsMask: 0,
-      devPrivateOwner: this.device,
-    };
   }
 }
 

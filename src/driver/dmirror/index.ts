@@ -31,4 +31,4 @@ export {
   Dmirror,
   type DmirrorResult,
 } from "./dmirror.ts";
-export { DmirrorDevice, type DmirrorDeviceOptions } from "./dmirror-device.ts";
+export { DmirrorDevice } from "./dmirror-device.ts";

@@ -17,13 +17,13 @@ import { type Block, MIGRATION_PAGES, type Want } from "../../device/index.ts";
 import { type AddressSpace, MMAP_MIN_ADDR, VM_READ, VM_WRITE, type Vma } from "../../mm/index.ts";
 
 /** Bits of the second word of a fault record, as the shader writes them. */
-export const FAULT_RECORD_WRITE = 1 << 0;
-export const FAULT_RECORD_MISALIGNED = 1 << 1;
+const FAULT_RECORD_WRITE = 1 << 0;
+const FAULT_RECORD_MISALIGNED = 1 << 1;
 /** Asked for by an invocation that had missed a page before: perhaps nonsense. */
-export const FAULT_RECORD_GUESS = 1 << 2;
+const FAULT_RECORD_GUESS = 1 << 2;
 
 /** A page that faulted for certain, and the address that did. */
-export interface FaultedPage extends Want {
+interface FaultedPage extends Want {
   readonly address: VirtAddr;
 }
 

@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { EBUSY, EFAULT, EIO, ENODEV, ENOMEM, EPERM, vpnOf } from "../../../src/base/index.ts";
+import {
+  EBUSY,
+  EFAULT,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOMEM,
+  EPERM,
+  vpnOf,
+} from "../../../src/base/index.ts";
 import { type Block, serve } from "../../../src/device/index.ts";
 import { Advice, isWritable, mmput, unpinPages, VM_READ } from "../../../src/mm/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../../src/notifier/index.ts";
@@ -259,6 +268,14 @@ describe("blocks", () => {
     expect([test.serve(8, { how: "move", write: true }), test.isAway(8)]).toEqual([0, true]);
   });
 
+  it("of files cannot be copied either: -EINVAL; what is written of a private one can", () => {
+    const { world, test } = mapped(1, COPIES);
+    world.map(4, 2, RW, { isShared: true });
+    world.map(8, 2, RW, { file: world.file(2) });
+    expect([test.serve(4), test.serve(8), test.device.framesUsed]).toEqual([-EINVAL, -EINVAL, 0]);
+    expect([world.store(8, 5), test.load(8)]).toEqual([0, 5]);
+  });
+
   it("with neighbours get what is there, and bring nothing that nobody asked for", () => {
     const { world, test } = mapped(4, COPIES);
     world.store(0, 1);
@@ -276,6 +293,15 @@ describe("a copy", () => {
     const { pagesToDevice } = test.device.memory.counters;
     expect([test.store(0, 8), test.device.framesUsed, world.load(0)]).toEqual([0, 1, 8]);
     expect(test.device.memory.counters.pagesToDevice).toBe(pagesToDevice);
+  });
+
+  it("of a page that was shared is gone before the last one who has it writes it", () => {
+    const { world, test } = mapped(4, COPIES);
+    world.store(0, 7);
+    const child = world.fork();
+    expect(test.load(0)).toBe(7);
+    child.unmap(0, 4);
+    expect([world.store(0, 8), test.load(0)]).toEqual([0, 8]);
   });
 
   it("is gone before a CPU writes the page", () => {

@@ -17,6 +17,14 @@ function away(count: number, options = {}): TestWorld {
 const evictAll = (world: TestWorld): Result => world.run(world.device.evictAll());
 const onDevice = (world: TestWorld): number => world.device.pagemap.zone.usedCount;
 
+const copyOf = (world: TestWorld): CopyHome =>
+  function* (from, to) {
+    from.forEach((frame, i) => {
+      if (to[i] !== 0) world.memory.bytes.write(to[i]!, world.device.bytesOf(frame), 0);
+    });
+    return 0;
+  };
+
 describe("emptying a device", () => {
   it("brings every page home with what is in it, rights and accounts as they were", () => {
     const world = away(3);
@@ -79,7 +87,7 @@ describe("emptying a device", () => {
     pages.get(held);
     function* evictBesideLock() {
       expect(pages.tryLock(locked)).toBe(true);
-      const evicted = yield* world.device.evictAll();
+      const evicted = yield* evictPagemap(world.memory, world.device.pagemap, copyOf(world));
       pages.unlock(locked);
       return evicted;
     }
@@ -110,13 +118,6 @@ describe("emptying a device", () => {
 });
 
 describe("evicting frames", () => {
-  const copyOf = (world: TestWorld): CopyHome =>
-    function* (from, to) {
-      from.forEach((frame, i) => {
-        if (to[i] !== 0) world.memory.bytes.write(to[i]!, world.device.bytesOf(frame), 0);
-      });
-      return 0;
-    };
   const evict = (world: TestWorld, frames: readonly Pfn[], copy = copyOf(world)): Result =>
     world.run(evictFrames(world.memory, frames, copy));
 

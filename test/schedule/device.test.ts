@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EventName } from "../../src/trace/index.ts";
+import { runDeviceProgram } from "./device-program.ts";
 import { missedIn } from "./reached.ts";
-import { runSvmProgram } from "./svm-program.ts";
 
 const RUNS = Number(process.env.SCHEDULES ?? 250);
 
@@ -17,14 +17,13 @@ const REACHED: readonly EventName[] = [
   "mm:mremap",
   "mm:swap-out",
   "mm:swap-in",
-  "svm:unmapped",
-  "svm:again",
-  "svm:undo",
+  "devmem:duplicate",
+  "device:evict",
   "device:timeslice",
 ];
 
 describe("a parent and a child whose device shares their memory", () => {
   it(`lose nothing and mix nothing up in ${RUNS} random schedules`, () => {
-    expect(missedIn("svm", RUNS, REACHED, (seed) => runSvmProgram({ seed }))).toEqual([]);
+    expect(missedIn("device", RUNS, REACHED, (seed) => runDeviceProgram({ seed }))).toEqual([]);
   }, 900_000);
 });
