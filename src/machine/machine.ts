@@ -10,6 +10,7 @@ import { MMAP_MIN_ADDR } from "../mm/index.ts";
 import type { ArgsSchema } from "./args.ts";
 import { Engine, type EnginePort, EventLoopHost, LocalPort, openGpu } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
+import { FreedPages } from "./freed-pages.ts";
 import { Heap } from "./heap/index.ts";
 import {
   atExit,
@@ -177,9 +178,10 @@ export class Machine {
   static #ofHost(host: HostMachine, shared?: SharedArrayBuffer): Machine {
     const { port, window, handle } = host;
     const { kernelFaults } = handle;
+    const freed = new FreedPages(port, HEAP.end);
     const heap = new Heap({
       ...HEAP,
-      onPagesFree: (start, end) => discardNow(port, start, end),
+      onPagesFree: (start, end, run) => freed.forget(start, end, run),
       onBadFree: (address) =>
         warn(`a thread freed ${formatAddress(address)}, which is no block; nothing was done`),
       ...(shared === undefined ? {} : { shared }),
@@ -295,9 +297,10 @@ async function openScoped(options: Required<MachineOptions>, why: string): Promi
     heap: HEAP,
   });
   const port = new LocalPort(engine, host);
+  const freed = new FreedPages(port, HEAP.end);
   const heap = new Heap({
     ...HEAP,
-    onPagesFree: (start, end) => discardNow(port, start, end),
+    onPagesFree: (start, end, run) => freed.forget(start, end, run),
   });
   const systemCalls = "system calls take the bytes of an open access bracket";
   const cpu = { backend: "scoped", why, systemCalls, kernelFaults: false } as const;
@@ -311,15 +314,6 @@ const CALLS_FAIL =
 
 /** A page fault that nobody serves for so long ends the process. */
 const FAULT_LIMIT_MS = 60_000;
-
-/** Freed runs of pages smaller than this are kept: giving them up would cost more. */
-const DISCARD_PAGES = 16;
-
-/** Pages that the heap has no more use for lose their content, if that can be done at once. */
-function discardNow(port: EnginePort, start: number, end: number): void {
-  if (end - start < DISCARD_PAGES) return;
-  port.callNow("discard", { start: start * PAGE_SIZE, bytes: (end - start) * PAGE_SIZE });
-}
 
 const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory", "kernelFaults"];
 

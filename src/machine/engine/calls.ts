@@ -101,6 +101,8 @@ export interface CallOptions {
 export interface EnginePort {
   /** Who blocks in `callNow` does not block the engine: it may wait. */
   readonly canBlock: boolean;
+  /** Launches that have begun: what was at home before may be on the device since. */
+  readonly launches: number;
   /**
    * Throws ENODEV for `call` once the machine is closed, or this thread has left it: also for what
    * needs no answer of the engine.

@@ -77,6 +77,8 @@ export interface EngineOptions<Cpu extends WindowCpu> {
   readonly window: { readonly buffer: ArrayBufferLike; readonly bulk?: BulkMemory };
   readonly cpu: (space: AddressSpace) => Cpu;
   readonly gpu: Gpu | undefined;
+  /** A word that counts launches; others may read it. */
+  readonly launches?: Int32Array;
   /** Where the heap of `malloc` lies: mapped before the first call. */
   readonly heap: { readonly start: number; readonly end: number };
 }
@@ -103,6 +105,8 @@ type Handlers = {
 export class Engine<Cpu extends WindowCpu = WindowCpu> {
   readonly cpu: Cpu;
   readonly space: AddressSpace;
+  /** One word: launches that have begun. Pages may live on the device only after the first. */
+  readonly launches: Int32Array;
   readonly #world: World;
   readonly #device: WebGpuDevice | undefined;
   readonly #kernels = new KernelCache();
@@ -120,6 +124,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
 
   constructor(options: EngineOptions<Cpu>) {
     const { host, window, gpu, heap } = options;
+    this.launches = options.launches ?? new Int32Array(1);
     this.#world = buildWorld({ host, window });
     this.#idle = new WaitQueue(this.scheduler, "calls");
     this.space = new AddressSpace(this.#world.memory, { isIdentity: true });
@@ -312,6 +317,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
       const detail = 'the machine was created with device "none"';
       throw hmmError({ code: "ENODEV", call: "run", detail, kernel: source.name });
     }
+    Atomics.add(this.launches, 0, 1);
     const outcome = yield* launch(this.#device, this.#kernels, {
       source,
       count: ask.count,

@@ -18,6 +18,10 @@ export class LocalPort implements EnginePort {
     this.#tasks = new Tasks(engine.scheduler);
   }
 
+  get launches(): number {
+    return this.#engine.launches[0]!;
+  }
+
   check(call: string): void {
     this.#tasks.check(call);
   }

@@ -50,4 +50,5 @@
  */
 export { Heap } from "./heap.ts";
 export type { HeapOptions, HeapUsage } from "./options.ts";
+export type { FreedRun } from "./own-pages.ts";
 export type { HeapRemains } from "./remains.ts";

@@ -27,7 +27,14 @@ export interface Run {
   readonly pages: number;
 }
 
-export type OnPagesFree = (start: Vpn, end: Vpn) => void;
+/** Free pages [start, end) that belong together. */
+export interface FreedRun {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Pages [start, end) are free now, and `run` is what they are part of. */
+export type OnPagesFree = (start: Vpn, end: Vpn, run: FreedRun) => void;
 
 export class OwnPages {
   readonly #base: number;
@@ -84,8 +91,11 @@ export class OwnPages {
   give(first: number): void {
     const pages = this.#runs.lengthOf(first);
     const start = this.#runs.give(first);
-    this.#onPagesFree?.(vpn(this.#base + first), vpn(this.#base + first + pages));
-    this.#giveSpans(start, start + this.#runs.freeFrom(start));
+    const end = start + this.#runs.freeFrom(start);
+    const base = this.#base;
+    const run = { start: base + start, end: base + end };
+    this.#onPagesFree?.(vpn(base + first), vpn(base + first + pages), run);
+    this.#giveSpans(start, end);
   }
 
   /** Gives back every span in which nothing lies. */

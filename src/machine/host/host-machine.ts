@@ -17,6 +17,8 @@ import { type WatchdogData, Word } from "./watchdog.ts";
 export interface HostHandle {
   readonly memory: WasmMemory;
   readonly calls: SharedArrayBuffer;
+  /** `Word`: what the threads of the machine tell each other. */
+  readonly control: Int32Array;
   /** System calls wait for pages that are away. */
   readonly kernelFaults: boolean;
 }
@@ -75,8 +77,8 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
     await ended;
     forget();
   };
-  const handle = { memory, calls, kernelFaults: begun.mappings.kernelFaults };
-  return { port: new HostPort(mailbox, end), window, handle };
+  const handle = { memory, calls, control, kernelFaults: begun.mappings.kernelFaults };
+  return { port: new HostPort(mailbox, control, end), window, handle };
 }
 
 /** The same machine for this thread. */
@@ -89,7 +91,7 @@ export function attachHost(handle: HostHandle): HostMachine {
   if (closedBecause !== undefined) {
     throw hmmError({ code: "ENODEV", call: "attach", detail: closedBecause });
   }
-  const port = new HostPort(mailbox, async () => undefined);
+  const port = new HostPort(mailbox, handle.control, async () => undefined);
   return { port, window: windowOf(handle.memory), handle };
 }
 

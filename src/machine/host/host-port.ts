@@ -5,6 +5,7 @@ import { HmmError, hmmError } from "../error.ts";
 import type { Heap, HeapRemains } from "../heap/index.ts";
 import { type MailboxClient, ownThread, type ThreadId } from "./mailbox/index.ts";
 import type { Legacy } from "./members.ts";
+import { Word } from "./watchdog.ts";
 
 /** What crosses to the kernel thread for its engine. */
 export interface Question<Name extends CallName = CallName> {
@@ -33,18 +34,24 @@ function progressOf(values: Float64Array): LaunchProgress {
 export class HostPort implements EnginePort {
   readonly canBlock = true;
   readonly #mailbox: MailboxClient;
+  readonly #control: Int32Array;
   readonly #end: () => Promise<void>;
   #hasLeft = false;
 
-  /** `end`: what is left to do after the engine has closed. */
-  constructor(mailbox: MailboxClient, end: () => Promise<void>) {
+  /** `control`: words of the machine's threads; `end`: what is left to do after the engine. */
+  constructor(mailbox: MailboxClient, control: Int32Array, end: () => Promise<void>) {
     this.#mailbox = mailbox;
+    this.#control = control;
     this.#end = end;
   }
 
   /** See `MailboxClient.closedWord`. */
   get closedWord(): Int32Array {
     return this.#mailbox.closedWord;
+  }
+
+  get launches(): number {
+    return Atomics.load(this.#control, Word.launches);
   }
 
   check(call: string): void {

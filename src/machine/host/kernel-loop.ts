@@ -206,7 +206,6 @@ export class KernelLoop {
     }
     this.#holders.sweep(name, call.owner);
     if (name === "release") this.#holders.remove((ask as Ask<"release">).bracket);
-    if (name === "run") Atomics.store(this.#parts.control, Word.mayBeAway, 1);
     const context = {
       isAborted: () => call.isAborted || this.#retreat !== undefined,
       progress: (progress: Parameters<typeof progressValues>[0]) =>

@@ -17,6 +17,7 @@ import { hmmError } from "../error.ts";
 import { KernelClock } from "./kernel-clock.ts";
 import { KernelLoop } from "./kernel-loop.ts";
 import { MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
+import { Word } from "./watchdog.ts";
 
 /** What the machine's thread gives a kernel thread to begin with. */
 export interface KernelThreadData extends GpuChoice {
@@ -51,14 +52,15 @@ async function main(data: KernelThreadData): Promise<void> {
   const clock = new KernelClock();
   let loop: KernelLoop | undefined;
   const onBadAccess = (bad: BadAccess): void => loop!.kill(bad);
+  const { control, limitMs } = data;
   const engine = new Engine({
     host: clock,
     window: { buffer: memory.bytes },
     cpu: (space) => new HostCpu(space, memory, { onBadAccess }),
     gpu,
     heap: data.heap,
+    launches: control.subarray(Word.launches, Word.launches + 1),
   });
-  const { control, limitMs } = data;
   loop = new KernelLoop({ engine, memory, server, clock, control, limitMs });
   process.on("uncaughtException", (error) => loop.die(error));
   process.on("unhandledRejection", (error) => loop.die(error));

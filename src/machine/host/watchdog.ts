@@ -10,8 +10,8 @@ import { isAlive, MailboxClient, type ThreadId } from "./mailbox/index.ts";
 export const Word = {
   /** The kernel thread is about to let go of the window: nobody has to watch it any more. */
   isOver: 0,
-  /** A launch has begun: pages may live on the device only. */
-  mayBeAway: 1,
+  /** Launches that have begun: since the first, pages may live on the device only. */
+  launches: 1,
   /** The thread that made the machine ends, and with it the kernel thread. */
   isEnding: 2,
   /** Nobody waits in a page fault any more, nor will. */
@@ -66,7 +66,7 @@ export function watch(data: WatchdogData, onReady: () => void): void {
 function bury(data: WatchdogData, memory: HostMemory, mailbox: MailboxClient): void {
   const reason = "the kernel thread has ended without a word";
   mailbox.die(reason);
-  if (Atomics.load(data.control, Word.mayBeAway) !== 0) {
+  if (Atomics.load(data.control, Word.launches) !== 0) {
     end(`${reason}, and pages that were on the device are lost`);
   }
   memory.abandon([]);
