@@ -65,7 +65,9 @@ describe("argsOf", () => {
       /run: args.root must be a multiple of 16, as pointers to Box are, got 0x1004/,
     );
     expect(tried({ keys: 2 })).toThrow(/args.keys must be a multiple of 4/);
-    expect(tried({ keys: -4 })).toThrow(/args.keys must be an address in 0..4294967295, got -4/);
+    expect(tried({ keys: -(2 ** 31) - 4 })).toThrow(
+      /args.keys must be an address in 0..4294967295, got -2147483652/,
+    );
     expect(tried({ keys: 2 ** 32 })).toThrow(/args.keys/);
     expect(tried({ keys: 1.5 })).toThrow(/args.keys must be an address or a view, got 1.5/);
     expect(tried({ keys: null })).toThrow(/args.keys must be an address or a view, got null/);

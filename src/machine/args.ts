@@ -3,6 +3,7 @@
  * `Args`. Values are all checked before the first byte is written.
  */
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
+import { asAddress } from "./address.ts";
 import { type HmmError, hmmError, invalid } from "./error.ts";
 import { alignUp } from "./layout.ts";
 import {
@@ -98,10 +99,11 @@ function checkArg(name: string, schema: ScalarSchema | PtrSchema, value: unknown
 
 function checkPointer(name: string, schema: PtrSchema, value: unknown): number {
   const isView = typeof value === "object" && value !== null && "address" in value;
-  const address = isView ? value.address : value;
-  if (typeof address !== "number" || !Number.isInteger(address)) {
+  const given = isView ? value.address : value;
+  if (typeof given !== "number" || !Number.isInteger(given)) {
     throw badArg(name, "an address or a view", value);
   }
+  const address = asAddress(given);
   if (address < 0 || address >= SPACE_BYTES) {
     throw badArg(name, `an address in 0..${SPACE_BYTES - 1}`, address);
   }

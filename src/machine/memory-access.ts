@@ -2,7 +2,9 @@
  * What a view needs of the memory below it: the window as words, and a way to say which bytes
  * it is about to touch. The engine supplies it; views never look at pages.
  */
+
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
+import { asAddress } from "./address.ts";
 import { type HmmError, invalid } from "./error.ts";
 import type { Layout } from "./layout.ts";
 
@@ -15,12 +17,17 @@ export interface MemoryAccess {
   need(address: number, bytes: number, write: boolean): void;
 }
 
-/** Whether `address` is aligned and so many bytes of the space begin there. */
-export const isPlaceFor = (layout: Layout, address: number): boolean =>
-  address >= 0 && address <= SPACE_BYTES - layout.size && address % layout.align === 0;
+/** For views: the address that is meant by `given`. Throws EINVAL when `what` cannot lie there. */
+export function placeFor(what: string, layout: Layout, given: number): number {
+  const address = asAddress(given);
+  const isIn = address >= 0 && address <= SPACE_BYTES - layout.size;
+  if (isIn && address % layout.align === 0) return address;
+  throw badAddress(what, layout, given);
+}
 
 /** What is wrong with an address that is no place for `what`. */
-export function badAddress(what: string, layout: Layout, address: number): HmmError {
+export function badAddress(what: string, layout: Layout, given: number): HmmError {
+  const address = asAddress(given);
   const limit = SPACE_BYTES - layout.size;
   if (!Number.isInteger(address) || address < 0 || address > limit) {
     const rule = `an integer in 0..${formatAddress(limit)}`;

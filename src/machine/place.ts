@@ -3,6 +3,7 @@
  * of it. Bytes are never rounded; calls that need whole pages say so themselves.
  */
 import { formatAddress, isPageAligned, PAGE_SIZE, SPACE_BYTES } from "../base/index.ts";
+import { asAddress } from "./address.ts";
 import { invalid } from "./error.ts";
 
 /** An address and how many bytes begin there. */
@@ -27,7 +28,7 @@ export function rangeOf(call: string, window: SharedArrayBuffer, place: Place): 
     throw invalid(call, `range must be ${rule}, got ${String(place)}`);
   }
   if (ArrayBuffer.isView(place)) return rangeOfView(call, window, place);
-  const start = "start" in place ? place.start : place.address;
+  const start = asAddress("start" in place ? place.start : place.address);
   const { bytes } = place;
   if (!Number.isInteger(start) || start < 0 || start >= SPACE_BYTES) {
     throw invalid(call, `start must be an address in the space, got ${String(start)}`);
@@ -53,8 +54,8 @@ function rangeOfView(
 }
 
 /** Whole pages, at least one. */
-export function pagesOf(call: string, address: number, bytes: number): MemoryRange {
-  checkPageAddress(call, address);
+export function pagesOf(call: string, given: number, bytes: number): MemoryRange {
+  const address = pageAddress(call, given);
   checkCount(call, "bytes", bytes);
   if (address + bytes > SPACE_BYTES) {
     throw invalid(call, `${formatAddress(address)} + ${bytes} bytes leaves the space`);
@@ -67,9 +68,11 @@ export function checkCount(call: string, name: string, value: number): void {
   throw invalid(call, `${name} must be an integer above 0, got ${String(value)}`);
 }
 
-export function checkPageAddress(call: string, address: number): void {
+/** The address of a page. */
+export function pageAddress(call: string, given: number): number {
+  const address = asAddress(given);
   const isAddress = Number.isInteger(address) && address >= 0 && address < SPACE_BYTES;
-  if (isAddress && isPageAligned(address)) return;
+  if (isAddress && isPageAligned(address)) return address;
   const got = Number.isInteger(address) ? formatAddress(address) : String(address);
   throw invalid(call, `address must be a multiple of ${PAGE_SIZE} in the space, got ${got}`);
 }

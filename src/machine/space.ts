@@ -15,6 +15,7 @@ import {
 import type { Window } from "../cpu/index.ts";
 import { VM_READ, VM_WRITE } from "../mm/index.ts";
 import { Access, type AccessMode } from "./access.ts";
+import { asAddress } from "./address.ts";
 import { adoptInto } from "./adopt.ts";
 import type { Answer, Ask, CallName, EnginePort, Outcome } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
@@ -23,10 +24,10 @@ import type { MemoryAccess } from "./memory-access.ts";
 import {
   type Cut,
   checkCount,
-  checkPageAddress,
   cutIntoPages,
   type MemoryRange,
   type Place,
+  pageAddress,
   pagesOf,
   rangeOf,
 } from "./place.ts";
@@ -110,7 +111,7 @@ export class Space implements MemoryAccess {
   /** Gives back what `malloc` gave. Throws EINVAL for anything else. */
   free(address: number): void {
     this.#port.check("free");
-    this.#heap.free(address);
+    this.#heap.free(asAddress(address));
   }
 
   /** An array of `length` elements on the heap; zeroed? no: content undefined until written. */
@@ -249,6 +250,10 @@ export class Space implements MemoryAccess {
    */
   need(address: number, bytes: number, write: boolean): void {
     if (!(address >= 0 && address + bytes <= SPACE_BYTES)) {
+      if (asAddress(address) > address) {
+        this.need(asAddress(address), bytes, write);
+        return;
+      }
       const detail = `${String(address)} + ${bytes} bytes is not in the space`;
       throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
     }
@@ -272,7 +277,7 @@ export class Space implements MemoryAccess {
   #pagesToUnmap(address: number, bytes: number): MemoryRange {
     const range = pagesOf("munmap", address, bytes);
     const { start, end } = this.#heap;
-    if (address + bytes <= start || end <= address) return range;
+    if (range.start + bytes <= start || end <= range.start) return range;
     const heap = `${formatAddress(start)}..${formatAddress(end)}`;
     throw invalid("munmap", `the heap lies at ${heap}: free its blocks instead`);
   }
@@ -318,8 +323,7 @@ function askToMap(options: MmapOptions): Ask<"mmap"> {
   const flags = rightsOf("mmap", options.rights ?? "rw");
   checkCount("mmap", "bytes", bytes);
   if (address === undefined) return { bytes, flags };
-  checkPageAddress("mmap", address);
-  return { bytes, flags, address };
+  return { bytes, flags, address: pageAddress("mmap", address) };
 }
 
 function mapped(result: Result, { bytes, address }: MmapOptions): number {

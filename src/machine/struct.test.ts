@@ -174,7 +174,7 @@ describe("a cursor", () => {
       node.address = address;
     };
     expect(move(72)).toThrow(/address of Node must be a multiple of 16, got 0x48/);
-    expect(move(-64)).toThrow(/must be an integer in 0..0xffffffc0, got -64/);
+    expect(move(-(2 ** 31) - 64)).toThrow(/must be an integer in 0..0xffffffc0, got -2147483712/);
     expect(move(2 ** 32 - 48)).toThrow(HmmError);
     expect(move(Number.NaN)).toThrow(/got NaN/);
     expect(move(undefined as unknown as number)).toThrow(/got undefined/);

@@ -108,7 +108,9 @@ ${views.join("")}
   }
   get address() { return this.#address >>> 0; }
   set address(to) {
-    if (to >>> 0 !== to || to > LIMIT || (to & ${schema.align - 1}) !== 0) {
+    // Negative above 2 GiB, as wasm gives it, or not.
+    const isAddress = to >>> 0 === to || to === (to | 0);
+    if (!isAddress || to >>> 0 > LIMIT || (to & ${schema.align - 1}) !== 0) {
       throw badAddress("${schema.name}", schema, to);
     }
     this.#address = to | 0;

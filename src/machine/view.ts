@@ -7,7 +7,7 @@
 import { SPACE_BYTES } from "../base/index.ts";
 import { invalid } from "./error.ts";
 import { arrayLayout, type Layout, strideOf } from "./layout.ts";
-import { badAddress, isPlaceFor, type MemoryAccess } from "./memory-access.ts";
+import { type MemoryAccess, placeFor } from "./memory-access.ts";
 import {
   type ArraySchema,
   type Infer,
@@ -96,10 +96,7 @@ export class VectorView<Name extends VectorName> {
   }
 
   set address(address: Ptr<VectorSchema<Name>>) {
-    if (!isPlaceFor(this.schema, address)) {
-      throw badAddress(this.schema.name, this.schema, address);
-    }
-    this.#address = address;
+    this.#address = placeFor(this.schema.name, this.schema, address);
   }
 
   get length(): number {
@@ -176,6 +173,7 @@ export class ArrayView<Element extends Schema> {
   readonly #words: Words | undefined;
   readonly #stride: number;
   readonly #layout: Layout;
+  readonly #name: string;
   #address = 0;
 
   constructor(
@@ -191,6 +189,7 @@ export class ArrayView<Element extends Schema> {
       throw invalid("array", `length of array<${schemaName(element)}> ${rule}, got ${length}`);
     }
     this.length = length;
+    this.#name = `array<${schemaName(element)}>`;
     this.#layout = arrayLayout(element, length);
     this.#memory = memory;
     const isWord = element.kind === "scalar" || element.kind === "ptr";
@@ -203,10 +202,7 @@ export class ArrayView<Element extends Schema> {
   }
 
   set address(address: Ptr<Element>) {
-    if (!isPlaceFor(this.#layout, address)) {
-      throw badAddress(`array<${schemaName(this.element)}>`, this.#layout, address);
-    }
-    this.#address = address;
+    this.#address = placeFor(this.#name, this.#layout, address);
   }
 
   get bytes(): number {
@@ -295,7 +291,7 @@ export class ArrayView<Element extends Schema> {
 
   #check(call: string, index: number): void {
     if (index >>> 0 === index && index < this.length) return;
-    throw invalid(call, outside(index, this.length, `array<${schemaName(this.element)}>`));
+    throw invalid(call, outside(index, this.length, this.#name));
   }
 }
 

@@ -153,7 +153,7 @@ describe("with a device", () => {
     const run = (count: number, values: object) => kernel.run(count, values as never);
     await expect(run(0, { at: 16, n: 1 })).rejects.toThrow("count must be an integer in 1..");
     await expect(run(1, { at: 4, n: 1 })).rejects.toThrow("args.at must be a multiple of 16");
-    await expect(run(1, { at: -16, n: 1 })).rejects.toThrow("args.at must be an address");
+    await expect(run(1, { at: 2 ** 32, n: 1 })).rejects.toThrow("args.at must be an address");
     await expect(run(1, { at: 16, n: 1.5 })).rejects.toThrow("args.n must be an integer");
     await expect(run(1, { at: 16 })).rejects.toThrow("args.n is missing");
     await expect(run(1, { at: 16, n: 1, m: 2 })).rejects.toThrow("args.m is not an argument");
