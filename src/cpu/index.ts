@@ -4,9 +4,10 @@
  * What user code can touch at once, as far as it is known. Three backends, one interface
  * (`CpuMmu` of `mm`), one test suite.
  *
- * **Nouns.** `soft`: every access walks, the referee. `scoped`: one shared WebAssembly.Memory
- * that user code reads and writes directly, inside access brackets. `host`: the same memory with
- * real page faults, so that it needs none; on Linux, where the system allows it.
+ * **Nouns.** *Window*: one shared WebAssembly.Memory of 4 GiB that user code reads and writes
+ * directly, address = byte offset. `soft`: no window, every access walks, the referee. `scoped`: a
+ * window that is touched inside access brackets. `host`: the same with real page faults, so that it
+ * needs none; on Linux, where the system allows it.
  *
  * **Invariants.** A shadow gives no more than the page table.
  *
@@ -36,5 +37,6 @@ export {
   type Waiter,
   whyNotHost,
 } from "./host/index.ts";
-export { createWindow, ScopedCpu, type WasmMemory, type Window, windowOf } from "./scoped/index.ts";
+export { ScopedCpu } from "./scoped/index.ts";
 export { SoftCpu } from "./soft/index.ts";
+export { createWindow, type WasmMemory, type Window, windowOf } from "./window.ts";

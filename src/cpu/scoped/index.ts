@@ -1,8 +1,7 @@
 /**
- * # cpu/scoped: the window and its brackets
+ * # cpu/scoped: a window that is touched in brackets
  *
- * **Nouns.** *Window*: a shared WebAssembly.Memory of 4 GiB, address = byte offset. *Bracket*:
- * pages that are faulted in and pinned while user code touches their bytes.
+ * **Nouns.** *Bracket*: pages that are faulted in and pinned while user code touches their bytes.
  *
  * **Invariants.** The table of rights gives no more than the page table. A page with a bracket
  * on it does not migrate; one with a writing bracket gets no copies on devices.
@@ -18,4 +17,3 @@
  * **What it refuses.** Faults in the middle of an access: outside a bracket, ask first.
  */
 export { ScopedCpu } from "./scoped-cpu.ts";
-export { createWindow, type WasmMemory, type Window, windowOf } from "./window.ts";

@@ -2,8 +2,8 @@
  * The user's window: one shared WebAssembly.Memory of 4 GiB, backed by the host as it is
  * touched. Address = byte offset for typed arrays, Atomics, wasm and workers alike.
  */
-import { SPACE_BYTES } from "../../base/index.ts";
-import type { BulkMemory } from "../../phys/index.ts";
+import { SPACE_BYTES } from "../base/index.ts";
+import type { BulkMemory } from "../phys/index.ts";
 
 /**
  * What is used of the WebAssembly API. Declared here because it belongs to no library that a
