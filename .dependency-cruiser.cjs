@@ -31,7 +31,15 @@ const ROOMS_OF_SIBLINGS = ["cpu", "driver"];
 const PACKAGE_DOORS = ["machine/index", "driver-api", "engine", "explore/index"];
 const SHOWS = ["races", "museum", "conformance", "demo", "cli"];
 /** The only rooms that know they run on Node. */
-const NODE_ROOMS = ["cpu/host", "driver/webgpu", "machine/host", "conformance", "demo", "cli"];
+const NODE_ROOMS = [
+  "cpu/host",
+  "driver/webgpu",
+  "machine/host",
+  "machine/store",
+  "conformance",
+  "demo",
+  "cli",
+];
 
 const TESTS = "[.]test[.]ts$";
 const DOOR = "/index[.]ts$";

@@ -35,15 +35,7 @@ export { Access, type AccessMode } from "./access.ts";
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
 export { Heap, type HeapUsage } from "./heap/index.ts";
-export {
-  HostFile,
-  type HostFileOptions,
-  type HostProbe,
-  HostSwapStore,
-  openHostFile,
-  probeHost,
-  whyNotHost,
-} from "./host/index.ts";
+export { type HostProbe, probeHost, whyNotHost } from "./host/index.ts";
 export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";
 export {
   type CpuPreference,
@@ -80,6 +72,7 @@ export {
   vec4u,
 } from "./schema.ts";
 export { type MmapOptions, type Rights, Space } from "./space.ts";
+export { HostFile, type HostFileOptions, HostSwapStore, openHostFile } from "./store/index.ts";
 export { type Struct, struct } from "./struct.ts";
 export { ArrayView, type Cursor, VectorView, type View, viewOf } from "./view.ts";
 export { Adoption, type AdoptOptions } from "./wasm/index.ts";
