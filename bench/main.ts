@@ -1,35 +1,49 @@
 /**
  * `npm run bench`: ratios of ours to a hand-written peer, taken side by side in one run, medians
- * of several rounds. `npm run bench -- NAME…` runs only those.
+ * of several rounds; each bench in a process of its own.
+ *
+ *   npm run bench -- NAME…    only those
+ *   npm run bench -- --json   a row is a line of JSON; what else is said goes to stderr
  */
-import { benchDense } from "./dense.ts";
-import { benchExplore } from "./explore.ts";
-import { benchHost } from "./host.ts";
-import { benchList } from "./list.ts";
-import { benchMm } from "./mm.ts";
-import { benchNotifier } from "./notifier.ts";
-import { printRow } from "./ratio.ts";
-import { benchTree } from "./tree.ts";
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { BENCHES } from "./benches.ts";
+import { lineOf, type Row } from "./ratio.ts";
 
-const BENCHES = {
-  dense: benchDense,
-  explore: benchExplore,
-  host: benchHost,
-  list: benchList,
-  mm: benchMm,
-  notifier: benchNotifier,
-  tree: benchTree,
-} as const;
-
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !(name in BENCHES));
+const { values: flags, positionals: wanted } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean", default: false } },
+});
+const known = Object.keys(BENCHES);
+const unknown = wanted.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
-  console.error(`unknown bench ${unknown.join(", ")} (known: ${Object.keys(BENCHES).join(", ")})`);
+  console.error(`unknown bench ${unknown.join(", ")} (known: ${known.join(", ")})`);
   process.exit(2);
 }
-console.log(`node ${process.version}, ${process.platform} ${process.arch}`);
-for (const [name, bench] of Object.entries(BENCHES)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  for (const row of await bench()) printRow(row);
+const say = flags.json ? console.error : console.log;
+say(`node ${process.version}, ${process.platform} ${process.arch}`);
+for (const name of wanted.length > 0 ? wanted : known) {
+  const rows = await runAlone(name);
+  if (rows === undefined) {
+    console.error(`${name}: FAILED, see above`);
+    process.exitCode = 1;
+  }
+  for (const row of rows ?? []) {
+    console.log(flags.json ? JSON.stringify({ bench: name, ...row }) : lineOf(row));
+  }
 }
-process.exit(0);
+
+/** The rows of a bench, or undefined when it failed. */
+function runAlone(name: string): Promise<Row[] | undefined> {
+  const program = fileURLToPath(new URL("./alone.js", import.meta.url));
+  const stdout = flags.json ? process.stderr : "inherit";
+  const child = fork(program, [name], { stdio: ["ignore", stdout, "inherit", "ipc"] });
+  let rows: Row[] | undefined;
+  child.on("message", (message) => {
+    rows = message as Row[];
+  });
+  return new Promise((resolve) => {
+    child.on("close", (status) => resolve(status === 0 ? rows : undefined));
+  });
+}

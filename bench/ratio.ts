@@ -1,5 +1,6 @@
 /** Pairs of timings, alternated in one run, and what is said of them. */
 
+/** All of it is plain data: a row crosses from one process to another. */
 export interface Row {
   readonly name: string;
   /** What is compared with what. */
@@ -8,6 +9,8 @@ export interface Row {
   readonly ratios: readonly number[];
   /** Absolute figures, for orientation only. */
   readonly note: string;
+  /** What the median is meant to be at most. */
+  readonly goal?: number;
 }
 
 const ROUNDS = 9;
@@ -44,12 +47,20 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1]!;
 }
 
-export function printRow({ name, versus, ratios, note }: Row): void {
-  const sorted = [...ratios].sort((a, b) => a - b);
-  const low = sorted[0]!;
-  const high = sorted[sorted.length - 1]!;
-  const shown = (value: number): string =>
-    value < 0.1 ? value.toExponential(2) : value.toFixed(2);
-  const range = ratios.length > 1 ? ` [${shown(low)}..${shown(high)}]` : "";
-  console.log(`${name}: ${shown(median(ratios))}${range} of ${versus} (${note})`);
+/** The row as a reader of a terminal sees it. */
+export function lineOf(row: Row): string {
+  const { name, versus, ratios, note, goal } = row;
+  const range = ratios.length > 1 ? ` [${rangeOf(row)}]` : "";
+  const aim = goal === undefined ? "" : `, goal <= ${goal}: ${judge(median(ratios), goal)}`;
+  return `${name}: ${shown(median(ratios))}${range} of ${versus} (${note})${aim}`;
 }
+
+/** "0.51..0.62": the least and the most of the rounds. */
+function rangeOf({ ratios }: Row): string {
+  return `${shown(Math.min(...ratios))}..${shown(Math.max(...ratios))}`;
+}
+
+const judge = (ratio: number, goal: number): string =>
+  ratio <= goal ? "met" : `missed by ${shown(ratio / goal)}x`;
+
+const shown = (value: number): string => (value < 0.1 ? value.toPrecision(2) : value.toFixed(2));
