@@ -7,17 +7,10 @@
 export const MUTANTS = [
   {
     name: "sequence-stays",
-    file: "src/notifier/subscriptions.ts",
-    find: "  notifier.seq++;\n",
+    file: "src/notifier/invalidation.ts",
+    find: "    notifier.seq++;\n",
     replace: "",
     why: "an event does not move the sequence, so a reader that it overtook commits (B-13)",
-  },
-  {
-    name: "wakes-one",
-    file: "src/notifier/subscriptions.ts",
-    find: "if (this.#quiet.length > 0) this.#quiet.wakeAll();",
-    replace: "if (this.#quiet.length > 0) this.#quiet.wakeOne();",
-    why: "the end of an event wakes one of the readers that wait for it; nobody wakes the others",
   },
   {
     name: "busy-reader",
@@ -37,7 +30,7 @@ export const MUTANTS = [
     name: "late-subscriber",
     file: "src/notifier/subscriptions.ts",
     find: `    for (const invalidation of this.#active) {
-      if (overlaps(invalidation, notifier)) collide(invalidation, notifier);
+      if (overlaps(invalidation, notifier)) invalidation.collideWith(notifier);
     }
 `,
     replace: "",
@@ -45,94 +38,88 @@ export const MUTANTS = [
   },
   {
     name: "check-before-lock",
-    file: "src/driver/dmirror/dmirror.ts",
-    find: `      using _update = yield* this.lock.acquire();
-      if (range.notifier.readRetry(range.notifierSeq)) continue;
+    file: "src/device/reading.ts",
+    find: `    using _update = yield* lock.acquire();
+    if (retry.retry()) continue;
 `,
-    replace: `      if (range.notifier.readRetry(range.notifierSeq)) continue;
-      using _update = yield* this.lock.acquire();
+    replace: `    if (retry.retry()) continue;
+    using _update = yield* lock.acquire();
 `,
     why: "the driver asks whether to retry before it takes its lock (B-15)",
   },
   {
     name: "lock-kept-on-retry",
-    file: "src/driver/dmirror/dmirror.ts",
-    find: `      using _update = yield* this.lock.acquire();
-      if (range.notifier.readRetry(range.notifierSeq)) continue;
-      return this.#program(range);
+    file: "src/device/reading.ts",
+    find: `    using _update = yield* lock.acquire();
+    if (retry.retry()) continue;
+    const committed = yield* reading.commit(ranges);
 `,
-    replace: `      const update = yield* this.lock.acquire();
-      if (range.notifier.readRetry(range.notifierSeq)) continue;
-      const programmed = this.#program(range);
-      update[Symbol.dispose]();
-      return programmed;
+    replace: `    const update = yield* lock.acquire();
+    if (retry.retry()) continue;
+    const committed = yield* reading.commit(ranges);
+    update[Symbol.dispose]();
 `,
     why: "a retry keeps the lock of the driver while it waits for an event that needs it (B-21)",
   },
   {
     name: "old-sequence",
-    file: "src/driver/dmirror/dmirror.ts",
-    find: "    range.notifierSeq = (yield* this.space.notifiers.readBegin(range.notifier))!;\n",
-    replace: `    const seq = (yield* this.space.notifiers.readBegin(range.notifier))!;
-    if (range.notifierSeq === 0) range.notifierSeq = seq;
-`,
+    file: "src/notifier/collision-retry.ts",
+    find: "    this.#seq = seq;\n",
+    replace: "    if (this.#attempts === 1) this.#seq = seq;\n",
     why: "a retry keeps the sequence of the first attempt and collides for ever (B-73)",
   },
   {
     name: "device-lock-first",
     file: "src/driver/dmirror/dmirror.ts",
-    find: `    const result = yield* this.#migrations.toRam(range);
-    return result`,
+    find: "    const result = yield* migrateHome(this.#shadow, range);\n",
     replace: `    using _update = yield* this.lock.acquire();
-    const result = yield* this.#migrations.toRam(range);
-    return result`,
+    const result = yield* migrateHome(this.#shadow, range);
+`,
     why: "the driver's lock is taken around code that takes mmapLock: the reverse order",
   },
   {
     name: "any-owner",
-    file: "src/driver/dmirror/dmirror-table.ts",
-    find: "invalidation.event === MMU_NOTIFY_MIGRATE && invalidation.owner === this.#owner",
-    replace: "invalidation.event === MMU_NOTIFY_MIGRATE",
+    file: "src/device/device-shadow.ts",
+    find: "if (isOwn && owner === this.memory.owner) {",
+    replace: "if (isOwn) {",
     why: "a device passes over the migrations of other devices, not only over its own",
   },
   {
     name: "refusal-forgotten",
-    file: "src/driver/dmirror/dmirror-table.ts",
+    file: "src/device/device-shadow.ts",
     find: "if (update === undefined) return false;",
     replace: "if (update === undefined) return true;",
     why: "a callback that may not sleep says that it is done when the lock was taken (B-05)",
   },
   {
     name: "copies-before-dropping",
-    file: "src/driver/dmirror/dmirror-migrate.ts",
-    find: `      this.#table.drop(page, vpn(page + 1));
-      if (from === 0)`,
-    replace: "      if (from === 0)",
+    file: "src/device/move.ts",
+    find: `      shadow.drop(page, vpn(page + 1));
+      if (source === 0) clear.push(frame);
+`,
+    replace: "      if (source === 0) clear.push(frame);\n",
     why: "the device's own migration passes over its event and never drops the old entry",
   },
   {
     name: "keeps-what-goes-home",
-    file: "src/driver/dmirror/dmirror-migrate.ts",
-    find: `      this.#table.drop(page, vpn(page + 1));
-      bytes.write(`,
-    replace: "      bytes.write(",
+    file: "src/device/move.ts",
+    find: "      shadow?.drop(page, vpn(page + 1));\n",
+    replace: "",
     why: "the device keeps its entry of a page that goes home and writes it after the copy",
   },
   {
     name: "exclusive-after-unlock",
     file: "src/driver/dmirror/dmirror-exclusive.ts",
-    find: `    const frames: Pfn[] = [];
-    try {
-      const found = yield* makeDeviceExclusive(this.#space, chunk, frames, undefined);
+    find: `    try {
+      const found = yield* makeDeviceExclusive(space, chunk, frames, undefined);
       if (found !== count) return -EBUSY;
       return (yield* this.#enter(chunk, frames)) === count ? 0 : -EBUSY;
     } finally {
-      putExclusive(this.#space, frames);
+      putExclusive(space, frames);
     }
 `,
-    replace: `    const frames: Pfn[] = [];
-    const found = yield* makeDeviceExclusive(this.#space, chunk, frames, undefined);
-    putExclusive(this.#space, frames);
+    replace: `    const found = yield* makeDeviceExclusive(space, chunk, frames, undefined);
+    putExclusive(space, frames);
     if (found !== count) return -EBUSY;
     return (yield* this.#enter(chunk, frames)) === count ? 0 : -EBUSY;
 `,
@@ -148,13 +135,12 @@ export const MUTANTS = [
   {
     name: "munmap-tells-late",
     file: "src/mm/call/unmap.ts",
-    find: `  const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
-  let isStarted`,
+    find: "  const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });\n",
     replace: `  space.cursor.begin();
   space.cursor.clearRange(vpnOf(range.start), vpnOf(range.end));
   space.cursor.flush();
   const event = new Invalidation({ ...range, event: MMU_NOTIFY_UNMAP });
-  let isStarted`,
+`,
     why: "frames go back before the devices that reach them are told",
   },
   {
@@ -182,11 +168,13 @@ export const MUTANTS = [
   {
     name: "fork-tells-late",
     file: "src/mm/call/fork.ts",
-    find: `  yield* copy.parent.notifiers.start(event);
-  const result = copyPlain(copy);
+    find: `  let result: Result = 0;
+  yield* copy.parent.notifiers.change(event, () => {
+    result = copyPlain(copy);
+  });
 `,
     replace: `  const result = copyPlain(copy);
-  yield* copy.parent.notifiers.start(event);
+  yield* copy.parent.notifiers.change(event, () => {});
 `,
     why: "fork write-protects first and then takes the devices' right to write",
   },
@@ -198,13 +186,17 @@ export const MUTANTS = [
     why: "copy on write does not look again after it slept, and puts an old copy over a newer page",
   },
   {
-    name: "early-return-leaves-open",
+    name: "copy-tells-late",
     file: "src/mm/fault/anonymous.ts",
-    find: "    if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);\n",
-    replace: `    if (space.pageTable.get(page) !== pte) return 0;
-    replaceByCopy(space, vma, page, frame);
+    find: `    return yield* space.notifiers.change(clearEvent(page), () => {
+      // Somebody else may have been faster while the callbacks ran.
+      if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);
+    });
 `,
-    why: "a way out in the middle of an event never ends it",
+    replace: `    if (space.pageTable.get(page) === pte) replaceByCopy(space, vma, page, frame);
+    return yield* space.notifiers.change(clearEvent(page), () => {});
+`,
+    why: "copy on write puts the new page in its place first and tells the devices afterwards",
   },
   {
     name: "moves-over-first-touch",
@@ -215,9 +207,11 @@ export const MUTANTS = [
   },
   {
     name: "reclaims-held",
-    file: "src/mm/swap/reclaim.ts",
-    find: "if (isStill && pages.refs[frame] === held && pages.pins[frame] === 0) {",
-    replace: "if (isStill) {",
-    why: "reclaim counts references before it waits, not after: a page that somebody holds goes",
+    file: "src/mm/migration-entries.ts",
+    find: "    isHeld = (yield* freezeMappings(memory, frame)) && pages.isStill(frame, 1);\n",
+    replace: `    const isStill = pages.isStill(frame, 1);
+    isHeld = (yield* freezeMappings(memory, frame)) && isStill;
+`,
+    why: "who holds a page still counts references before it waits, not after: a held page goes",
   },
 ];

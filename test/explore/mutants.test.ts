@@ -23,11 +23,11 @@ describe("the mutants of the engine", () => {
   it("are found by the explorer, and their schedules fail again", () => {
     const { stdout, stderr, status, lines, last } = mutants(
       ...["--only", "copies-before-dropping"],
-      ...["--only", "early-return-leaves-open"],
+      ...["--only", "copy-tells-late"],
     );
     expect({ status, stderr }, stdout).toEqual({ status: 0, stderr: "" });
     expect(lines[0]).toMatch(/^found {2}copies-before-dropping: own-write, stale-access: /);
-    expect(lines[3]).toMatch(/^found {2}early-return-leaves-open: copy-on-write, assertion: /);
+    expect(lines[3]).toMatch(/^found {2}copy-tells-late: fault-munmap, assertion: /);
     expect(last).toMatchObject({ mutants: 2, found: 2 });
   });
 
