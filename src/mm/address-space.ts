@@ -7,7 +7,7 @@ import { NotifierSubscriptions } from "../notifier/index.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
 import { RefCount, RwSemaphore, Shared } from "../sync/index.ts";
 import type { CpuMmu } from "./cpu-mmu.ts";
-import { Cursor } from "./cursor.ts";
+import { PageTableCursor } from "./cursor.ts";
 import type { Memory } from "./memory.ts";
 import { PageTable } from "./page-table.ts";
 import type { AnonVma } from "./reverse-map.ts";
@@ -41,7 +41,7 @@ export class AddressSpace {
   readonly vmas: VmaSet;
   /** Written through `cursor` only. */
   readonly pageTable: PageTable;
-  readonly cursor: Cursor;
+  readonly cursor: PageTableCursor;
   readonly notifiers: NotifierSubscriptions;
   /** Shadows of the CPU. Linux: the TLBs. */
   readonly mmus: CpuMmu[] = [];
@@ -55,7 +55,7 @@ export class AddressSpace {
     this.isIdentity = options.isIdentity ?? false;
     this.id = memory.adopt(this);
     this.mmapLock = new RwSemaphore(memory.scheduler, "mmap", `mmapLock of space ${this.id}`);
-    this.cursor = new Cursor(this);
+    this.cursor = new PageTableCursor(this);
     const { scheduler, tracer, precedence } = memory;
     const { footprint } = scheduler;
     this.vmas = new VmaSet(new Shared(scheduler));

@@ -27,7 +27,7 @@ import { rssKindOf } from "./rss.ts";
 /** Above all pages; an integer, so that the field stays one. */
 const NOWHERE = SPACE_PAGES + 1;
 
-export class Cursor {
+export class PageTableCursor {
   readonly #space: AddressSpace;
   // frames to put after the flush
   readonly #dropped: Pfn[] = [];

@@ -5,8 +5,8 @@
  * Outside an invalidation, shadow is within fact is within intent. A frame is freed when no shadow
  * can reach it.
  *
- * **Nouns.** *AddressSpace*, *Vma*, *PageTable*, *Cursor* (its only pen), *ReverseMap* (from a page
- * to its Vmas), *Memory* (what spaces share).
+ * **Nouns.** *AddressSpace*, *Vma*, *PageTable*, *PageTableCursor* (its only pen), *ReverseMap*
+ * (from a page to its Vmas), *Memory* (what spaces share).
  *
  * **Invariants.** A present entry changes, and a right shrinks, inside an invalidation that covers
  * it. Order: intent, devices' shadows, fact, CPU's shadows, frames. Who may write a private page
@@ -44,7 +44,7 @@ export {
   SpecialKind,
 } from "./call/index.ts";
 export type { CpuMmu } from "./cpu-mmu.ts";
-export type { Cursor } from "./cursor.ts";
+export type { PageTableCursor } from "./cursor.ts";
 export { dumpSpace } from "./dump.ts";
 export { presentFlags } from "./entry-flags.ts";
 export { makeDeviceExclusive, putExclusive } from "./exclusive.ts";

@@ -16,7 +16,7 @@ import {
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../notifier/index.ts";
 import { PG_DUPLICATED } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
-import type { Cursor } from "./cursor.ts";
+import type { PageTableCursor } from "./cursor.ts";
 import { flagsAt } from "./entry-flags.ts";
 import type { Memory } from "./memory.ts";
 import {
@@ -115,7 +115,7 @@ export function freezeEntry(vma: Vma, page: Vpn, frame: Pfn): void {
 }
 
 /** The same for an entry `pte` that is known to map a frame; the caller has the cursor open. */
-export function freezeOpen(cursor: Cursor, page: Vpn, pte: Pte): void {
+export function freezeOpen(cursor: PageTableCursor, page: Vpn, pte: Pte): void {
   cursor.set(page, makePte(ptePfn(pte), PTE_MIGRATION | (pte & PTE_WRITE)));
 }
 

@@ -1,6 +1,7 @@
 /**
  * The fact: two levels of ready-made arrays, 512 entries a leaf (2 MiB), with counters a leaf so
- * that a walk can skip or copy it whole. Readers read the arrays; `Cursor` is the only writer.
+ * that a walk can skip or copy it whole. Readers read the arrays; `PageTableCursor` is the only
+ * writer.
  *
  * A leaf is nothing yet, a table of entries, or one huge entry (all 512 words have `PTE_HUGE` and
  * frames that follow each other). A table stays one when it is empty; only where it was never
@@ -134,7 +135,7 @@ export class PageTable {
     return used;
   }
 
-  /** Writes an entry and keeps the counters. Only `Cursor` calls this. */
+  /** Writes an entry and keeps the counters. Only `PageTableCursor` calls this. */
   set(page: Vpn, pte: Pte): void {
     const at = page >>> LEAF_SHIFT;
     let leaf = this.directory[at]!;
@@ -156,7 +157,7 @@ export class PageTable {
 
   /**
    * The whole leaf of `page` becomes one huge entry (`head` is the entry of its first page), or
-   * nothing at all when `head` is none. Only `Cursor` calls this.
+   * nothing at all when `head` is none. Only `PageTableCursor` calls this.
    */
   setHuge(page: Vpn, head: Pte): void {
     const at = page >>> LEAF_SHIFT;
