@@ -3,6 +3,7 @@ import type { Row } from "./ratio.ts";
 
 export const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   dense: async () => (await import("./dense.ts")).benchDense(),
+  dragon: async () => (await import("./dragon.ts")).benchDragon(),
   explore: async () => (await import("./explore.ts")).benchExplore(),
   host: async () => (await import("./host.ts")).benchHost(),
   list: async () => (await import("./list.ts")).benchList(),

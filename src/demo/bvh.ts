@@ -39,35 +39,48 @@ export interface Bvh {
 }
 
 const BINS = 16;
+/** Few triangles need few bins: most nodes are small, and there the bins are the work. */
+const FEW_BINS = 8;
+const FEW_TRIANGLES = 16;
+/** More than these are parted across the widest axis without looking at the other two. */
+const MANY_TRIANGLES = 2048;
 const LEAF_TRIANGLES_MAX = 4;
 
-/** Builds the tree and writes it. Triangles are copied in the order of the leaves. */
+/**
+ * Builds the tree and writes it. Triangles are copied in the order of the leaves; a node comes
+ * before what is below it.
+ */
 export function buildBvh(memory: SharedMemory, mesh: Mesh): Bvh {
   return new Builder(memory, mesh).build();
 }
 
-/** A subtree or a leaf, as its parent refers to it. */
-interface Part {
-  readonly ref: number;
-  readonly count: number;
-  readonly box: Float32Array;
+/** Where to part triangles: those up to `bin` of `axis` go left. */
+interface Cut {
+  axis: number;
+  bin: number;
+  cost: number;
 }
 
+/**
+ * What the loops read is in the order in which they read it: the boxes of triangles change places
+ * with the triangles. A child's box is written where it belongs at once, in the node above it.
+ */
 class Builder {
   readonly #memory: SharedMemory;
   readonly #mesh: Mesh;
   // triangles in the order of the leaves
   readonly #order: Uint32Array;
-  // minimum xyz, maximum xyz of each triangle
+  // minimum xyz, maximum xyz of each triangle, in the same order
   readonly #boxes: Float32Array;
+  // minimum xyz, maximum xyz of the centers (twice) of the triangles that are parted
+  readonly #centers = new Float32Array(6);
   // axis * BINS + bin
   readonly #binCounts = new Uint32Array(3 * BINS);
   readonly #binBoxes = new Float32Array(3 * BINS * 6);
   readonly #scales = new Float32Array(3);
-  readonly #areas = new Float32Array(BINS);
-  // boxes that are used again at every level
-  readonly #side = new Float32Array(6);
-  readonly #centers = new Float32Array(6);
+  // What the bins from one on would cost as the right side.
+  readonly #rightCosts = new Float32Array(BINS);
+  readonly #cut: Cut = { axis: 0, bin: 0, cost: 0 };
   #nodes = 0;
   #bytes = 0;
 
@@ -76,184 +89,198 @@ class Builder {
     this.#memory = memory;
     this.#mesh = mesh;
     this.#order = Uint32Array.from({ length: count }, (_, index) => index);
-    this.#boxes = new Float32Array(count * 6);
-    for (let triangle = 0; triangle < count; triangle++) this.#setBox(triangle);
+    this.#boxes = boxesOf(mesh);
   }
 
   build(): Bvh {
-    const all = this.#buildPart(0, this.#order.length);
-    // A mesh of one leaf still gets a node: the kernel begins at one.
-    const root = all.count === 0 ? all.ref : this.#writeNode(all, all);
-    const [x0, y0, z0, x1, y1, z1] = all.box as unknown as number[];
+    const count = this.#order.length;
+    // A mesh of one leaf still gets a node, with the leaf on both sides: the kernel begins at one.
+    const isLeaf = count <= LEAF_TRIANGLES_MAX;
+    const root = isLeaf ? this.#nodeOfLeaf(count) : this.#buildNode(0, count);
+    const { f32 } = this.#memory;
+    const at = root / 4;
+    const low = (k: number): number => Math.min(f32[at + k]!, f32[at + 8 + k]!);
+    const high = (k: number): number => Math.max(f32[at + 4 + k]!, f32[at + 12 + k]!);
     return {
       root,
       nodes: this.#nodes,
       bytes: this.#bytes,
-      min: [x0!, y0!, z0!],
-      max: [x1!, y1!, z1!],
+      min: [low(0), low(1), low(2)],
+      max: [high(0), high(1), high(2)],
     };
   }
 
-  #setBox(triangle: number): void {
-    const { positions, triangles } = this.#mesh;
-    for (let axis = 0; axis < 3; axis++) {
-      const a = positions[3 * triangles[3 * triangle]! + axis]!;
-      const b = positions[3 * triangles[3 * triangle + 1]! + axis]!;
-      const c = positions[3 * triangles[3 * triangle + 2]! + axis]!;
-      this.#boxes[6 * triangle + axis] = Math.min(a, b, c);
-      this.#boxes[6 * triangle + 3 + axis] = Math.max(a, b, c);
-    }
+  #nodeOfLeaf(count: number): number {
+    const node = this.#malloc(NODE_BYTES);
+    this.#nodes++;
+    this.#writeLeaf(0, count, node / 4);
+    this.#memory.u32.copyWithin(node / 4 + 8, node / 4, node / 4 + 8);
+    return node;
   }
 
-  /** Recursion is as deep as the tree, some 40 levels. */
-  #buildPart(from: number, to: number): Part {
-    if (to - from <= LEAF_TRIANGLES_MAX) return this.#writeLeaf(from, to, this.#boxOf(from, to));
+  /** The address of a node over [from, to). Recursion is as deep as the tree, some 40 levels. */
+  #buildNode(from: number, to: number): number {
+    const node = this.#malloc(NODE_BYTES);
+    this.#nodes++;
     const middle = this.#split(from, to);
-    const left = this.#buildPart(from, middle);
-    const right = this.#buildPart(middle, to);
-    const ref = this.#writeNode(left, right);
-    grow(left.box, 0, right.box, 0);
-    return { ref, count: 0, box: left.box };
+    this.#buildChild(from, middle, node / 4);
+    this.#buildChild(middle, to, node / 4 + 8);
+    return node;
   }
 
-  #boxOf(from: number, to: number): Float32Array {
-    const box = emptyBox();
-    for (let i = from; i < to; i++) grow(box, 0, this.#boxes, 6 * this.#order[i]!);
-    return box;
+  /** Builds what is below one side of a node and writes its box and reference at word `at`. */
+  #buildChild(from: number, to: number, at: number): void {
+    if (to - from <= LEAF_TRIANGLES_MAX) {
+      this.#writeLeaf(from, to, at);
+      return;
+    }
+    const node = this.#buildNode(from, to);
+    const { u32, f32 } = this.#memory;
+    const left = node / 4;
+    const right = left + 8;
+    for (let k = 0; k < 3; k++) {
+      f32[at + k] = Math.min(f32[left + k]!, f32[right + k]!);
+      f32[at + 4 + k] = Math.max(f32[left + 4 + k]!, f32[right + 4 + k]!);
+    }
+    u32[at + 3] = node;
+    u32[at + 7] = 0;
+  }
+
+  #writeLeaf(from: number, to: number, at: number): void {
+    const { positions, triangles } = this.#mesh;
+    const { u32, f32 } = this.#memory;
+    const boxes = this.#boxes;
+    const ref = this.#malloc((to - from) * TRIANGLE_BYTES);
+    for (let i = from; i < to; i++) {
+      const triangle = 3 * this.#order[i]!;
+      const leaf = (ref + (i - from) * TRIANGLE_BYTES) / 4;
+      for (let corner = 0; corner < 3; corner++) {
+        const vertex = triangles[triangle + corner]!;
+        f32[leaf + 4 * corner] = positions[3 * vertex]!;
+        f32[leaf + 4 * corner + 1] = positions[3 * vertex + 1]!;
+        f32[leaf + 4 * corner + 2] = positions[3 * vertex + 2]!;
+        u32[leaf + 4 * corner + 3] = vertex;
+      }
+    }
+    for (let k = 0; k < 3; k++) {
+      let low = boxes[6 * from + k]!;
+      let high = boxes[6 * from + 3 + k]!;
+      for (let i = from + 1; i < to; i++) {
+        low = Math.min(low, boxes[6 * i + k]!);
+        high = Math.max(high, boxes[6 * i + 3 + k]!);
+      }
+      f32[at + k] = low;
+      f32[at + 4 + k] = high;
+    }
+    u32[at + 3] = ref + (to - from);
+    u32[at + 7] = 0;
   }
 
   /** Sorts [from, to) into two parts by the surface area heuristic; gives the boundary. */
   #split(from: number, to: number): number {
-    const centers = this.#centerRange(from, to);
-    for (let axis = 0; axis < 3; axis++) {
-      const extent = centers[3 + axis]! - centers[axis]!;
-      this.#scales[axis] = extent > 0 ? (BINS * 0.9999) / extent : 0;
-    }
-    this.#fillBins(from, to, centers);
-    let best = { cost: Number.POSITIVE_INFINITY, bin: 0, axis: -1 };
-    for (let axis = 0; axis < 3; axis++) {
-      if (this.#scales[axis] === 0) continue;
-      const { cost, bin } = this.#cheapestCut(axis);
-      if (cost < best.cost) best = { cost, bin, axis };
-    }
-    if (best.axis < 0) return (from + to) >>> 1;
-    return this.#partition(from, to, { ...best, low: centers[best.axis]! });
-  }
-
-  #centerRange(from: number, to: number): Float32Array {
-    const range = this.#centers;
-    range.set(EMPTY);
-    for (let i = from; i < to; i++) {
-      const at = 6 * this.#order[i]!;
-      for (let axis = 0; axis < 3; axis++) {
-        const center = this.#boxes[at + axis]! + this.#boxes[at + 3 + axis]!;
-        if (center < range[axis]!) range[axis] = center;
-        if (center > range[3 + axis]!) range[3 + axis] = center;
-      }
-    }
-    return range;
-  }
-
-  /** One pass for all three axes: the triangles lie anywhere in memory. */
-  #fillBins(from: number, to: number, centers: Float32Array): void {
+    const count = to - from;
+    const bins = count <= FEW_TRIANGLES ? FEW_BINS : BINS;
+    this.#rangeCenters(from, to);
+    const widest = count > MANY_TRIANGLES ? this.#widestAxis() : -1;
+    const cut = this.#cut;
+    cut.cost = Number.POSITIVE_INFINITY;
     this.#binCounts.fill(0);
-    for (let bin = 0; bin < 3 * BINS; bin++) this.#binBoxes.set(EMPTY, 6 * bin);
+    this.#binBoxes.set(EMPTY_BINS);
+    for (let axis = 0; axis < 3; axis++) {
+      const extent = this.#centers[3 + axis]! - this.#centers[axis]!;
+      if (!(extent > 0) || (widest >= 0 && axis !== widest)) continue;
+      this.#scales[axis] = (bins * 0.9999) / extent;
+      this.#fillBins(from, to, axis);
+      this.#tryAxis(axis, bins);
+    }
+    const middle = cut.cost === Number.POSITIVE_INFINITY ? from : this.#partition(from, to);
+    return middle === from || middle === to ? (from + to) >>> 1 : middle;
+  }
+
+  #widestAxis(): number {
+    const extent = (axis: number): number => this.#centers[3 + axis]! - this.#centers[axis]!;
+    const widest = extent(1) > extent(0) ? 1 : 0;
+    return extent(2) > extent(widest) ? 2 : widest;
+  }
+
+  #rangeCenters(from: number, to: number): void {
     const boxes = this.#boxes;
-    for (let i = from; i < to; i++) {
-      const at = 6 * this.#order[i]!;
-      for (let axis = 0; axis < 3; axis++) {
-        const center = boxes[at + axis]! + boxes[at + 3 + axis]!;
-        const bin = axis * BINS + (((center - centers[axis]!) * this.#scales[axis]!) | 0);
-        this.#binCounts[bin] = this.#binCounts[bin]! + 1;
-        grow(this.#binBoxes, 6 * bin, boxes, at);
+    for (let axis = 0; axis < 3; axis++) {
+      let low = Number.POSITIVE_INFINITY;
+      let high = Number.NEGATIVE_INFINITY;
+      for (let at = 6 * from + axis; at < 6 * to; at += 6) {
+        const center = boxes[at]! + boxes[at + 3]!;
+        if (center < low) low = center;
+        if (center > high) high = center;
       }
+      this.#centers[axis] = low;
+      this.#centers[3 + axis] = high;
     }
   }
 
-  /** After which bin of an axis to cut, and what a ray would pay. */
-  #cheapestCut(axis: number): { readonly cost: number; readonly bin: number } {
+  #fillBins(from: number, to: number, axis: number): void {
+    const boxes = this.#boxes;
+    const counts = this.#binCounts;
+    const binBoxes = this.#binBoxes;
+    const scale = this.#scales[axis]!;
+    const least = this.#centers[axis]!;
+    for (let at = 6 * from; at < 6 * to; at += 6) {
+      const center = boxes[at + axis]! + boxes[at + 3 + axis]!;
+      const bin = axis * BINS + (((center - least) * scale) | 0);
+      counts[bin] = counts[bin]! + 1;
+      grow(binBoxes, 6 * bin, boxes, at);
+    }
+  }
+
+  /** After which bin of an axis to cut, and what a ray would pay; kept if nothing else was less. */
+  #tryAxis(axis: number, bins: number): void {
     const first = axis * BINS;
-    const side = this.#side;
+    const costs = this.#rightCosts;
+    const side = SIDE;
     side.set(EMPTY);
     let count = 0;
-    for (let bin = BINS - 1; bin > 0; bin--) {
+    for (let bin = bins - 1; bin > 0; bin--) {
       grow(side, 0, this.#binBoxes, 6 * (first + bin));
       count += this.#binCounts[first + bin]!;
-      this.#areas[bin] = count === 0 ? 0 : area(side) * count;
+      costs[bin] = count === 0 ? 0 : area(side) * count;
     }
     side.set(EMPTY);
     count = 0;
-    let cost = Number.POSITIVE_INFINITY;
-    let best = 0;
-    for (let bin = 0; bin < BINS - 1; bin++) {
+    for (let bin = 0; bin < bins - 1; bin++) {
       grow(side, 0, this.#binBoxes, 6 * (first + bin));
       count += this.#binCounts[first + bin]!;
-      if (count === 0 || this.#areas[bin + 1] === 0) continue;
-      const here = area(side) * count + this.#areas[bin + 1]!;
-      if (here < cost) {
-        cost = here;
-        best = bin;
-      }
+      if (count === 0 || costs[bin + 1] === 0) continue;
+      const cost = area(side) * count + costs[bin + 1]!;
+      if (cost < this.#cut.cost) Object.assign(this.#cut, { axis, bin, cost });
     }
-    return { cost, bin: best };
   }
 
-  #partition(
-    from: number,
-    to: number,
-    cut: { readonly axis: number; readonly bin: number; readonly low: number },
-  ): number {
-    const order = this.#order;
+  #partition(from: number, to: number): number {
+    const { axis, bin } = this.#cut;
     const boxes = this.#boxes;
-    const scale = this.#scales[cut.axis]!;
+    const scale = this.#scales[axis]!;
+    const least = this.#centers[axis]!;
     let low = from;
     let high = to - 1;
     while (low <= high) {
-      const triangle = order[low]!;
-      const at = 6 * triangle + cut.axis;
-      const bin = ((boxes[at]! + boxes[at + 3]! - cut.low) * scale) | 0;
-      if (bin <= cut.bin) low++;
-      else {
-        order[low] = order[high]!;
-        order[high] = triangle;
-        high--;
-      }
+      const at = 6 * low + axis;
+      if ((((boxes[at]! + boxes[at + 3]! - least) * scale) | 0) <= bin) low++;
+      else this.#swap(low, high--);
     }
-    return low === from || low === to ? (from + to) >>> 1 : low;
+    return low;
   }
 
-  #writeLeaf(from: number, to: number, box: Float32Array): Part {
-    const { positions, triangles } = this.#mesh;
-    const { u32, f32 } = this.#memory;
-    const ref = this.#malloc((to - from) * TRIANGLE_BYTES);
-    for (let i = from; i < to; i++) {
-      for (let corner = 0; corner < 3; corner++) {
-        const vertex = triangles[3 * this.#order[i]! + corner]!;
-        const at = (ref + (i - from) * TRIANGLE_BYTES) / 4 + 4 * corner;
-        for (let axis = 0; axis < 3; axis++) f32[at + axis] = positions[3 * vertex + axis]!;
-        u32[at + 3] = vertex;
-      }
+  #swap(a: number, b: number): void {
+    const order = this.#order;
+    const boxes = this.#boxes;
+    const triangle = order[a]!;
+    order[a] = order[b]!;
+    order[b] = triangle;
+    for (let k = 0; k < 6; k++) {
+      const kept = boxes[6 * a + k]!;
+      boxes[6 * a + k] = boxes[6 * b + k]!;
+      boxes[6 * b + k] = kept;
     }
-    return { ref, count: to - from, box };
-  }
-
-  #writeNode(left: Part, right: Part): number {
-    const address = this.#malloc(NODE_BYTES);
-    this.#nodes++;
-    this.#writeChild(address, left);
-    this.#writeChild(address + 32, right);
-    return address;
-  }
-
-  #writeChild(address: number, part: Part): void {
-    const { u32, f32 } = this.#memory;
-    const at = address / 4;
-    for (let axis = 0; axis < 3; axis++) {
-      f32[at + axis] = part.box[axis]!;
-      f32[at + 4 + axis] = part.box[3 + axis]!;
-    }
-    u32[at + 3] = part.ref + part.count;
-    u32[at + 7] = 0;
   }
 
   #malloc(bytes: number): number {
@@ -264,6 +291,24 @@ class Builder {
   }
 }
 
+/** Minimum xyz, maximum xyz of every triangle. */
+function boxesOf({ positions, triangles }: Mesh): Float32Array {
+  const boxes = new Float32Array(2 * triangles.length);
+  for (let corner = 0; corner < triangles.length; corner += 3) {
+    const a = 3 * triangles[corner]!;
+    const b = 3 * triangles[corner + 1]!;
+    const c = 3 * triangles[corner + 2]!;
+    for (let axis = 0; axis < 3; axis++) {
+      const x = positions[a + axis]!;
+      const y = positions[b + axis]!;
+      const z = positions[c + axis]!;
+      boxes[2 * corner + axis] = Math.min(x, y, z);
+      boxes[2 * corner + 3 + axis] = Math.max(x, y, z);
+    }
+  }
+  return boxes;
+}
+
 const EMPTY = Float32Array.of(
   Number.POSITIVE_INFINITY,
   Number.POSITIVE_INFINITY,
@@ -272,8 +317,9 @@ const EMPTY = Float32Array.of(
   Number.NEGATIVE_INFINITY,
   Number.NEGATIVE_INFINITY,
 );
-
-const emptyBox = (): Float32Array => EMPTY.slice();
+const EMPTY_BINS = Float32Array.from({ length: 3 * BINS * 6 }, (_, k) => EMPTY[k % 6]!);
+/** A box that is used again at every bin. */
+const SIDE = new Float32Array(6);
 
 /** Makes the box at `to` of `target` contain the one at `from` of `source`. Unrolled: it counts. */
 function grow(target: Float32Array, to: number, source: Float32Array, from: number): void {

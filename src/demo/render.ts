@@ -3,7 +3,13 @@
  * built by address, TypeScript reads the picture where the GPU left it. No copy code anywhere,
  * and no access brackets: where the CPU has page faults every touch just works.
  */
-import { type LaunchReport, type Machine, u32 } from "../machine/index.ts";
+import {
+  type ArrayView,
+  type LaunchReport,
+  type Machine,
+  type Space,
+  u32,
+} from "../machine/index.ts";
 import { type Bvh, buildBvh } from "./bvh.ts";
 import { frame } from "./camera.ts";
 import type { Mesh } from "./ply.ts";
@@ -33,24 +39,58 @@ export async function renderMesh(
   mesh: Mesh,
   options: RenderOptions,
 ): Promise<Rendered> {
-  const { space } = machine;
   const { size, onProgress } = options;
   onProgress?.("building the tree");
   const t0 = performance.now();
-  const bvh = buildBvh(space, mesh);
-  const normals = writeNormals(machine, mesh);
-  const camera = writeCamera(machine, mesh);
+  const scene = buildScene(machine.space, mesh);
   const t1 = performance.now();
-  const image = space.array(u32, size * size);
-  const tracer = machine.kernel({
-    name: "tracer",
-    args: tracerArgs,
-    structs: [Camera],
-    code: TRACER,
-  });
-  // Tiles of 8 x 8 pixels, the last ones perhaps not full.
-  const launch = await tracer.run(
-    Math.ceil(size / 8) ** 2 * 64,
+  const image = machine.space.array(u32, size * size);
+  const launch = await traceScene(newTracer(machine), scene, { ...options, image });
+  const t2 = performance.now();
+  onProgress?.("reading the picture");
+  const pixels = await readPicture(machine, image);
+  const t3 = performance.now();
+  return {
+    pixels,
+    bvh: scene.bvh,
+    structureBytes: scene.bytes,
+    launch,
+    milliseconds: { build: t1 - t0, render: t2 - t1, read: t3 - t2 },
+  };
+}
+
+/** A word of RGBA a pixel. */
+export type Picture = ArrayView<typeof u32>;
+
+export type SceneMemory = Pick<Space, "alloc" | "f32" | "malloc" | "need" | "u32" | "window">;
+
+/** What the kernel walks, each part by its address. */
+export interface Scene {
+  readonly bvh: Bvh;
+  readonly normals: number;
+  readonly camera: number;
+  /** Of nodes, triangles and normals. */
+  readonly bytes: number;
+}
+
+export function buildScene(memory: SceneMemory, mesh: Mesh): Scene {
+  const bvh = buildBvh(memory, mesh);
+  const normals = writeNormals(memory, mesh);
+  const camera = writeCamera(memory, mesh);
+  return { bvh, normals, camera, bytes: bvh.bytes + (mesh.positions.length / 3) * 16 };
+}
+
+export const newTracer = (machine: Machine) =>
+  machine.kernel({ name: "tracer", args: tracerArgs, structs: [Camera], code: TRACER });
+
+/** One launch for the whole picture. */
+export function traceScene(
+  tracer: ReturnType<typeof newTracer>,
+  { camera, bvh, normals }: Scene,
+  { image, size, onProgress }: RenderOptions & { readonly image: Picture },
+): Promise<LaunchReport> {
+  return tracer.run(
+    invocationsOf(size),
     { camera, root: bvh.root, normals, image, size },
     {
       onProgress: ({ done, count, rounds, faults }) => {
@@ -59,23 +99,23 @@ export async function renderMesh(
       },
     },
   );
-  const t2 = performance.now();
-  onProgress?.("reading the picture");
+}
+
+/** Tiles of 8 x 8 pixels, the last ones perhaps not full. */
+export const invocationsOf = (size: number): number => Math.ceil(size / 8) ** 2 * 64;
+
+/** The GPU's output itself, while the machine is open. */
+export async function readPicture(
+  { space, hasPageFaults }: Machine,
+  image: Picture,
+): Promise<Uint8Array> {
   // Portable JavaScript has no page faults: there somebody has to ask for what the GPU wrote.
-  if (!machine.hasPageFaults) await space.populate(image, "read");
-  const pixels = new Uint8Array(space.window, image.address, image.bytes);
-  const t3 = performance.now();
-  return {
-    pixels,
-    bvh,
-    structureBytes: bvh.bytes + (mesh.positions.length / 3) * 16,
-    launch,
-    milliseconds: { build: t1 - t0, render: t2 - t1, read: t3 - t2 },
-  };
+  if (!hasPageFaults) await space.populate(image, "read");
+  return new Uint8Array(space.window, image.address, image.bytes);
 }
 
 /** Smooth normals, weighted by area: x, y, z and one word to spare for each vertex. */
-function writeNormals({ space }: Machine, mesh: Mesh): number {
+function writeNormals(space: SceneMemory, mesh: Mesh): number {
   const { positions, triangles } = mesh;
   const bytes = (positions.length / 3) * 16;
   const address = space.malloc(bytes, 16);
@@ -105,9 +145,9 @@ function addNormal(normals: Float32Array, { positions, triangles }: Mesh, first:
   }
 }
 
-function writeCamera(machine: Machine, mesh: Mesh): number {
+function writeCamera(space: SceneMemory, mesh: Mesh): number {
   const { eye, forward, right, up, light, ground } = frame(mesh.positions);
-  const view = machine.space.alloc(Camera);
+  const view = space.alloc(Camera);
   view.eye.assign(eye);
   view.forward.assign(forward);
   view.right.assign(right);
