@@ -86,7 +86,7 @@ const pairs = (faults: Uint32Array): [number, number][] =>
 
 const clean = {
   unfinished: 0,
-  isSpent: false,
+  unbegun: 0,
   isLong: false,
   overflow: 0,
   faults: new Uint32Array(0),

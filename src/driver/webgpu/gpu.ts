@@ -59,8 +59,8 @@ export interface RoundResult {
   readonly faults: Uint32Array;
   /** Of those that ran: how many did not finish. They are now the head of the list. */
   readonly unfinished: number;
-  /** Some did not begin because the work of the round was done. */
-  readonly isSpent: boolean;
+  /** Of these: how many did not begin because the work of the round was done. */
+  readonly unbegun: number;
   /** Some made more passes than they may. */
   readonly isLong: boolean;
   /** Some invocation stores more than its log holds: 0, `LOG_IS_FULL` or `SPILL_IS_FULL`. */
@@ -288,15 +288,15 @@ export class Gpu {
     const { user, system } = process.cpuUsage(cpuBefore);
     const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
     const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
-    const [recorded = 0, unfinished = 0, overflow = 0, done = 0, spilled = 0, long = 0] = control;
+    const [recorded = 0, unfinished = 0, overflow = 0] = control;
+    const [spilled = 0, long = 0, unbegun = 0] = control.subarray(4);
     this.#spill.used = spilled;
     list.finishRound(retry, unfinished);
     // Faults that found no room will be made again by who made them.
     const count = Math.min(recorded, FAULT_RECORDS);
     const isInHead = count <= HEAD_RECORDS;
     const faults = isInHead ? head.slice(0, 2 * count) : await this.#allRecords(count);
-    const isSpent = unfinished > 0 && done >= work;
-    return { faults, unfinished, isSpent, isLong: long !== 0, overflow, milliseconds };
+    return { faults, unfinished, unbegun, isLong: long !== 0, overflow, milliseconds };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {

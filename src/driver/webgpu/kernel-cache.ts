@@ -1,7 +1,7 @@
 /** What the launches of one device share: their turns, and what kernels turned out to need. */
 import { assert } from "../../base/index.ts";
 import { type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
-import { FIRST_LOAD, type RoundLoad } from "./pace.ts";
+import { FIRST_LOAD, type LaunchLoad } from "./pace.ts";
 import { isSpilled, type KernelSource } from "./wgsl/index.ts";
 
 /** How late one that waits for its turn notices that it was aborted. */
@@ -43,7 +43,7 @@ export class KernelCache {
   // KernelSource -> words of the store log
   readonly #logSizes = new WeakMap<KernelSource, number>();
   // KernelSource -> what a round did in good time
-  readonly #loads = new WeakMap<KernelSource, RoundLoad>();
+  readonly #loads = new WeakMap<KernelSource, LaunchLoad>();
 
   logSizeOf(source: KernelSource): number {
     return this.#logSizes.get(source) ?? firstLogSize(source);
@@ -55,11 +55,11 @@ export class KernelCache {
     this.#logSizes.set(source, LOG_GROWTH * Math.max(1, size));
   }
 
-  loadOf(source: KernelSource): RoundLoad {
+  loadOf(source: KernelSource): LaunchLoad {
     return this.#loads.get(source) ?? FIRST_LOAD;
   }
 
-  keepLoad(source: KernelSource, load: RoundLoad): void {
+  keepLoad(source: KernelSource, load: LaunchLoad): void {
     this.#loads.set(source, load);
   }
 }

@@ -219,12 +219,12 @@ class LaunchRun {
 
   /** Whether it goes on as it did, or at all. */
   *#keepPace(list: LaunchList, round: RoundResult, ran: number): Sleeps<Failure | undefined> {
-    const { isSpent, isLong, milliseconds } = round;
+    const { unbegun, isLong, milliseconds } = round;
     const finished = ran - round.unfinished;
     const isUseful = round.faults.length > 0 || round.overflow !== 0;
-    const taken = { ran, finished, isSpent, isLong, isUseful, milliseconds };
+    const taken = { ran, finished, unbegun, isLong, isUseful, milliseconds };
     const goesOn = this.#pace.finishRound(taken);
-    const isIdle = finished === 0 && !isUseful && !isSpent && !isLong;
+    const isIdle = finished === 0 && !isUseful && unbegun === 0 && !isLong;
     this.#idleRounds = isIdle ? this.#idleRounds + 1 : 0;
     if (this.#idleRounds > IDLE_ROUNDS_MAX) {
       return { result: -EIO, refusal: { reason: "the kernel faults on nothing for ever" } };

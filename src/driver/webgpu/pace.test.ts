@@ -27,13 +27,13 @@ function simulate(needs: readonly number[], model: Model, aloneMs = ALONE_MS): S
     const running = waiting.slice(0, Math.min(waiting.length, pace.width));
     const left: number[] = [];
     let milliseconds = 0;
-    let isSpent = false;
+    let unbegun = 0;
     let isLong = false;
     for (let at = 0, used = 0; at < running.length; at += model.lanes) {
       const together = running.slice(at, at + model.lanes);
       if (used >= work) {
         left.push(...together);
-        isSpent = true;
+        unbegun += together.length;
         continue;
       }
       for (const need of together) {
@@ -48,7 +48,7 @@ function simulate(needs: readonly number[], model: Model, aloneMs = ALONE_MS): S
     waiting = [...left, ...waiting.slice(running.length)];
     const finished = running.length - left.length;
     const isUseful = false;
-    const round = { ran: running.length, finished, isSpent, isLong, isUseful, milliseconds };
+    const round = { ran: running.length, finished, unbegun, isLong, isUseful, milliseconds };
     if (!pace.finishRound(round)) return { isOver: false, totalMs, longestMs };
   }
   return { isOver: true, totalMs, longestMs };
@@ -103,17 +103,32 @@ describe("Pace", () => {
   });
 
   it("does less at once when units turn out to be heavy, although nobody ran out of them", () => {
-    const load = { work: 1000, passes: 100 };
+    const load = { work: 1000, passes: 100, width: 1 << 20 };
     const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS });
     const { width } = pace;
-    const taken = { ran: width, finished: width, isSpent: false, isLong: false, isUseful: false };
+    const taken = { ran: width, finished: width, unbegun: 0, isLong: false, isUseful: false };
     expect(pace.finishRound({ ...taken, milliseconds: 1500 })).toBe(true);
     expect([pace.load, pace.width]).toEqual([{ work: 125, passes: 100 }, 125 * 64]);
   });
 
+  it("runs about as many as can begin, and more where all is there and time is left", () => {
+    const load = { work: 1000, passes: 100, width: 10_000 };
+    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS });
+    const round = { ran: 10_000, finished: 1000, isLong: false, isUseful: false };
+    pace.finishRound({ ...round, unbegun: 9000, milliseconds: 150 });
+    expect(pace.width).toBe(1000);
+    pace.finishRound({ ...round, ran: 1000, unbegun: 0, milliseconds: 50 });
+    expect(pace.width).toBe(3000);
+    const missing = { finished: 100, isLong: false, isUseful: true };
+    pace.finishRound({ ...missing, ran: 3000, unbegun: 0, milliseconds: 50 });
+    expect(pace.width).toBe(3000);
+    pace.finishRound({ ...round, ran: 1000, unbegun: 0, milliseconds: 150 });
+    expect(pace.width).toBe(3000);
+  });
+
   it("begins the next launch with short rounds, also when the last one had long ones", () => {
     const pace = new Pace({ load: FIRST_LOAD, widthMax: 1, aloneMs: ALONE_MS });
-    const taken = { ran: 1, finished: 0, isSpent: false, isLong: true, isUseful: false };
+    const taken = { ran: 1, finished: 0, unbegun: 0, isLong: true, isUseful: false };
     pace.finishRound({ ...taken, milliseconds: 150 });
     expect(pace.load.passes).toBe(4 * 1024);
     expect(pace.firstLoad).toEqual(FIRST_LOAD);

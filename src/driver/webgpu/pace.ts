@@ -4,6 +4,11 @@
  * may make so many loop passes, none begins when so much work is done, and both limits follow the
  * measured time: they bound what one lane does and what all lanes do.
  *
+ * A round begins with about as many as it can finish: one that does not begin is not for nothing
+ * (a software adapter runs all code of a kernel once for it, without effect: 6 us of a ray tracer).
+ * The first round of a kernel that nobody knows is small: whoever misses a page has to run again,
+ * and a few thousand meet the pages that all need as well as a million.
+ *
  * All who run may get nowhere together: then fewer run. One alone that does not finish gets more
  * passes from round to round, until a round of it would be too long. It starts from its beginning
  * each time, so there is no other end for it than an error.
@@ -18,8 +23,14 @@ export interface RoundLoad {
   readonly passes: number;
 }
 
+/** How a launch begins. */
+export interface LaunchLoad extends RoundLoad {
+  /** Invocations of the first round at most. */
+  readonly width: number;
+}
+
 /** For a kernel that nobody knows yet. */
-export const FIRST_LOAD: RoundLoad = { work: 1024, passes: 1024 };
+export const FIRST_LOAD: LaunchLoad = { work: 1024, passes: 1024, width: 4096 };
 /** Above it the shader's counters, which go on a little, could overflow. */
 const LOAD_MAX = 2 ** 31;
 /** What a round should take, in milliseconds. */
@@ -37,8 +48,8 @@ export interface RoundTaken {
   /** Invocations that ran, and of these those that finished. */
   readonly ran: number;
   readonly finished: number;
-  /** Some did not begin because the work was done. */
-  readonly isSpent: boolean;
+  /** So many did not begin because the work was done. */
+  readonly unbegun: number;
   /** Some made more passes than they may. */
   readonly isLong: boolean;
   /** It had another effect: it found pages missing, or room. */
@@ -47,8 +58,7 @@ export interface RoundTaken {
 }
 
 export interface PaceOptions {
-  /** Of the first round. */
-  readonly load: RoundLoad;
+  readonly load: LaunchLoad;
   readonly widthMax: number;
   /** What a round of one invocation may take, in milliseconds. */
   readonly aloneMs: number;
@@ -58,6 +68,9 @@ export class Pace {
   readonly aloneMs: number;
   #work: number;
   #passes: number;
+  // So many should begin in a round for it to take its time.
+  #share: number;
+  // So many do not get into each other's way.
   #width: number;
   #aimMs = AIM_MS;
   // So many finished together when fewer had to; 0: nobody had to wait yet.
@@ -68,6 +81,7 @@ export class Pace {
     this.aloneMs = aloneMs;
     this.#work = load.work;
     this.#passes = load.passes;
+    this.#share = load.width;
     this.#width = widthMax;
     this.#widthMax = widthMax;
   }
@@ -78,14 +92,14 @@ export class Pace {
   }
 
   /** What the first round of another launch may do. */
-  get firstLoad(): RoundLoad {
+  get firstLoad(): LaunchLoad {
     const passes = changed(this.#passes, AIM_MS / this.#aimMs);
-    return { work: this.#work, passes };
+    return { work: this.#work, passes, width: this.#share };
   }
 
   /** Invocations of the next round at most: a group of them begins with one unit of work. */
   get width(): number {
-    return Math.min(this.#width, this.#work * WORKGROUP_SIZE);
+    return Math.min(this.#width, this.#share, this.#work * WORKGROUP_SIZE);
   }
 
   /** Those who ran get in each other's way: fewer run. False when it was one alone. */
@@ -98,7 +112,7 @@ export class Pace {
 
   /** False when one invocation alone takes longer than any may. */
   finishRound(round: RoundTaken): boolean {
-    const { ran, finished, isSpent, isLong, isUseful, milliseconds } = round;
+    const { ran, finished, unbegun, isLong, isUseful, milliseconds } = round;
     assert(ran > 0 && finished <= ran, "a round runs something");
     const isStuck = isLong && finished === 0 && !isUseful;
     if (isStuck && milliseconds > ENOUGH * this.#aimMs && !this.narrow(ran)) {
@@ -108,8 +122,13 @@ export class Pace {
     if (isStuck && ran === 1 && this.#passes === LOAD_MAX) return false;
     const factor = this.#aimMs / Math.max(1, milliseconds);
     // What was not too little may still have been too much.
-    if (isSpent || factor < TOO_LONG) this.#work = changed(this.#work, factor);
+    if (unbegun > 0 || factor < TOO_LONG) this.#work = changed(this.#work, factor);
     if (isLong) this.#passes = changed(this.#passes, factor);
+    const isHeld = isLong || (isUseful && 2 * finished < ran);
+    const share = changed(ran - unbegun, isHeld ? Math.min(1, factor) : factor);
+    // A round of those who were left tells only that it was not too long.
+    if (ran >= this.#share || factor < TOO_LONG) this.#share = Math.max(WORKGROUP_SIZE, share);
+    else this.#share = Math.max(this.#share, share);
     if (finished === ran) this.#widen(ran);
     return true;
   }

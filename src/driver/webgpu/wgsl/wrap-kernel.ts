@@ -33,7 +33,7 @@ export class KernelCompileError extends Error {
 /** Records of faults that one round can hold. */
 export const FAULT_RECORDS = 32_768;
 /** Words before the records in the control buffer. */
-export const CONTROL_WORDS = 6;
+export const CONTROL_WORDS = 8;
 export const WORKGROUP_SIZE = 64;
 /** Loop passes that an invocation may make after its first fault, to find more of them. */
 const PASSES_AFTER_FAULT = 64;
@@ -83,7 +83,7 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
 const prelude = (argsStruct: string, logSize: number): string => `
 struct os_Control {
   faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
-  work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>,
+  work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>, unbegun: atomic<u32>,
   records: array<vec2u>,
 }
 struct os_Params { first: u32, fresh: u32, retry: u32, work: u32, passes: u32 }
@@ -211,6 +211,7 @@ fn os_entry(
     id = os_params.first + (slot - os_params.retry);
   } else { return; }
   if (atomicLoad(&os_control.work) >= os_params.work) {
+    atomicAdd(&os_control.unbegun, 1u);
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
     return;
   }
