@@ -29,6 +29,7 @@ export class DevicePagemap implements DevPagemap {
   readonly #migrateToRam: (fault: Fault) => Sleeps<Result>;
 
   constructor(memory: Memory, options: DevicePagemapOptions) {
+    assert(options.frames > 0, () => `device memory ${options.name} has no frames`);
     this.#memory = memory;
     this.id = memory.nextPagemapId();
     this.owner = options.owner;
@@ -42,6 +43,7 @@ export class DevicePagemap implements DevPagemap {
       ...(options.pageFree === undefined ? {} : { onFree: options.pageFree }),
     });
     memory.addPagemap(this);
+    assert(memory.pages.isDevice(this.zone.start), "frames of a device name its page map");
   }
 
   migrateToRam(fault: Fault): Sleeps<Result> {
@@ -52,7 +54,10 @@ export class DevicePagemap implements DevPagemap {
   allocLocked(): Pfn | 0 {
     const { pages } = this.#memory;
     const frame = pages.alloc(this.zone);
-    if (frame !== 0) assert(pages.tryLock(frame), "a fresh frame is unlocked");
+    if (frame === 0) return 0;
+    assert(this.zone.contains(frame), () => `frame ${frame} is not of ${this.zone.name}`);
+    assert(pages.refs[frame] === 1, () => `frame ${frame} is fresh and somebody has it`);
+    assert(pages.tryLock(frame), "a fresh frame is unlocked");
     return frame;
   }
 
@@ -64,7 +69,10 @@ export class DevicePagemap implements DevPagemap {
 
   /** Gives the frames back; all must be free. Linux: memunmap_pages(). */
   remove(): void {
+    const { name } = this.zone;
+    assert(this.#memory.pagemap(this.id) === this, () => `${name} is removed twice`);
     this.#memory.removePagemap(this);
+    assert(!this.#memory.pages.zones.includes(this.zone), () => `${name} is gone and has frames`);
   }
 }
 

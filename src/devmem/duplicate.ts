@@ -5,7 +5,7 @@
  * (`faultWriteProtected`). Linux has no counterpart: its devices read RAM itself; NVIDIA's managed
  * memory calls the like of it "read duplication".
  */
-import { addrOf, EBUSY, type Result, type Vpn, vpn } from "../base/index.ts";
+import { addrOf, assert, EBUSY, type Result, type Vpn, vpn } from "../base/index.ts";
 import {
   type AddressSpace,
   asPte,
@@ -33,6 +33,7 @@ export function* protectForCopies(
   owner: object,
 ): Sleeps<Result> {
   space.mmapLock.assertHeld();
+  assert(start < end, "copies are asked for of no page");
   const found = survey(space, start, end);
   if (found < 0) return found;
   if (found === 0) {
@@ -79,6 +80,8 @@ function mark(space: AddressSpace, start: Vpn, end: Vpn): void {
     const pte = asPte(cursor.get(page));
     const frame = ptePfn(pte);
     if ((pte & PTE_VALID) === 0 || frame === ZERO_PFN || !pages.is(frame, PG_ANON)) continue;
+    assert(pages.writePins[frame] === 0, () => `frame ${frame} is copied while a pin writes it`);
+    assert(pages.mapcount[frame]! > 0, () => `frame ${frame} is mapped and counts no mapping`);
     pages.setFlag(frame, PG_DUPLICATED);
     if (isWritable(pte)) cursor.set(page, withFlags(pte, 0, PTE_WRITE));
     marked++;

@@ -52,8 +52,13 @@ export function* evictFrames(
 /** False when somebody else has the page, or it is free by now. */
 function* hold(memory: Memory, frame: Pfn): Sleeps<boolean> {
   yield* memory.precedence.giveWay();
-  if (memory.pages.refs[frame] === 0) return false;
-  if (yield* holdStill(memory, frame)) return true;
+  const { pages } = memory;
+  if (pages.refs[frame] === 0) return false;
+  if (yield* holdStill(memory, frame)) {
+    assert(pages.isLocked(frame), () => `frame ${frame} is held and not locked`);
+    assert(pages.pins[frame] === 0, () => `frame ${frame} is pinned and leaves its device`);
+    return true;
+  }
   memory.tracer.emit(SKIP, 0, frame, SkipReason.referenced);
   return false;
 }
@@ -62,23 +67,30 @@ function* hold(memory: Memory, frame: Pfn): Sleeps<boolean> {
 function frameForHome(memory: Memory, frame: Pfn): Pfn {
   const mapper = mappersOf(memory, frame)[0];
   if (mapper === undefined) return pfn(0);
+  const { pages } = memory;
   const home = mapper.vma.space.takeFrame(vpnOf(mapper.address));
-  if (home !== 0) assert(memory.pages.tryLock(home), "a fresh frame is unlocked");
-  return pfn(home);
+  if (home === 0) return pfn(0);
+  assert(!pages.isDevice(home), () => `frame ${home} is a device's, not RAM to come home to`);
+  assert(pages.tryLock(home), "a fresh frame is unlocked");
+  return home;
 }
 
 /** Every page is in exactly one place again; how many of them came home. */
 function settle(memory: Memory, from: Pfn[], to: Pfn[], isCopied: boolean): number {
   const { pages } = memory;
+  assert(to.length <= from.length, "more pages come home than were taken");
   let moved = 0;
   from.forEach((frame, i) => {
     const home = to[i] ?? 0;
+    assert(pages.isLocked(frame), () => `frame ${frame} is settled and not held`);
     const isMoved = isCopied && home !== 0 && pages.isStill(frame, 1);
     if (isMoved) {
       handOver(memory, frame, pfn(home));
       moved++;
     }
     thawMappings(memory, frame, isMoved ? pfn(home) : frame);
+    const isLeft = isMoved && pages.mapcount[frame]! > 0;
+    assert(!isLeft, () => `frame ${frame} has moved and is still mapped`);
     pages.unlock(frame);
     pages.put(frame);
     if (home === 0) return;

@@ -5,7 +5,7 @@
  * table names the new frames and the old ones are free. A slot whose MIGRATE bit is cleared on
  * the way is "not this one": its page stays where it was. Linux: mm/migrate_device.c.
  */
-import { addrOf, EINVAL, type Pfn, type Result, type Vpn, vpn } from "../base/index.ts";
+import { addrOf, assert, EINVAL, type Pfn, type Result, type Vpn, vpn } from "../base/index.ts";
 import {
   freezeMappings,
   freezeOpen,
@@ -90,6 +90,7 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
   try {
     yield* unmapAll(migration);
     isDone = true;
+    assert(migration.count <= migration.src.length, "more pages move than the range has");
   } finally {
     // Killed while others were told: whatever was collected stays where it is.
     if (!isDone) for (let slot = 0; slot < migration.src.length; slot++) giveUp(migration, slot);
@@ -112,6 +113,7 @@ function collect(migration: Migration, page: Vpn): void {
   const { space, select, vma } = migration;
   const pte = space.pageTable.get(page);
   const slot = page - migration.start;
+  assert(slot < migration.src.length, () => `page ${page} has no slot in the migration`);
   migration.src[slot] = 0;
   migration.dst[slot] = 0;
   const isZero = (pte & PTE_VALID) !== 0 && ptePfn(pte) === ZERO_PFN;
@@ -124,6 +126,7 @@ function collect(migration: Migration, page: Vpn): void {
   if (pte === PTE_NONE || isZero || !isSelected(migration, pte)) return;
   const frame = ptePfn(pte);
   if (!lockStill(migration, page, frame)) return;
+  assert(space.memory.pages.mapcount[frame]! > 0, () => `frame ${frame} counts no mapping`);
   const write = pte & PTE_WRITE || isGuarded(migration, frame) ? MIGRATE_PFN_WRITE : 0;
   space.memory.pages.get(frame);
   freezeOpen(space.cursor, page, pte);
@@ -160,11 +163,16 @@ function isSelected(migration: Migration, pte: Pte): boolean {
 /** Locks `frame` without waiting (two migrations could wait for each other) unless pinned. */
 function lockStill(migration: Migration, page: Vpn, frame: Pfn): boolean {
   const { pages, tracer } = migration.space.memory;
+  assert(frame !== ZERO_PFN, "the zero page is replaced, not moved");
   if (pages.pins[frame]! > 0) {
     tracer.emit(SKIP, migration.space.id, page, SkipReason.pinned);
     return false;
   }
-  if (frame === migration.faultFrame || pages.tryLock(frame)) return true;
+  if (frame === migration.faultFrame) {
+    assert(pages.isLocked(frame), () => `the fault that moves frame ${frame} has not locked it`);
+    return true;
+  }
+  if (pages.tryLock(frame)) return true;
   tracer.emit(SKIP, migration.space.id, page, SkipReason.locked);
   return false;
 }
@@ -183,6 +191,8 @@ function* unmapAll(migration: Migration): Sleeps<void> {
   for (let slot = 0; slot < migration.src.length; slot++) {
     const frame = migrateFrame(migration.src[slot]!);
     if (frame === 0) continue;
+    assert(isMigrating(migration.src[slot]!), () => `frame ${frame} was collected, not to move`);
+    assert(pages.isLocked(frame), () => `frame ${frame} is unmapped without its lock`);
     const isFrozen = pages.mapcount[frame] === 1 || (yield* freezeMappings(memory, frame));
     if (isFrozen && isStillOurs(migration, frame)) continue;
     const page = migration.start + slot;
@@ -196,8 +206,10 @@ function giveUp(migration: Migration, slot: number): void {
   const { memory } = migration.space;
   const frame = migrateFrame(migration.src[slot]!);
   if (isMigrating(migration.src[slot]!)) migration.count--;
+  assert(migration.count >= 0, "more pages are given up than were to move");
   migration.src[slot] = 0;
   if (frame === 0) return;
+  assert(memory.pages.isLocked(frame), () => `frame ${frame} is given up and not held`);
   thawMappings(memory, frame, frame);
   if (frame !== migration.faultFrame) memory.pages.unlock(frame);
   memory.pages.put(frame);
@@ -209,6 +221,7 @@ function giveUp(migration: Migration, slot: number): void {
  */
 export function* migratePages(migration: Migration): Sleeps<void> {
   const { space } = migration;
+  space.mmapLock.assertHeld();
   const first = migration.dst.findIndex(
     (to, slot) => isFresh(migration, slot) && migrateFrame(to) !== 0,
   );
@@ -223,6 +236,7 @@ export function* migratePages(migration: Migration): Sleeps<void> {
     if (to === 0 || !mayMove(migration, from, to)) notThisOne(migration, slot);
     else handOver(space.memory, from, to);
   }
+  assert(migration.count >= 0, "more pages stay than were to move");
 }
 
 /** Nothing was behind it, and it is still to get a page. */
@@ -253,6 +267,8 @@ const insertEvent = (migration: Migration, slot: number): Invalidation =>
   });
 
 function notThisOne(migration: Migration, slot: number): void {
+  assert(isMigrating(migration.src[slot]!), () => `slot ${slot} is told twice that it stays`);
+  assert(migration.count > 0, "a page stays where none was to move");
   migration.src[slot] = migration.src[slot]! & ~MIGRATE_PFN_MIGRATE;
   migration.count--;
 }
@@ -260,6 +276,9 @@ function notThisOne(migration: Migration, slot: number): void {
 /** `to` becomes the page that `from` was. */
 export function handOver(memory: Memory, from: Pfn, to: Pfn): void {
   const { pages } = memory;
+  assert(pages.isLocked(from), () => `frame ${from} hands over what it is without its lock`);
+  assert(pages.isLocked(to), () => `frame ${to} takes a page over without its lock`);
+  assert(pages.mapcount[to] === 0, () => `frame ${to} takes a page over and is mapped already`);
   pages.setFlag(to, pages.flags[from]! & (PG_ANON | PG_EXCLUSIVE | PG_DIRTY));
   pages.mapping[to] = pages.mapping[from]!;
   pages.index[to] = pages.index[from]!;
@@ -271,6 +290,8 @@ function insertFresh(migration: Migration, slot: number, to: Pfn): boolean {
   const { space, vma } = migration;
   const { pages, group, tracer } = space.memory;
   const page = vpn(migration.start + slot);
+  assert(pages.isLocked(to), () => `frame ${to} is put in without its lock`);
+  assert(pages.mapcount[to] === 0, () => `frame ${to} is put in and is mapped already`);
   const old = space.pageTable.get(page);
   const isZero = isPresent(old) && ptePfn(old) === ZERO_PFN && (old & PTE_HUGE) === 0;
   const isFree = (old === PTE_NONE || isZero) && vma.isAnonymous;
@@ -309,6 +330,7 @@ export function migrateFinalize(migration: Migration): void {
       toDevice = pages.isDevice(to);
     }
     if (from !== 0) {
+      assert(pages.isLocked(from), () => `frame ${from} is settled and not held`);
       settle(migration, slot, from, isMoved ? to : from);
       if (from !== migration.faultFrame) pages.unlock(from);
       pages.put(from);
@@ -319,26 +341,30 @@ export function migrateFinalize(migration: Migration): void {
     }
   }
   space.cursor.flush();
+  assert(moved <= migration.count, "more pages have moved than were to move");
   if (moved > 0) tracer.emit(toDevice ? TO_DEVICE : TO_RAM, space.id, migration.start, moved);
 }
 
 /** The entries of `from`, in whatever space, name `to`; the cursor is open. */
 function settle(migration: Migration, slot: number, from: Pfn, to: Pfn): void {
   const { space, vma } = migration;
-  const { cursor } = space;
+  const { cursor, memory } = space;
   const page = vpn(migration.start + slot);
   const entry = cursor.get(page);
   const isOurs = isMigration(entry) && ptePfn(entry) === from;
+  const isAlone = from === to || memory.pages.mapcount[to] === 0;
+  assert(isAlone, () => `frame ${to} is mapped before the page of frame ${from} is there`);
   if (isOurs && from !== to && migration.src[slot]! & MIGRATE_PFN_WRITE) {
     // The copies that kept the page from being written are gone: see `isGuarded`.
-    if (space.memory.pages.is(from, PG_DUPLICATED))
-      cursor.set(page, withFlags(entry, PTE_WRITE, 0));
+    if (memory.pages.is(from, PG_DUPLICATED)) cursor.set(page, withFlags(entry, PTE_WRITE, 0));
   }
-  if (isOurs && space.memory.pages.mapcount[from] === 1) {
+  if (isOurs && memory.pages.mapcount[from] === 1) {
     thawOpen(vma, page, to);
     return;
   }
   cursor.flush();
-  thawMappings(space.memory, from, to);
+  thawMappings(memory, from, to);
   cursor.begin();
+  const isLeft = from !== to && memory.pages.mapcount[from]! > 0;
+  assert(!isLeft, () => `frame ${from} has moved and is still mapped`);
 }

@@ -2,7 +2,7 @@
  * The three acts with a driver's two parts between them, safe against errors and against being
  * killed in the middle: whatever happens, every page ends in exactly one place, unlocked.
  */
-import type { Result } from "../base/index.ts";
+import { assert, type Result } from "../base/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { migrateFinalize, migratePages, migrateSetup } from "./migrate.ts";
 import { MIGRATE_PFN_MIGRATE, type Migration } from "./migration.ts";
@@ -27,9 +27,11 @@ export function* runMigration(migration: Migration, driver: MigrationDriver): Sl
     if (migration.count === 0) return 0;
     const copied = yield* driver.copy(migration);
     if (copied < 0) return copied;
+    migration.space.mmapLock.assertHeld();
     yield* migratePages(migration);
     isCommitted = true;
     yield* driver.commit(migration);
+    assert(migration.count <= migration.src.length, "more pages have moved than the range has");
     return migration.count;
   } finally {
     if (!isCommitted) callOff(migration);
@@ -39,6 +41,7 @@ export function* runMigration(migration: Migration, driver: MigrationDriver): Sl
 
 function callOff(migration: Migration): void {
   const { src } = migration;
+  assert(migration.count >= 0, "fewer pages than none were to move");
   for (let slot = 0; slot < src.length; slot++) src[slot] = src[slot]! & ~MIGRATE_PFN_MIGRATE;
   migration.count = 0;
 }

@@ -2,7 +2,7 @@
  * Anonymous memory: the first touch, and copy on write. Linux: mm/memory.c do_anonymous_page(),
  * do_wp_page().
  */
-import { ENOMEM, type Pfn, type Result, type Vpn } from "../../base/index.ts";
+import { assert, ENOMEM, type Pfn, type Result, type Vpn } from "../../base/index.ts";
 import {
   PG_ANON,
   PG_DIRTY,
@@ -15,7 +15,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { makePte, PTE_VALID, PTE_WRITE, type Pte, ptePfn, withFlags } from "../pte.ts";
+import { isWritable, makePte, PTE_VALID, PTE_WRITE, type Pte, ptePfn, withFlags } from "../pte.ts";
 import type { Vma } from "../vma.ts";
 import { clearEvent } from "./event.ts";
 
@@ -24,6 +24,7 @@ const COW = eventId("mm:cow");
 /** Nothing there yet: the zero page to read, a cleared frame to write. */
 export function faultAnonymous(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): Result {
   const { pages } = space.memory;
+  assert(vma.isAnonymous, "zeros are mapped where something else is to be seen");
   if (!write) {
     const cursor = space.cursor.begin();
     cursor.map(page, makePte(ZERO_PFN, PTE_VALID));
@@ -64,6 +65,8 @@ export function isLoneOwner(space: AddressSpace, frame: Pfn): boolean {
 
 /** Permission gained needs no event: no shadow holds more than it did. Linux: wp_page_reuse(). */
 export function reuse(space: AddressSpace, page: Vpn, pte: Pte): Result {
+  assert((pte & PTE_VALID) !== 0, () => `page ${page} may be written and not be read`);
+  assert(ptePfn(pte) !== ZERO_PFN, () => `page ${page} would write the zero page`);
   const cursor = space.cursor.begin();
   cursor.set(page, withFlags(pte, PTE_WRITE, 0));
   cursor.flush();
@@ -82,6 +85,8 @@ export function* faultWriteProtected(
   pte: Pte,
 ): Sleeps<Result> {
   const old = ptePfn(pte);
+  assert((pte & PTE_VALID) !== 0, () => `page ${page} is copied and is not there`);
+  assert(!isWritable(pte), () => `page ${page} is copied and may be written in place`);
   if (space.memory.pages.is(old, PG_EXCLUSIVE)) {
     return yield* takeBackFromDevices(space, page, pte);
   }
@@ -100,8 +105,11 @@ export function* faultWriteProtected(
 }
 
 function replaceByCopy(space: AddressSpace, vma: Vma, page: Vpn, frame: Pfn): void {
+  const { pages } = space.memory;
+  assert(pages.mapcount[frame] === 0, () => `the copy of page ${page} is mapped already`);
+  assert(!vma.isShared, () => `page ${page} is shared, and a copy would part it`);
   space.ownAnonymous(frame, vma, page);
-  space.memory.pages.setFlag(frame, PG_DIRTY);
+  pages.setFlag(frame, PG_DIRTY);
   const cursor = space.cursor.begin();
   cursor.unmap(page);
   cursor.map(page, makePte(frame, presentFlags(vma, true)));
@@ -116,6 +124,8 @@ function replaceByCopy(space: AddressSpace, vma: Vma, page: Vpn, frame: Pfn): vo
 function takeBackFromDevices(space: AddressSpace, page: Vpn, pte: Pte): Sleeps<Result> {
   return space.notifiers.change(clearEvent(page), () => {
     if (space.pageTable.get(page) !== pte) return;
+    const isOne = space.memory.pages.mapcount[ptePfn(pte)] === 1;
+    assert(isOne, () => `page ${page} is exclusive and mapped by somebody else`);
     space.memory.pages.clearFlag(ptePfn(pte), PG_DUPLICATED);
     reuse(space, page, pte);
   });

@@ -4,11 +4,12 @@
  */
 import { addrOf, assert, ENOMEM, type Result, type Vpn, vpn } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_EXCLUSIVE } from "../../notifier/index.ts";
+import { PG_ANON } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { makePte, PTE_WRITE, type Pte, ptePfn } from "../pte.ts";
+import { isExclusive, makePte, PTE_WRITE, type Pte, ptePfn } from "../pte.ts";
 import { reclaimPages } from "../swap/reclaim.ts";
 import type { Vma } from "../vma.ts";
 import { FAULT_REMOTE, FAULT_SIGBUS, FAULT_TRIED } from "./flags.ts";
@@ -34,6 +35,7 @@ export function* faultDevicePrivate(
 ): Sleeps<Result> {
   const { memory } = space;
   const { pages } = memory;
+  space.mmapLock.assertHeld();
   // Room for the page is made before anything is locked: the owner may not wait for it.
   if (memory.ram.freeCount === 0 && memory.canReclaim) yield* reclaimPages(memory, 1);
   const pte = space.pageTable.get(page);
@@ -69,6 +71,8 @@ export function* faultExclusive(space: AddressSpace, vma: Vma, page: Vpn): Sleep
     return 0;
   }
   pages.get(frame);
+  assert(!pages.isDevice(frame), () => `frame ${frame} is a device's and exclusive to one`);
+  assert(pages.mapcount[frame]! > 0, () => `frame ${frame} is exclusive and counts no mapping`);
   const event = new Invalidation({
     start: addrOf(page),
     end: addrOf(vpn(page + 1)),
@@ -93,6 +97,9 @@ export function* faultExclusive(space: AddressSpace, vma: Vma, page: Vpn): Sleep
  */
 export function restoreExclusive(space: AddressSpace, vma: Vma, page: Vpn): void {
   const pte = space.cursor.get(page);
+  assert(isExclusive(pte), () => `page ${page} is taken back and nobody has it`);
+  const isAnonymous = space.memory.pages.is(ptePfn(pte), PG_ANON);
+  assert(isAnonymous, () => `page ${page} is exclusive and not anonymous`);
   space.cursor.set(page, makePte(ptePfn(pte), presentFlags(vma, (pte & PTE_WRITE) !== 0)));
   space.memory.tracer.emit(RESTORE, space.id, page, ptePfn(pte));
 }

@@ -5,6 +5,7 @@
  * access again". Linux: mm/memory.c handle_mm_fault().
  */
 import {
+  addrOf,
   assert,
   EFAULT,
   ENOMEM,
@@ -90,6 +91,7 @@ export function* handleMmFault(
   flags: number,
 ): Sleeps<Result> {
   space.mmapLock.assertHeld();
+  assert(covers(vma, page), () => `page ${page} is outside the Vma that it faults in`);
   for (;;) {
     const tried = tryFault(space, vma, page, flags);
     if (tried === 0) return 0;
@@ -100,6 +102,11 @@ export function* handleMmFault(
     if ((yield* reclaimPages(space.memory, RECLAIM_PAGES)) === 0) return result;
   }
 }
+
+const covers = (vma: Vma, page: Vpn): boolean => {
+  const address = addrOf(page);
+  return vma.start <= address && address < vma.end;
+};
 
 /**
  * The part of a fault that never sleeps, for who faults many pages in: 0 when that was all; else

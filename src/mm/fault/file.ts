@@ -4,6 +4,7 @@
  */
 import {
   addrOf,
+  assert,
   EIO,
   ENOMEM,
   type Pfn,
@@ -17,7 +18,7 @@ import { PG_DIRTY, PG_POISONED } from "../../phys/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
 import type { CachedFile } from "../file/cached-file.ts";
-import { leafEnd } from "../page-table.ts";
+import { leafEnd, leafStart } from "../page-table.ts";
 import { makePte, PTE_NONE } from "../pte.ts";
 import type { Vma } from "../vma.ts";
 
@@ -26,6 +27,7 @@ const FAULT_AROUND_PAGES = 16;
 
 export function faultFile(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): Result {
   const file = vma.file!;
+  assert(!vma.isAnonymous, "a fault in a file's mapping that has no file");
   if (!write) mapAround(space, vma, page);
   if (space.pageTable.get(page) !== PTE_NONE) return 0;
   const index = vma.indexOf(addrOf(page));
@@ -33,6 +35,9 @@ export function faultFile(space: AddressSpace, vma: Vma, page: Vpn, write: boole
   const loaded = file.load(index);
   if (loaded < 0) return loaded;
   const cached = pfn(loaded);
+  const { index: indices, mapping } = space.memory.pages;
+  const isFiles = mapping[cached] === file.reverse.id && indices[cached] === index;
+  assert(isFiles, () => `frame ${cached} is not page ${index} of ${file.name}`);
   if (write && !vma.isShared) return mapCopy(space, vma, page, cached);
   if (write) space.memory.pages.setFlag(cached, PG_DIRTY);
   const cursor = space.cursor.begin();
@@ -55,6 +60,8 @@ function mapAround(space: AddressSpace, vma: Vma, page: Vpn): void {
   const start = Math.max(aligned, vpnOf(vma.start));
   const end = Math.min(start + FAULT_AROUND_PAGES, leafEnd(page), vpnOf(vma.end));
   const flags = presentFlags(vma, isBornWritable(vma, file));
+  assert(start <= page && page < end, () => `page ${page} is not among those around it`);
+  assert(start >= leafStart(page), "pages around one leave its 2 MiB");
   const cursor = space.cursor.begin();
   for (let at = vpn(start); at < end; at = vpn(at + 1)) {
     const index = vma.indexOf(addrOf(at));
@@ -71,6 +78,8 @@ function mapCopy(space: AddressSpace, vma: Vma, page: Vpn, cached: Pfn): Result 
   const { pages, bytes } = space.memory;
   const frame = space.allocFrame(page);
   if (frame === 0) return -ENOMEM;
+  assert(pages.refs[cached]! > 0, () => `page ${page} is copied from frame ${cached}, free`);
+  assert(frame !== cached, () => `page ${page} is its own copy`);
   bytes.copy(cached, frame);
   space.ownAnonymous(frame, vma, page);
   pages.setFlag(frame, PG_DIRTY);

@@ -5,14 +5,31 @@
  */
 
 import type { AddrRange } from "../../base/index.ts";
-import { type Pfn, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import {
+  addrOf,
+  assert,
+  type Pfn,
+  type Result,
+  type Vpn,
+  virtAddr,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_PROTECTION_VMA } from "../../notifier/index.ts";
 import { PG_RESERVED } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
 import { LEAF_PAGES, leafEnd, leafStart } from "../page-table.ts";
-import { PTE_HUGE, PTE_PROTNONE, PTE_VALID, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
+import {
+  isWritable,
+  PTE_HUGE,
+  PTE_PROTNONE,
+  PTE_VALID,
+  PTE_WRITE,
+  ptePfn,
+  withFlags,
+} from "../pte.ts";
 import { VM_READ, VM_SPECIAL, VM_WRITE, type Vma } from "../vma.ts";
 import { canReuse } from "./anonymous.ts";
 
@@ -20,6 +37,8 @@ import { canReuse } from "./anonymous.ts";
 export function faultLockedOut(space: AddressSpace, vma: Vma, page: Vpn): Result {
   const cursor = space.cursor.begin();
   const pte = cursor.get(page);
+  assert((pte & PTE_PROTNONE) !== 0, () => `page ${page} is let in and was not locked out`);
+  assert(!isWritable(pte), () => `page ${page} is locked out and may be written`);
   const flags = presentFlags(vma, mayWriteAgain(space, vma, page));
   const changed = withFlags(pte, flags, PTE_PROTNONE);
   if (pte & PTE_HUGE) {
@@ -43,6 +62,7 @@ export function mayWriteAgain(space: AddressSpace, vma: Vma, page: Vpn): boolean
  */
 export function* changeProtNuma(space: AddressSpace, range: AddrRange): Sleeps<Result> {
   space.mmapLock.assertHeld();
+  assert(range.start < range.end, "nobody is locked out of no page");
   let changed = 0;
   for (const vma of space.vmas.overlapping(range.start, range.end)) {
     if (!vma.allows(VM_READ) || vma.flags & VM_SPECIAL) continue;
@@ -59,6 +79,7 @@ export function* changeProtNuma(space: AddressSpace, range: AddrRange): Sleeps<R
 function lockOut(vma: Vma, start: Vpn, end: Vpn): number {
   const { space } = vma;
   const table = space.pageTable;
+  assert(vma.start <= addrOf(start) && addrOf(end) <= vma.end, "a range leaves its Vma");
   const cursor = space.cursor.begin();
   let changed = 0;
   for (let page = table.nextUsed(start, end); page < end; ) {
@@ -76,6 +97,7 @@ function lockOut(vma: Vma, start: Vpn, end: Vpn): number {
     page = table.nextUsed(table.isHuge(page) ? leafEnd(page) : vpn(page + 1), end);
   }
   cursor.flush();
+  assert(changed <= end - start, "more pages are locked out than the range has");
   return changed;
 }
 

@@ -1,10 +1,10 @@
 /** Pages that were sent away under pressure come back. Linux: mm/memory.c do_swap_page(). */
-import { EIO, ENOMEM, type Result, type Vpn } from "../../base/index.ts";
+import { assert, EIO, ENOMEM, type Result, type Vpn } from "../../base/index.ts";
 import { PG_DIRTY } from "../../phys/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { makePte, swapSlotOf } from "../pte.ts";
+import { makePte, SPECIAL_SWAP, specialOf, swapSlotOf } from "../pte.ts";
 import type { Vma } from "../vma.ts";
 
 const SWAP_IN = eventId("mm:swap-in");
@@ -16,6 +16,8 @@ const SWAP_IN = eventId("mm:swap-in");
 export function faultSwapped(space: AddressSpace, vma: Vma, page: Vpn): Result {
   const { memory } = space;
   const entry = space.pageTable.get(page);
+  assert(specialOf(entry) === SPECIAL_SWAP, () => `page ${page} comes back and was not swapped`);
+  assert(!vma.isShared, () => `page ${page} is shared and was swapped as if it were not`);
   const frame = space.allocFrame(page);
   if (frame === 0) return -ENOMEM;
   const loaded = memory.swap.load(swapSlotOf(entry), memory.bytes.page(frame));
