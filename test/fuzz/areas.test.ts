@@ -8,7 +8,7 @@ import { expect, it } from "vitest";
 import { errnoName } from "../../src/base/index.ts";
 import { mremap, VM_READ, VM_WRITE } from "../../src/mm/index.ts";
 import { bytesOf, pageAt, RW, type TestWorld, testWorld } from "../engine/test-world.ts";
-import { replayable } from "../replay/replay.ts";
+import { isReplay, replayable } from "../replay/replay.ts";
 import { type Area, type AreaCode, AreaModel } from "./areas.ts";
 
 const SEED = Number(process.env.FUZZ_SEED ?? 1);
@@ -85,13 +85,19 @@ function areasOf(areas: readonly Area[]): unknown[] {
 
 const programs = fc.array(step, { minLength: 5, maxLength: 40, size: "max" });
 const WHOLE: Step = { op: "map", page: 0, count: PAGES, pick: 1 };
+/** What programs begin with: with a hole, both sides of it get reverse maps of their own. */
+const STARTS: readonly (readonly Step[])[] = [
+  [WHOLE],
+  [WHOLE, { op: "unmap", page: 9, count: 6, pick: 0 }],
+];
 
 it("is one mapping or two, as Linux says, whatever was mapped, touched, protected and moved", () => {
   const taken = new Map<string, number>();
-  const property = fc.property(programs, (steps) => {
+  const merges = new Map<string, number>();
+  const property = fc.property(fc.constantFrom(...STARTS), programs, (start, steps) => {
     const world = testWorld({ frames: 2 * PAGES + 8 });
     const model = new AreaModel(PAGES);
-    for (const each of [WHOLE, ...steps]) {
+    for (const each of [...start, ...steps]) {
       const [wanted, found] = take(model, world, each);
       taken.set(`${each.op} ${wanted}`, (taken.get(`${each.op} ${wanted}`) ?? 0) + 1);
       const vmas = world.space.vmas.all.map(({ flags, anonVma }, i): Area => {
@@ -100,6 +106,7 @@ it("is one mapping or two, as Linux says, whatever was mapped, touched, protecte
       });
       expect([found, areasOf(vmas)]).toEqual([wanted, areasOf(model.areas)]);
     }
+    for (const [mix, count] of model.merges) merges.set(mix, (merges.get(mix) ?? 0) + count);
     world.leave();
   });
   fc.assert(property, replayable("areas", { seed: SEED, numRuns: PROGRAMS }));
@@ -107,4 +114,10 @@ it("is one mapping or two, as Linux says, whatever was mapped, touched, protecte
   for (const good of ["map", "store", "protect", "move", "grow"]) {
     expect([good, taken.get(`${good} OK`)! > PROGRAMS / 2]).toEqual([good, true]);
   }
+  // Another seed may miss the rarest.
+  if (process.env.FUZZ_SEED !== undefined || isReplay()) return;
+  // Every mix of reverse maps with which three neighbours can become one, and the one with which
+  // the middle fits both sides and they stay two.
+  const reached = [...merges.keys()].sort();
+  expect(reached).toEqual(["--- one", "--3 one", "1-- one", "1-1 one", "1-3 two", "111 one"]);
 });

@@ -24,6 +24,8 @@ export class AreaModel {
   // numbers of pages that an area begins at or ends before
   readonly #seams = new Set<number>();
   #anons = 0;
+  /** Three that became one, or two: who had which reverse map -> how often. */
+  readonly merges = new Map<string, number>();
 
   constructor(pages: number) {
     this.#cells = new Array(pages).fill(undefined);
@@ -121,10 +123,20 @@ export class AreaModel {
     const areTwo =
       joinsBelow && below.anon !== 0 && above?.anon !== 0 && below.anon !== above?.anon;
     const joinsAbove = fits(above) && !areTwo;
+    const all = [below?.anon ?? 0, cell.anon, above?.anon ?? 0];
+    if (joinsBelow && joinsAbove) this.#count("one", all);
+    if (areTwo && fits(above)) this.#count("two", all);
     if (joinsBelow) this.#seams.delete(start);
     if (joinsAbove) this.#seams.delete(end);
     const anon = Math.max(joinsBelow ? below.anon : 0, cell.anon, joinsAbove ? above.anon : 0);
     this.#paint(this.#startOf(start), this.#endOf(start), anon);
+  }
+
+  /** Each is called by the first that has the same reverse map: "1-1", "-2-", "--3". */
+  #count(result: "one" | "two", anons: readonly number[]): void {
+    const names = anons.map((anon) => (anon === 0 ? "-" : anons.indexOf(anon) + 1));
+    const mix = `${names.join("")} ${result}`;
+    this.merges.set(mix, (this.merges.get(mix) ?? 0) + 1);
   }
 
   #put(start: number, end: number, cell: Cell | undefined): void {
