@@ -202,6 +202,32 @@ describe("translation", () => {
     expect(await get(6, 3)).toEqual([5010, 5011, 5002]);
   });
 
+  it.each([4, 8, 100])(
+    "loads records that straddle two pages, with what was stored in a log of %i",
+    async (logSize) => {
+      if (logSize > 64) await gpu.growSpill();
+      map(0x10, 30, WRITE);
+      map(0x11, 6, WRITE);
+      const floats = (from: number): Uint32Array =>
+        new Uint32Array(Float32Array.from({ length: WORDS }, (_, k) => from + k).buffer);
+      put(30, floats(0));
+      put(6, floats(WORDS));
+      // Word k of the record is 1020 + k, but for those that were stored before.
+      const code = `fn main(i: u32) {
+        store_f32(0x10ff4u, 7.0); store_f32(0x11008u, 9.0);
+        let m = load_mat4x4f(0x10ff0u);
+        let n = load_mat3x4f(0x10fe0u);
+        let v = load_vec3f(0x10ffcu);
+        let sum = dot(m[0], vec4f(1.0)) + m[1][2] + m[3][3] + n[1][1] + n[2][3] + v.x + v.z;
+        store_f32(0x11100u, sum);
+      }`;
+      expect(await round({ code, logSize })).toMatchObject(clean);
+      const bits = Uint32Array.from(await get(6, 65)).slice(64);
+      const sum = 1020 + 7 + 1022 + 1023 + 9 + 1035 + 7 + 1027 + 1023 + 1025;
+      expect([...new Float32Array(bits.buffer)]).toEqual([sum]);
+    },
+  );
+
   it("reads arguments, of odd sizes too", async () => {
     map(0x10, 7, WRITE);
     const args = new Uint8Array(Uint32Array.of(0x10000, 77, 5).buffer).slice(0, 9).buffer;
@@ -250,6 +276,19 @@ describe("faults", () => {
     expect(pairs((await round({ code })).faults)).toEqual([
       [0x50000, 0],
       [0x60004, GUESS],
+    ]);
+  });
+
+  it("are the first one and the last three, of one that goes on and on", async () => {
+    const code = `fn main(i: u32) {
+      for (var k = 0u; k < 20u; k++) { _ = load_u32(0x50000u + 0x1000u * k); }
+      _ = load_u32(0x63004u);
+    }`;
+    expect(pairs((await round({ code })).faults)).toEqual([
+      [0x50000, 0],
+      [0x61000, GUESS],
+      [0x62000, GUESS],
+      [0x63000, GUESS],
     ]);
   });
 

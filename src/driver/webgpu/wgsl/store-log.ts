@@ -21,6 +21,7 @@ export const LOG_IS_FULL = 1;
 export const SPILL_IS_FULL = 2;
 
 export const isSpilled = (logSize: number): boolean => logSize > ARRAY_MAX;
+export const isInRegisters = (logSize: number): boolean => logSize <= REGISTERS_MAX;
 
 /** Functions `load_u32` and `store_u32`, for a log of at least `logSize` words. */
 export function logOf(logSize: number): string {
@@ -68,7 +69,7 @@ fn load_u32(address: u32) -> u32 {
 }
 fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
-  if (os_faulted) { return; }
+  if (os_faulted || word == os_MISS) { return; }
   let isNew = ${range.map((k) => `word != os_at${k}`).join(" && ")};
   if (isNew && os_logged == ${logSize}u) { os_overflow(${LOG_IS_FULL}u); return; }
   ${perWord((k) => `os_at${k} = select(os_at${k}, word, isNew && os_logged == ${k}u);`)}
@@ -89,7 +90,7 @@ fn load_u32(address: u32) -> u32 {
 }
 fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
-  if (os_faulted) { return; }
+  if (os_faulted || word == os_MISS) { return; }
   if (os_logged == ${logSize}u) {
     for (var k = os_logged; k > 0u; k--) {
       if (os_log[k - 1u].x == word) { os_log[k - 1u].y = value; return; }
@@ -141,7 +142,7 @@ fn load_u32(address: u32) -> u32 {
 }
 fn store_u32(address: u32, value: u32) {
   let word = os_word(address, 3u);
-  if (os_faulted) { return; }
+  if (os_faulted || word == os_MISS) { return; }
   if (4u * os_logged >= 3u * os_room) { if (!os_grow()) { return; } }
   let at = os_place(word);
   os_logged += u32(os_spill[at].x == 0u);

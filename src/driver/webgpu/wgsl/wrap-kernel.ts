@@ -3,10 +3,12 @@
  * the user's `main(i)`. Everything that we add begins with `os_` and stands before the user's
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
+
+import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
-import { commitOf, isSpilled, logOf } from "./store-log.ts";
+import { commitOf, logOf } from "./store-log.ts";
 
 export interface KernelSource {
   /** For messages. */
@@ -57,9 +59,7 @@ export function wrapKernel(source: KernelSource, logSize: number): Shader {
   const guarded = guardLoops(code);
   const head = [
     prelude(source.argsStruct, logSize),
-    LOADS,
-    vectors(logSize),
-    matrices(logSize),
+    loadsOf(logSize),
     source.accessors,
     entry(logSize),
   ].join("\n");
@@ -100,27 +100,38 @@ const os_MISS = 0xffffffffu;
 var<private> os_faulted: bool = false;
 var<private> os_passes: u32 = 0u;
 var<private> os_limit: u32 = 0u;
-// It was cut off by the limit: what it asks for from then on is not even a guess.
-var<private> os_cut: bool = false;
+// What it missed first, and the last three after that, the latest one first: addresses, and a byte of
+// flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one). Recorded when it ends: every
+// load has a copy of what is done at once.
+var<private> os_missed: vec4u;
+var<private> os_kinds: u32 = 0u;
+var<private> os_latest: u32 = 4u;
 fn os_end() {
-  os_cut = os_cut | (!os_faulted & (os_passes > os_limit));
   os_limit = select(min(os_limit, os_passes + ${PASSES_AFTER_FAULT}u), os_limit, os_faulted);
   os_faulted = true;
 }
 fn os_overflow(kind: u32) {
+  if (os_passes > os_limit) { return; }
   os_end();
-  if (!os_cut) { atomicStore(&os_control.overflow, kind); }
+  atomicStore(&os_control.overflow, kind);
 }
+// After its first fault an invocation computes with zeros: what it asks for then is a guess. What
+// it asks for when it was cut off by the limit is not even that.
 fn os_fault(address: u32, kind: u32) {
-  // After its first fault an invocation computes with zeros: what it asks for then is a guess.
-  let flags = kind | select(0u, 4u, os_faulted);
+  let key = (address & 0xfffff000u) | kind;
+  if (os_passes > os_limit || key == os_latest) { return; }
+  os_latest = key;
+  let guess = (os_kinds & 255u) | ((os_kinds & 0xffff00u) << 8u) | ((kind | 12u) << 8u);
+  os_missed = select(vec4u(address), vec4u(os_missed.x, address, os_missed.yz), os_faulted);
+  os_kinds = select(kind | 8u, guess, os_faulted);
   os_end();
+}
+fn os_record(address: u32, flags: u32) {
   let place = ((address >> 12u) << 2u) | (flags & 1u) | ((flags >> 1u) & 2u);
-  // Without branches, as far as it goes: every load has a copy of this function.
-  let bit = select(1u << (place & 31u), 0u, os_cut);
-  if (os_cut | ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u)) { return; }
+  let bit = 1u << (place & 31u);
+  if ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u) { return; }
   let at = atomicAdd(&os_control.faults, 1u);
-  if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags); }
+  if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags & 7u); }
 }
 fn os_word(address: u32, need: u32) -> u32 {
   let entry = os_table[address >> 12u];
@@ -131,71 +142,6 @@ fn os_word(address: u32, need: u32) -> u32 {
   return ((entry >> 8u) << 10u) | ((address >> 2u) & 1023u);
 }
 ${logOf(logSize)}`;
-
-const LOADS = `fn load_i32(address: u32) -> i32 { return bitcast<i32>(load_u32(address)); }
-fn load_f32(address: u32) -> f32 { return bitcast<f32>(load_u32(address)); }
-fn store_i32(address: u32, value: i32) { store_u32(address, bitcast<u32>(value)); }
-fn store_f32(address: u32, value: f32) { store_u32(address, bitcast<u32>(value)); }`;
-
-/**
- * Vectors: one translation when all words lie in one page and the log is empty, else word by
- * word (a vector may straddle two pages that are far apart in memory).
- */
-const vectors = (logSize: number): string =>
-  (["u", "i", "f"] as const)
-    .flatMap((letter) => [2, 3, 4].map((width) => vectorFunctions(letter, width, logSize)))
-    .join("\n");
-
-function vectorFunctions(letter: "u" | "i" | "f", width: number, logSize: number): string {
-  const scalar = letter === "f" ? "f32" : `${letter}32`;
-  const type = `vec${width}${letter}`;
-  const range = Array.from({ length: width }, (_, k) => k);
-  const words = range.map((k) => `os_memory[word + ${k}u]`).join(", ");
-  const fast =
-    letter === "u" ? `vec${width}u(${words})` : `bitcast<${type}>(vec${width}u(${words}))`;
-  const stores = isSpilled(logSize)
-    ? `for (var k = 0u; k < ${width}u; k++) { store_${scalar}(address + 4u * k, value[k]); }`
-    : range.map((k) => `store_${scalar}(address + ${4 * k}u, value[${k}]);`).join(" ");
-  // The slow way is a loop, not a row of calls: every call is inlined, and code costs seconds.
-  return `fn load_${type}(address: u32) -> ${type} {
-  if ((address & 4095u) > ${4096 - 4 * width}u || ${isLogged(logSize)}) {
-    var value: ${type};
-    for (var k = 0u; k < ${width}u; k++) { value[k] = load_${scalar}(address + 4u * k); }
-    return value;
-  }
-  let word = os_word(address, 1u);
-  if (word == os_MISS) { return ${type}(); }
-  return ${fast};
-}
-fn store_${type}(address: u32, value: ${type}) { ${stores} }`;
-}
-
-/** Records of 48 and 64 bytes at once, as columns: one translation instead of three or four. */
-const matrices = (logSize: number): string =>
-  [3, 4].map((columns) => matrixFunction(columns, logSize)).join("\n");
-
-function matrixFunction(columns: number, logSize: number): string {
-  const type = `mat${columns}x4f`;
-  const range = Array.from({ length: columns }, (_, k) => k);
-  const column = (k: number): string =>
-    [0, 1, 2, 3].map((row) => `os_memory[word + ${4 * k + row}u]`).join(", ");
-  const fast = range.map((k) => `bitcast<vec4f>(vec4u(${column(k)}))`).join(", ");
-  return `fn load_${type}(address: u32) -> ${type} {
-  if ((address & 4095u) > ${4096 - 16 * columns}u || ${isLogged(logSize)}) {
-    var value: ${type};
-    for (var k = 0u; k < ${4 * columns}u; k++) {
-      value[k >> 2u][k & 3u] = load_f32(address + 4u * k);
-    }
-    return value;
-  }
-  let word = os_word(address, 1u);
-  if (word == os_MISS) { return ${type}(); }
-  return ${type}(${fast});
-}`;
-}
-
-/** The log is not empty: loads have to look into it. */
-const isLogged = (logSize: number): string => (logSize === 0 ? "false" : "os_logged != 0u");
 
 const entry = (logSize: number): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
@@ -220,8 +166,17 @@ fn os_entry(
   if (os_passes > ${PASSES_UNSAID}u) {
     atomicAdd(&os_control.work, os_passes / ${UNIT_PASSES}u);
   } else if (local == 0u) { atomicAdd(&os_control.work, 1u + os_passes); }
-  if (os_passes > os_limit && !os_faulted) { os_end(); }
-  if (os_cut) { atomicStore(&os_control.long, 1u); }
-  if (os_faulted) { os_again[atomicAdd(&os_control.pending, 1u)] = id; return; }
+  if (os_passes > os_limit && !os_faulted) {
+    os_faulted = true;
+    atomicStore(&os_control.long, 1u);
+  }
+  if (os_faulted) {
+    for (var k = 0u; k < 4u; k++) {
+      let flags = (os_kinds >> (8u * k)) & 15u;
+      if (flags != 0u) { os_record(os_missed[k], flags); }
+    }
+    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    return;
+  }
   ${commitOf(logSize)}
 }`;
