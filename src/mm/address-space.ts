@@ -2,9 +2,17 @@
  * One address space: intent (`vmas`), fact (`pageTable`), and who must be told (`mmus`,
  * `notifiers`). Files beside this one hold an operation each. Linux: struct mm_struct.
  */
-import { addrOf, type Pfn, SPACE_BYTES, type VirtAddr, type Vpn, virtAddr } from "../base/index.ts";
+import {
+  addrOf,
+  assert,
+  type Pfn,
+  SPACE_BYTES,
+  type VirtAddr,
+  type Vpn,
+  virtAddr,
+} from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
-import { PG_ANON, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
+import { PG_ANON, PG_CACHED, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
 import { RefCount, RwSemaphore, Shared } from "../sync/index.ts";
 import type { CpuMmu } from "./cpu-mmu.ts";
 import { PageTableCursor } from "./cursor.ts";
@@ -88,6 +96,7 @@ export class AddressSpace {
       pages.put(frame);
       return 0;
     }
+    assert(pages.refs[frame] === 1, () => `frame ${frame} is fresh and somebody has it`);
     return frame;
   }
 
@@ -107,6 +116,8 @@ export class AddressSpace {
     if (vma.anonVma !== undefined) return vma.anonVma;
     this.vmas.changes();
     const anon = borrowAnon(this.vmas, vma) ?? this.memory.newAnonVma();
+    assert(vma.isCow || !vma.isShared, "a shared mapping gets a reverse map for private pages");
+    assert(vma.anonChain.length === 0, "a Vma without a reverse map of its own has others'");
     vma.anonVma = anon;
     vma.joinAnon(anon);
     return anon;
@@ -115,6 +126,8 @@ export class AddressSpace {
   /** Says whose page `frame` is: anonymous, at `page` of `vma`, written by this space alone. */
   ownAnonymous(frame: Pfn, vma: Vma, page: Vpn): void {
     const { pages } = this.memory;
+    assert(pages.mapcount[frame] === 0, () => `frame ${frame} gets an owner and is mapped already`);
+    assert(!pages.is(frame, PG_CACHED), () => `frame ${frame} is a file's and gets an owner`);
     pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE | PG_REFERENCED);
     pages.mapping[frame] = this.anonVmaOf(vma).id;
     pages.index[frame] = vma.indexOf(addrOf(page));
@@ -123,6 +136,8 @@ export class AddressSpace {
   /** A page that several spaces shared is `vma`'s alone again. Linux: folio_move_anon_rmap(). */
   reclaimAnonymous(frame: Pfn, vma: Vma): void {
     const { pages } = this.memory;
+    assert(pages.is(frame, PG_ANON), () => `frame ${frame} is not anonymous, nobody's alone`);
+    assert(pages.mapcount[frame] === 1, () => `frame ${frame} is mapped by somebody else`);
     pages.setFlag(frame, PG_EXCLUSIVE);
     pages.mapping[frame] = this.anonVmaOf(vma).id;
   }

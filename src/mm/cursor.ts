@@ -41,6 +41,7 @@ export class PageTableCursor {
 
   begin(): this {
     assert(!this.#isOpen, "the cursor is in use: somebody slept between begin and flush");
+    assert(this.#dropped.length === 0, "frames of the last round were not given back");
     this.#isOpen = true;
     return this;
   }
@@ -80,6 +81,7 @@ export class PageTableCursor {
 
   /** `frame` is mapped here no more: one mapping less now, one reference less after the flush. */
   drop(frame: Pfn): void {
+    assert(this.#isOpen, "a frame is dropped outside begin and flush");
     this.#space.memory.pages.unmapped(frame);
     this.#dropped.push(frame);
   }
@@ -103,6 +105,7 @@ export class PageTableCursor {
   mapHuge(page: Vpn, head: Pte): void {
     const { pages } = this.#space.memory;
     const first = ptePfn(head);
+    assert(this.get(page) === PTE_NONE, () => `page ${page} is mapped already`);
     if (first === ZERO_PFN) for (let i = 0; i < LEAF_PAGES; i++) pages.mapped(first);
     else for (let i = 0; i < LEAF_PAGES; i++) pages.mapped(pfn(first + i));
     this.setHuge(page, head);
@@ -114,6 +117,8 @@ export class PageTableCursor {
     assert(page === leafStart(page), "a huge entry begins at its leaf");
     const table = this.#space.pageTable;
     const old = table.get(page);
+    // Head to head only: what is smaller is cleared first (`PageTable.setHuge` looks, too).
+    assert(old === PTE_NONE || table.isHuge(page), () => `page ${page} has a table of entries`);
     this.#account(old, -LEAF_PAGES);
     this.#account(head, LEAF_PAGES);
     table.setHuge(page, head);
@@ -122,6 +127,7 @@ export class PageTableCursor {
 
   unmapHuge(page: Vpn): void {
     const first = ptePfn(this.get(page));
+    assert(this.#space.pageTable.isHuge(page), () => `page ${page} is not part of a huge entry`);
     this.setHuge(page, PTE_NONE);
     const step = first === ZERO_PFN ? 0 : 1;
     for (let i = 0; i < LEAF_PAGES; i++) this.drop(pfn(first + i * step));

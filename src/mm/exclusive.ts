@@ -6,6 +6,7 @@
  */
 import {
   type AddrRange,
+  assert,
   EBUSY,
   EFAULT,
   EOPNOTSUPP,
@@ -45,6 +46,7 @@ export function* makeDeviceExclusive(
   owner: object | undefined,
 ): Sleeps<Result> {
   space.mmapLock.assertHeld();
+  assert(frames.length === 0, "frames are handed out over those of another range");
   const first = vpnOf(range.start);
   let locked = 0;
   let isDone = false;
@@ -72,6 +74,8 @@ export function putExclusive(space: AddressSpace, frames: readonly Pfn[]): void 
   const { pages } = space.memory;
   for (const frame of frames) {
     if (frame === 0) continue;
+    assert(pages.isLocked(frame), () => `frame ${frame} is put and was not exclusive`);
+    assert(pages.refs[frame]! > 0, () => `frame ${frame} is put and nobody has it`);
     pages.unlock(frame);
     pages.put(frame);
   }
@@ -151,6 +155,8 @@ function* claim(
     yield* vma.space.notifiers.change(event, () => {
       const pte = vma.space.pageTable.get(at);
       if ((pte & PTE_VALID) === 0 || ptePfn(pte) !== frame) return;
+      assert(memory.pages.isLocked(frame), () => `frame ${frame} is claimed without its lock`);
+      assert(left > 0, () => `frame ${frame} has more entries than it counts mappings`);
       const cursor = vma.space.cursor.begin();
       cursor.set(at, makePte(frame, PTE_EXCLUSIVE | (pte & PTE_WRITE)));
       cursor.flush();

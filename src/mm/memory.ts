@@ -93,6 +93,7 @@ export class Memory {
   }
 
   set forgettableCount(count: number) {
+    assert(count >= 0, "fewer pages of files than none can be forgotten");
     this.#reclaimShared.write();
     this.#forgettableCount = count;
   }
@@ -104,6 +105,7 @@ export class Memory {
   }
 
   set hand(index: number) {
+    assert(index >= 0 && index < this.ram.count, "the hand of reclaim points outside RAM");
     this.#reclaimShared.write();
     this.#hand = index;
   }
@@ -130,6 +132,8 @@ export class Memory {
 
   forgetReverseMap(map: ReverseMap): void {
     this.#reverseShared.write();
+    assert(this.#reverseMaps.get(map.id) === map, () => `reverse map ${map.id} is not there`);
+    assert(map.vmas.length === 0, () => `reverse map ${map.id} goes and lists Vmas`);
     this.#reverseMaps.delete(map.id);
   }
 
@@ -157,6 +161,8 @@ export class Memory {
 
   forget(space: AddressSpace): void {
     this.#spacesShared.write();
+    assert(this.#spaces.get(space.id) === space, () => `space ${space.id} is forgotten twice`);
+    assert(space.vmas.all.length === 0, () => `space ${space.id} is forgotten and maps something`);
     this.#spaces.delete(space.id);
   }
 
@@ -170,11 +176,13 @@ export class Memory {
 
   addPagemap(pagemap: DevPagemap): void {
     assert(this.#pagemaps[pagemap.id] === undefined, "a page map number is used twice");
+    assert(pagemap.zone.pagemapId === pagemap.id, "frames of a page map name another one");
     this.#pagemaps[pagemap.id] = pagemap;
     this.pages.addZone(pagemap.zone);
   }
 
   removePagemap(pagemap: DevPagemap): void {
+    assert(this.#pagemaps[pagemap.id] === pagemap, "a page map is removed that is not there");
     this.pages.removeZone(pagemap.zone);
     this.#pagemaps[pagemap.id] = undefined;
   }

@@ -106,6 +106,8 @@ export function letGo(memory: Memory, frame: Pfn): void {
 
 /** Makes the entry of `page` a migration entry if it maps `frame`; plain, within an event. */
 export function freezeEntry(vma: Vma, page: Vpn, frame: Pfn): void {
+  const { pages } = vma.space.memory;
+  assert(pages.isLocked(frame), () => `frame ${frame} loses an entry without its lock`);
   const { cursor } = vma.space;
   const pte = cursor.get(page);
   if (!hasFrame(pte) || ptePfn(pte) !== frame || isMigration(pte)) return;
@@ -116,6 +118,8 @@ export function freezeEntry(vma: Vma, page: Vpn, frame: Pfn): void {
 
 /** The same for an entry `pte` that is known to map a frame; the caller has the cursor open. */
 export function freezeOpen(cursor: PageTableCursor, page: Vpn, pte: Pte): void {
+  assert(hasFrame(pte), () => `page ${page} has no frame that could be on its way`);
+  assert(!isMigration(pte), () => `page ${page} is on its way already`);
   cursor.set(page, makePte(ptePfn(pte), PTE_MIGRATION | (pte & PTE_WRITE)));
 }
 
@@ -124,6 +128,9 @@ export function freezeOpen(cursor: PageTableCursor, page: Vpn, pte: Pte): void {
  * says. Plain: nobody maps a migration entry, so nobody need be told.
  */
 export function thawMappings(memory: Memory, from: Pfn, to: Pfn, instead?: Pte): void {
+  const { pages } = memory;
+  assert(pages.isLocked(from), () => `frame ${from} gets its entries back without its lock`);
+  assert(pages.refs[to]! > 0, () => `frame ${to} is free and entries would name it`);
   for (const { vma, address } of mappersOf(memory, from)) {
     const page = vpnOf(address);
     const pte = vma.space.pageTable.get(page);
@@ -147,6 +154,8 @@ export function thawOpen(vma: Vma, page: Vpn, to: Pfn): void {
   const { cursor, memory } = vma.space;
   const entry = cursor.get(page);
   const from = ptePfn(entry);
+  assert(isMigration(entry), () => `page ${page} arrives and was not on its way`);
+  assert(memory.pages.isLocked(to), () => `page ${page} arrives at frame ${to}, not locked`);
   if (from === to) {
     const write = memory.pages.is(to, PG_DUPLICATED) ? 0 : entry & PTE_WRITE;
     cursor.set(page, makePte(to, flagsAt(vma, to, write)));

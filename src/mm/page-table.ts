@@ -164,6 +164,7 @@ export class PageTable {
     let leaf = this.directory[at]!;
     if (leaf < 0) leaf = this.#addLeaf(page);
     assert(this.#kinds[at] !== LEAF_KIND_TABLE, () => `a table is in the way at page ${page}`);
+    assert(page === leafStart(page), () => `page ${page} does not begin a huge entry`);
     const entries = this.leaves[leaf]!;
     if (entries[0] !== 0) this.#count(leaf, asPte(entries[0]!), -LEAF_PAGES);
     this.#kinds[at] = head === PTE_NONE ? LEAF_KIND_NONE : LEAF_KIND_HUGE;
@@ -181,6 +182,7 @@ export class PageTable {
   splitHuge(page: Vpn): void {
     assert(this.isHuge(page), () => `page ${page} is not part of a huge entry`);
     const entries = this.leafOf(page)!;
+    assert(this.countOf(page, LEAF_USED) === LEAF_PAGES, "part of a huge entry is missing");
     for (let i = 0; i < LEAF_PAGES; i++) entries[i] = entries[i]! & ~PTE_HUGE;
     this.#kinds[page >>> LEAF_SHIFT] = LEAF_KIND_TABLE;
   }
@@ -188,6 +190,7 @@ export class PageTable {
   /** The table of `page`, which is empty, is gone. Linux: free_pgtables(). */
   freeTable(page: Vpn): void {
     assert(this.countOf(page, LEAF_USED) === 0, () => `the table of page ${page} is in use`);
+    assert(!this.isHuge(page), () => `page ${page} has a huge entry and no table`);
     this.#kinds[page >>> LEAF_SHIFT] = LEAF_KIND_NONE;
   }
 

@@ -63,6 +63,8 @@ export function* pinPages(
       const vma = space.vmas.find(addrOf(page));
       const lack = whatLacks(space, vma, pte, options);
       if (lack === Lack.nothing) {
+        assert((pte & PTE_VALID) !== 0, () => `page ${page} is pinned and is not there`);
+        assert(!space.memory.isPrivate(ptePfn(pte)), () => `page ${page} is pinned on a device`);
         space.memory.pages.pin(ptePfn(pte), options.write);
         frames.push(ptePfn(pte));
         page = vpn(page + 1);
@@ -74,6 +76,7 @@ export function* pinPages(
         return result;
       }
     }
+    assert(frames.length === end - pinned.start, "some pages of a range were not pinned");
     isComplete = true;
     return pinned;
   } finally {
@@ -135,6 +138,7 @@ function* bringHome(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Sl
     return 0;
   }
   pages.get(frame);
+  assert(pages.isDevice(frame), () => `frame ${frame} comes home and is in RAM`);
   try {
     const pagemap = memory.pagemap(pages.pagemap[frame]!);
     const result = yield* pagemap.migrateToRam({ space, vma, page, flags, frame });
@@ -148,7 +152,12 @@ function* bringHome(space: AddressSpace, vma: Vma, page: Vpn, flags: number): Sl
 
 export function unpinPages(pinned: PinnedPages): void {
   const { pages } = pinned.space.memory;
-  for (const frame of pinned.frames) pages.unpin(frame, pinned.write);
+  for (const frame of pinned.frames) {
+    const hasRight = !pinned.write || pages.writePins[frame]! > 0;
+    assert(hasRight, () => `frame ${frame} is given back by a writer that it does not have`);
+    assert(pages.refs[frame]! >= pages.pins[frame]!, () => `frame ${frame} has pins without refs`);
+    pages.unpin(frame, pinned.write);
+  }
 }
 
 /** Somebody holds a pin on the page at `page` (the zero page does not count: nobody moves it). */

@@ -41,6 +41,10 @@ export class ReverseMap {
     let at = this.#vmas.length;
     while (at > 0 && this.#vmas[at - 1]!.offset > vma.offset) at--;
     this.#vmas.splice(at, 0, vma);
+    assert(
+      (this.#vmas[at + 1]?.offset ?? vma.offset) >= vma.offset,
+      "a reverse map lost its order",
+    );
   }
 
   unlink(vma: Vma): void {

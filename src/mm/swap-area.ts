@@ -63,8 +63,10 @@ export class SwapArea {
     if (slot < 0) return -ENOSPC;
     const result = this.#store.write(slot, page);
     if (result < 0) return result;
+    assert(this.#uses[slot] === 0, () => `swap slot ${slot} is stored over`);
     this.#uses[slot] = 1;
     this.#usedCount++;
+    assert(this.#usedCount <= this.slotCount, "more swap slots are in use than there are");
     this.#next = slot + 1;
     return slot;
   }
@@ -86,6 +88,7 @@ export class SwapArea {
     assert(left >= 0, () => `swap slot ${slot} is given back once too often`);
     this.#uses[slot] = left;
     if (left === 0) this.#usedCount--;
+    assert(this.#usedCount >= 0, "fewer swap slots are in use than none");
   }
 
   #findFree(): number {

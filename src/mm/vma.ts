@@ -66,6 +66,7 @@ export class Vma implements AddrRange {
   #isLinked = false;
 
   constructor(range: AddrRange, flags: number, options: VmaOptions = {}) {
+    assert(range.start < range.end, "a Vma has no page");
     this.start = range.start;
     this.end = range.end;
     this.flags = flags;
@@ -131,6 +132,7 @@ export class Vma implements AddrRange {
   /** Lists it with its file, which it holds. */
   link(): void {
     assert(!this.#isLinked, "a Vma is linked twice");
+    assert(this.start < this.end, "a Vma without pages is linked");
     this.#isLinked = true;
     if (this.file === undefined) return;
     this.file.get();
@@ -163,12 +165,15 @@ export class Vma implements AddrRange {
   }
 
   joinAnon(anon: AnonVma): void {
+    assert(!this.anonChain.includes(anon), "a Vma is listed twice by a reverse map");
     this.anonChain.push(anon);
     anon.link(this);
   }
 
   /** Other bounds: it moves behind those that begin where it begins now. */
   resize(start: VirtAddr, end: VirtAddr): void {
+    assert(start < end, "a Vma is left without a page");
+    assert(this.offset + start >= this.start, "a Vma begins before what it maps");
     for (const map of this.#maps()) map.unlink(this);
     this.offset += start - this.start;
     this.start = start;
@@ -242,6 +247,7 @@ export class VmaSet {
     const at = this.#firstEndingAfter(vma.start);
     const next = this.#vmas[at];
     assert(next === undefined || next.start >= vma.end, "a Vma is put on top of another");
+    assert((this.#vmas[at - 1]?.end ?? 0) <= vma.start, "a Vma begins within another");
     this.#vmas.splice(at, 0, vma);
   }
 
@@ -253,6 +259,9 @@ export class VmaSet {
     const upper = vma.cloneAt({ start: address, end: vma.end }, vma.offset + address - vma.start);
     vma.resize(vma.start, address);
     this.insert(upper);
+    assert(vma.end === upper.start, "the halves of a Vma do not touch");
+    const isOne = vma.offset + (vma.end - vma.start) === upper.offset;
+    assert(isOne, "the halves of a Vma do not continue each other");
   }
 
   /** Takes away what lies in [start, end), splitting at both ends, and gives it back. */
@@ -261,6 +270,8 @@ export class VmaSet {
     this.split(end);
     const gone = this.overlapping(start, end);
     if (gone.length === 0) return gone;
+    assert(gone[0]!.start >= start, "more is taken away below than was asked for");
+    assert(gone.at(-1)!.end <= end, "more is taken away above than was asked for");
     this.changes();
     this.#vmas.splice(this.#vmas.indexOf(gone[0]!), gone.length);
     return gone;

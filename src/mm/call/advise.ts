@@ -1,6 +1,7 @@
 /** madvise: what the program needs and does not need. Linux: mm/madvise.c. */
 import {
   addrOf,
+  assert,
   EACCES,
   EFAULT,
   EINVAL,
@@ -116,6 +117,7 @@ function* walkVmas(
     if (vma.start > at) hole = -ENOMEM;
     const from = virtAddr(Math.max(at, vma.start));
     const to = virtAddr(Math.min(end, vma.end));
+    assert(from < to, "advice is given to no page of a Vma");
     const result = yield* visit(space, vma, from, to);
     if (result < 0) return result;
     at = to;
@@ -178,6 +180,8 @@ const isGuard = (pte: Pte): boolean => specialOf(pte) === SPECIAL_GUARD;
 
 /** Empties [start, end), which lies within one Vma; guards stay. Linux: zap_page_range_single(). */
 function* zapRange(space: AddressSpace, start: VirtAddr, end: VirtAddr): Sleeps<void> {
+  space.mmapLock.assertHeldWrite();
+  assert(start < end, "a range without pages is emptied");
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* splitHugeAt(space, vpnOf(start));
   yield* splitHugeAt(space, vpnOf(end));
@@ -235,7 +239,9 @@ function* installGuards(
   if (vma.flags & VM_SPECIAL) return -EINVAL;
   yield* zapRange(space, start, end);
   // A guard is kept at fork: the table must be copied.
-  space.anonVmaOf(vma);
+  const anon = space.anonVmaOf(vma);
+  assert(vma.anonVma === anon, "a Vma with guards has no reverse map, and fork would lose them");
+  assert(vma.start <= start && end <= vma.end, "guards are put outside their Vma");
   const cursor = space.cursor.begin();
   for (let page = vpnOf(start); page < vpnOf(end); page = vpn(page + 1)) {
     if (cursor.get(page) === PTE_NONE) cursor.set(page, makeSpecial(SPECIAL_GUARD));

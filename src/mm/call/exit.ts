@@ -28,6 +28,7 @@ export function mmputAsync(space: AddressSpace): void {
 }
 
 function* tearDown(space: AddressSpace, over?: Completion<void>): Sleeps<void> {
+  assert(space.users.count === 0, "a space is torn down that somebody uses");
   yield* space.notifiers.release();
   {
     using _mmap = yield* space.mmapLock.acquireWrite();

@@ -4,6 +4,7 @@
  * dup_mmap(), mm/memory.c copy_page_range().
  */
 import {
+  assert,
   ENOMEM,
   EOPNOTSUPP,
   type Pfn,
@@ -25,8 +26,10 @@ import { LEAF_KIND_TABLE, leafEnd, leafStart } from "../page-table.ts";
 import {
   hasFrame,
   isExclusive,
+  isWritable,
   makePte,
   PTE_HUGE,
+  PTE_NONE,
   PTE_WRITE,
   type Pte,
   ptePfn,
@@ -84,6 +87,12 @@ function copyVma(from: Vma, child: AddressSpace): Vma {
   }
   to.link();
   child.vmas.insert(to);
+  const isOwn = from.anonVma === undefined || to.anonVma !== from.anonVma;
+  assert(isOwn, "a child's copies would be listed as its parent's pages");
+  assert(
+    to.anonChain.length >= from.anonChain.length,
+    "a child is not where its parent's pages are",
+  );
   return to;
 }
 
@@ -92,6 +101,7 @@ const needsCopy = ({ from }: Copy): boolean =>
   from.anonVma !== undefined || (from.flags & (VM_PFNMAP | VM_MIXEDMAP)) !== 0;
 
 function* copyEntries(copy: Copy): Sleeps<Result> {
+  copy.parent.mmapLock.assertHeldWrite();
   if (!needsCopy(copy)) return 0;
   if (!copy.from.isCow) return copyPlain(copy);
   // The parent loses the right to write in place.
@@ -139,6 +149,8 @@ function copyHuge(copy: Copy, page: Vpn): Result {
     for (let i = 0; i < LARGE_FRAMES; i++) pages.clearFlag(pfn(first + i), PG_EXCLUSIVE);
   }
   const shared = withFlags(head, 0, PTE_WRITE);
+  assert(child.pageTable.get(page) === PTE_NONE, () => `page ${page} of the child is mapped`);
+  assert(!pages.is(first, PG_EXCLUSIVE), () => `huge page ${page} is shared and exclusive`);
   parent.cursor.setHuge(page, shared);
   child.cursor.mapHuge(page, shared);
   return 0;
@@ -162,6 +174,8 @@ function copyHeldHuge({ parent, child, to }: Copy, page: Vpn): Result {
     bytes.copy(pfn(first + i), pfn(head + i));
     child.ownAnonymous(pfn(head + i), to, vpn(page + i));
   }
+  assert(child.pageTable.get(page) === PTE_NONE, () => `page ${page} of the child is mapped`);
+  assert(head !== first, () => `huge page ${page} is its own copy`);
   child.cursor.mapHuge(page, makePte(head, presentFlags(to, true) | PTE_HUGE));
   hugetlb.give(head);
   return 0;
@@ -183,6 +197,7 @@ function copyEntry(copy: Copy, page: Vpn): Result {
   }
   const shared = from.isCow ? withFlags(pte, 0, PTE_WRITE) : pte;
   if (shared !== pte) parent.cursor.set(page, shared);
+  assert(!from.isCow || !isWritable(shared), () => `page ${page} is shared and may be written`);
   child.cursor.map(page, shared);
   return 0;
 }
@@ -190,6 +205,8 @@ function copyEntry(copy: Copy, page: Vpn): Result {
 /** No frame behind it: a swapped page is shared, anything else is as bad for the child. */
 function copySpecial(child: AddressSpace, page: Vpn, pte: Pte): Result {
   if (specialOf(pte) === SPECIAL_SWAP) child.memory.swap.get(swapSlotOf(pte));
+  assert(specialOf(pte) !== 0, () => `entry ${pte.toString(16)} has no frame and is not special`);
+  assert(child.cursor.get(page) === PTE_NONE, () => `page ${page} of the child is mapped`);
   child.cursor.set(page, pte);
   return 0;
 }
@@ -199,6 +216,8 @@ function copyHeld({ child, to }: Copy, page: Vpn, frame: Pfn): Result {
   const { bytes, pages } = child.memory;
   const copy = child.allocFrame(page);
   if (copy === 0) return -ENOMEM;
+  assert(copy !== frame, () => `page ${page} is its own copy`);
+  assert(pages.pins[frame]! > 0, () => `page ${page} is copied at fork and nobody holds it`);
   bytes.copy(frame, copy);
   child.ownAnonymous(copy, to, page);
   child.cursor.map(page, makePte(copy, presentFlags(to, true)));

@@ -1,6 +1,7 @@
 /** mmap: more intent. Nothing is mapped yet; faults do that. Linux: mm/mmap.c do_mmap(). */
 import {
   type AddrRange,
+  assert,
   EACCES,
   EEXIST,
   EINVAL,
@@ -114,6 +115,8 @@ function check(space: AddressSpace, options: MmapOptions): Result {
 }
 
 function insertVma(space: AddressSpace, range: AddrRange, options: MmapOptions): Result {
+  space.mmapLock.assertHeldWrite();
+  assert(isPageRange(range.start, range.end), "a mapping of parts of pages");
   const flags = flagsFor(options);
   const reservation = options.isHugetlb
     ? HugetlbReservation.make(space.memory.hugetlb, range.start, range.end)

@@ -1,6 +1,8 @@
 /** mprotect: other rights for what is mapped. Linux: mm/mprotect.c. */
 import {
   type AddrRange,
+  addrOf,
+  assert,
   EACCES,
   EINVAL,
   ENOMEM,
@@ -92,9 +94,12 @@ function withAccess(vma: Vma, access: number): number {
 
 /** [start, end), within one Vma, gets `flags`. Gives the Vma that covers it now. */
 export function changeFlags(space: AddressSpace, part: AddrRange, flags: number): Vma {
+  space.mmapLock.assertHeldWrite();
   space.vmas.split(part.start);
   space.vmas.split(part.end);
   const changed = space.vmas.find(part.start)!;
+  assert(changed.start === part.start, "the Vma that changes begins below its part");
+  assert(changed.end === part.end, "the Vma that changes ends elsewhere than its part");
   space.vmas.changes();
   changed.flags = flags;
   return space.vmas.merge(changed);
@@ -102,6 +107,9 @@ export function changeFlags(space: AddressSpace, part: AddrRange, flags: number)
 
 /** Every entry gets the rights of `vma`, but no write right that a copy or a device forbids. */
 function changeEntries(space: AddressSpace, vma: Vma, start: Vpn, end: Vpn): void {
+  space.mmapLock.assertHeldWrite();
+  const isWithin = vma.start <= addrOf(start) && addrOf(end) <= vma.end;
+  assert(isWithin, "entries get the rights of a Vma that they are not in");
   const table = space.pageTable;
   const cursor = space.cursor.begin();
   for (let page = table.nextUsed(start, end); page < end; ) {

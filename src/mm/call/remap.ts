@@ -3,6 +3,7 @@
  * wherever their pages live. Linux: mm/mremap.c.
  */
 import {
+  assert,
   EFAULT,
   EINVAL,
   ENOMEM,
@@ -140,6 +141,9 @@ function canResize(
 
 function* moveVma(space: AddressSpace, move: Move): Sleeps<Result> {
   const { vma, from, bytes, to, newBytes } = move;
+  space.mmapLock.assertHeldWrite();
+  assert(vma.start <= from && from + bytes <= vma.end, "more is moved than one Vma has");
+  assert(from + bytes <= to || to + newBytes <= from, "a mapping is moved over itself");
   yield* splitWhatCannotMove(space, move);
   const target = { start: to, end: virtAddr(to + newBytes) };
   // Nothing was ever there: as if it had been mapped at the new place from the start.
@@ -183,6 +187,9 @@ function* splitWhatCannotMove(space: AddressSpace, move: Move): Sleeps<void> {
 /** Entry by entry, references and all; where there was a table there is one afterwards. */
 function moveEntries(space: AddressSpace, from: Vpn, to: Vpn, count: number): void {
   const table = space.pageTable;
+  assert(from + count <= to || to + count <= from, "entries are moved over themselves");
+  const target = table.nextUsed(to, vpn(to + count));
+  assert(target >= to + count, () => `page ${target} is mapped where entries move to`);
   const shift = to - from;
   const end = vpn(from + count);
   const cursor = space.cursor.begin();

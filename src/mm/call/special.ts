@@ -3,6 +3,7 @@
  * pages whose memory is broken. Linux: vm_insert_page(), remap_pfn_range(), memory_failure().
  */
 import {
+  assert,
   EBUSY,
   EFAULT,
   EINVAL,
@@ -17,7 +18,14 @@ import {
   vpnOf,
 } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
-import { PG_LARGE, PG_POISONED, PG_RESERVED, ZERO_PFN } from "../../phys/index.ts";
+import {
+  PG_ANON,
+  PG_CACHED,
+  PG_LARGE,
+  PG_POISONED,
+  PG_RESERVED,
+  ZERO_PFN,
+} from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
@@ -71,7 +79,10 @@ export function* mapSpecial(space: AddressSpace, options: MapSpecialOptions): Sl
   vma.link();
   const cursor = space.cursor.begin();
   frames.forEach((frame, i) => {
-    space.memory.pages.setFlag(frame, PG_RESERVED);
+    const { pages } = space.memory;
+    assert(pages.refs[frame]! > 0, () => `frame ${frame} is mapped and its driver has it not`);
+    assert(!pages.is(frame, PG_ANON | PG_CACHED), () => `frame ${frame} is no driver's own`);
+    pages.setFlag(frame, PG_RESERVED);
     cursor.map((vpnOf(start) + i) as Vpn, makePte(frame, presentFlags(vma, true)));
   });
   cursor.flush();
@@ -80,7 +91,12 @@ export function* mapSpecial(space: AddressSpace, options: MapSpecialOptions): Sl
 
 /** The driver wants its frames back: nothing maps them any more. */
 export function releaseSpecial(space: AddressSpace, frames: readonly Pfn[]): void {
-  for (const frame of frames) space.memory.pages.clearFlag(frame, PG_RESERVED);
+  const { pages } = space.memory;
+  for (const frame of frames) {
+    assert(pages.refs[frame]! > 0, () => `frame ${frame} goes back and its driver has it not`);
+    assert(pages.mapcount[frame] === 0, () => `frame ${frame} goes back and is mapped`);
+    pages.clearFlag(frame, PG_RESERVED);
+  }
 }
 
 /**
@@ -125,6 +141,9 @@ export function* poisonPage(space: AddressSpace, address: VirtAddr): Sleeps<Resu
 function replaceByPoison(space: AddressSpace, page: Vpn, frame: Pfn): void {
   const pte = space.pageTable.get(page);
   if (pte === PTE_NONE || !hasFrame(pte) || ptePfn(pte) !== frame) return;
+  const { pages } = space.memory;
+  assert(pages.is(frame, PG_POISONED), () => `frame ${frame} is taken away and is not broken`);
+  assert(pages.refs[frame]! > pages.mapcount[frame]!, () => `broken frame ${frame} would go back`);
   const cursor = space.cursor.begin();
   cursor.unmap(page);
   cursor.set(page, makeSpecial(SPECIAL_POISON));

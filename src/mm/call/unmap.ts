@@ -5,6 +5,7 @@
 import {
   type AddrRange,
   addrOf,
+  assert,
   EINVAL,
   isPageAligned,
   isPageRange,
@@ -18,7 +19,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { splitHugeForCut } from "../large/huge.ts";
-import { leafEnd, leafStart } from "../page-table.ts";
+import { LEAF_KIND_NONE, leafEnd, leafStart } from "../page-table.ts";
 import type { Vma } from "../vma.ts";
 import { pageEnd, splitsHugetlb } from "./range.ts";
 
@@ -38,6 +39,7 @@ export function* munmap(space: AddressSpace, start: VirtAddr, bytes: number): Sl
 /** Takes [start, end) out of the space: 0 or -EINVAL. The caller holds mmapLock for writing. */
 export function* unmapRange(space: AddressSpace, range: AddrRange): Sleeps<Result> {
   space.mmapLock.assertHeldWrite();
+  assert(range.start < range.end, "a range without pages is unmapped");
   if (splitsHugetlb(space, range.start) || splitsHugetlb(space, range.end)) return -EINVAL;
   if (space.vmas.overlapping(range.start, range.end).length === 0) return 0;
   yield* splitHugeForCut(space, vpnOf(range.start));
@@ -61,6 +63,8 @@ function* zapDetached(space: AddressSpace, gone: readonly Vma[], range: AddrRang
     },
     () => space.vmas.attach(gone),
   );
+  const left = space.pageTable.nextUsed(vpnOf(range.start), vpnOf(range.end));
+  assert(left >= vpnOf(range.end), () => `page ${left} is mapped after it was unmapped`);
   freeTables(space, vpnOf(range.start), vpnOf(range.end));
   for (const vma of gone) vma.unlink();
 }
@@ -72,6 +76,8 @@ function freeTables(space: AddressSpace, start: Vpn, end: Vpn): void {
   for (let page = next(leafStart(start)); page < end; page = next(leafEnd(page))) {
     const from = addrOf(page);
     const isNeeded = space.vmas.overlapping(from, addrOf(leafEnd(page))).length > 0;
-    if (!isNeeded) table.freeTable(page);
+    if (isNeeded) continue;
+    table.freeTable(page);
+    assert(table.kindOf(page) === LEAF_KIND_NONE, "a table is freed and still there");
   }
 }

@@ -214,6 +214,7 @@ export class CachedFile {
   *#clean(index: number, frame: Pfn): Sleeps<Result> {
     const { pages } = this.memory;
     // Held, because reclaim must not forget a page that is clean but not stored yet.
+    assert(pages.is(frame, PG_CACHED), () => `frame ${frame} is stored and is not of a file`);
     pages.get(frame);
     pages.clearFlag(frame, PG_DIRTY);
     let result: Result = -EIO;
@@ -271,6 +272,8 @@ export class CachedFile {
   #cache(index: number, frame: Pfn): void {
     const { pages } = this.memory;
     this.#shared.write();
+    assert(this.find(index) === 0, () => `page ${index} of ${this.name} is cached twice`);
+    assert(pages.mapping[frame] === 0, () => `frame ${frame} belongs to somebody already`);
     const at = Math.floor(index / CHUNK);
     this.#chunks[at] ??= new Uint32Array(CHUNK);
     this.#chunks[at]![index % CHUNK] = frame;
@@ -283,6 +286,9 @@ export class CachedFile {
 
   #uncache(index: number): void {
     const frame = this.find(index);
+    assert(frame !== 0, () => `page ${index} of ${this.name} is not cached`);
+    const isOurs = this.memory.pages.mapping[frame] === this.reverse.id;
+    assert(isOurs, () => `frame ${frame} is cached and is not of ${this.name}`);
     this.#shared.write();
     this.#chunks[Math.floor(index / CHUNK)]![index % CHUNK] = 0;
     this.#cachedCount--;

@@ -2,7 +2,7 @@
  * What maps a file: taking its pages out of every page table, or the right to write them.
  * Linux: unmap_mapping_range(), folio_mkclean().
  */
-import { PAGE_SIZE, type VirtAddr, virtAddr, vpnOf } from "../../base/index.ts";
+import { assert, PAGE_SIZE, type VirtAddr, virtAddr, vpnOf } from "../../base/index.ts";
 import {
   Invalidation,
   MMU_NOTIFY_CLEAR,
@@ -30,6 +30,8 @@ export function* unmapMappings(file: CachedFile, options: UnmapOptions): Sleeps<
     const from = virtAddr(vma.start + Math.max(start - vma.offset, 0));
     const to = virtAddr(Math.min(vma.start + (end - vma.offset), vma.end));
     const event = new Invalidation({ start: from, end: to, event: MMU_NOTIFY_CLEAR });
+    assert(vma.file === file, () => `${file.name} lists a Vma of another file`);
+    assert(from < to, () => `no page of ${file.name} is where its reverse map has one`);
     const { pages } = file.memory;
     const isCopy = (pte: Pte): boolean => !hasFrame(pte) || pages.is(ptePfn(pte), PG_ANON);
     yield* vma.space.notifiers.change(event, () => {
@@ -59,6 +61,8 @@ function* protectMapping(vma: Vma, address: VirtAddr): Sleeps<void> {
   yield* space.notifiers.change(event, () => {
     const pte = space.pageTable.get(page);
     if (!hasFrame(pte) || !isWritable(pte)) return;
+    assert(vma.isShared, () => `page ${page} is private: its writes are nobody's to see`);
+    assert(!space.memory.pages.is(ptePfn(pte), PG_ANON), () => `page ${page} is not the file's`);
     const cursor = space.cursor.begin();
     cursor.set(page, withFlags(pte, 0, PTE_WRITE));
     cursor.flush();

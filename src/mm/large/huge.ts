@@ -2,8 +2,24 @@
  * Transparent huge pages: one entry for 2 MiB where the program asked for it, taken apart when a
  * part of it needs other treatment. Linux: mm/huge_memory.c.
  */
-import { addrOf, type Pfn, pfn, type Result, type Vpn, vpn, vpnOf } from "../../base/index.ts";
-import { LARGE_FRAMES, PG_ANON, PG_DIRTY, PG_HUGETLB, ZERO_PFN } from "../../phys/index.ts";
+import {
+  addrOf,
+  assert,
+  type Pfn,
+  pfn,
+  type Result,
+  type Vpn,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
+import {
+  LARGE_FRAMES,
+  PG_ANON,
+  PG_DIRTY,
+  PG_EXCLUSIVE,
+  PG_HUGETLB,
+  ZERO_PFN,
+} from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -31,6 +47,9 @@ export function mayMapHuge(space: AddressSpace, vma: Vma, page: Vpn): boolean {
 export function faultHuge(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): boolean {
   const { pages } = space.memory;
   const first = leafStart(page);
+  const isWithin = vma.start <= addrOf(first) && addrOf(leafEnd(page)) <= vma.end;
+  assert(isWithin, "a huge page would reach out of its Vma");
+  assert(space.pageTable.kindOf(page) === LEAF_KIND_NONE, "a huge page would cover others");
   space.anonVmaOf(vma);
   if (!write) {
     const cursor = space.cursor.begin();
@@ -75,11 +94,14 @@ export function tryHugeWrite(space: AddressSpace, vma: Vma, page: Vpn): boolean 
   const first = leafStart(page);
   const entry = space.pageTable.get(first);
   const head = ptePfn(entry);
+  const { pages } = space.memory;
   if (head === ZERO_PFN) return false;
   if (!canReuse(space, head)) {
     if (!isLoneOwnerOfLarge(space, head)) return false;
     for (let i = 0; i < LARGE_FRAMES; i++) space.reclaimAnonymous(pfn(head + i), vma);
   }
+  assert((entry & PTE_VALID) !== 0, () => `huge page ${first} may be written and not be read`);
+  assert(pages.is(head, PG_EXCLUSIVE), () => `huge page ${first} is written and not alone`);
   const cursor = space.cursor.begin();
   cursor.setHuge(first, withFlags(entry, PTE_WRITE, 0));
   cursor.flush();
@@ -116,7 +138,11 @@ export function* splitHuge(space: AddressSpace, page: Vpn): Sleeps<void> {
 /** The plain part; the caller's event covers the 2 MiB. */
 export function splitHugeEntry(space: AddressSpace, page: Vpn): void {
   if (!space.pageTable.isHuge(page)) return;
+  const before = space.pageTable.get(page);
   space.pageTable.splitHuge(page);
+  assert(!space.pageTable.isHuge(page), () => `page ${page} is still part of a huge entry`);
+  const after = space.pageTable.get(page);
+  assert(ptePfn(before) === ptePfn(after), () => `page ${page} is another frame once it is small`);
   space.memory.tracer.emit(HUGE_SPLIT, space.id, leafStart(page), 0);
 }
 

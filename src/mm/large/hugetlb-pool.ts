@@ -44,12 +44,15 @@ export class HugetlbPool {
 
   /** Promises `pages` to a mapping. 0, or -ENOMEM and nothing promised. */
   reserve(pages: number): Result {
+    assert(Number.isInteger(pages) && pages >= 0, () => `${pages} huge pages are promised`);
     if (pages > this.freeCount) return -ENOMEM;
     this.#reserved += pages;
+    assert(this.#reserved <= this.count, "more huge pages are promised than there are");
     return 0;
   }
 
   unreserve(pages: number): void {
+    assert(pages >= 0, "a promise is taken back that was none");
     assert(pages <= this.#reserved, "more huge pages are given back than were promised");
     this.#reserved -= pages;
   }
@@ -64,11 +67,14 @@ export class HugetlbPool {
     assert(head !== undefined, "a huge page was promised and there is none");
     if (isPromised) this.unreserve(1);
     for (let i = 0; i < LARGE_FRAMES; i++) this.#pages.renew(pfn(head + i));
+    assert(!this.#isIdle(head), () => `huge page ${head} is taken and still free`);
     return head;
   }
 
   /** The references of `take` go back. */
   give(head: Pfn): void {
+    assert(this.#pages.is(head, PG_HUGETLB), () => `frame ${head} is not of the pool`);
+    assert(this.#pages.refs[head]! > 1, () => `huge page ${head} is given back once too often`);
     for (let i = 0; i < LARGE_FRAMES; i++) this.#pages.put(pfn(head + i));
   }
 

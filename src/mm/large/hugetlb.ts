@@ -2,7 +2,16 @@
  * Mappings made of pages of the pool: the same faults as anywhere, 2 MiB at a time, and never
  * taken apart. Linux: mm/hugetlb.c hugetlb_fault().
  */
-import { addrOf, type Pfn, pfn, type Result, type Vpn, vpn, vpnOf } from "../../base/index.ts";
+import {
+  addrOf,
+  assert,
+  type Pfn,
+  pfn,
+  type Result,
+  type Vpn,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
 import { LARGE_FRAMES, PG_DIRTY } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -11,8 +20,8 @@ import { clearFrame } from "../fault/anonymous.ts";
 import { clearLeafEvent } from "../fault/event.ts";
 import { FAULT_SIGBUS } from "../fault/flags.ts";
 import { mappersOf } from "../migration-entries.ts";
-import { leafStart } from "../page-table.ts";
-import { makePte, PTE_HUGE, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
+import { leafEnd, leafStart } from "../page-table.ts";
+import { isWritable, makePte, PTE_HUGE, PTE_WRITE, ptePfn, withFlags } from "../pte.ts";
 import type { Vma } from "../vma.ts";
 import { isLoneOwnerOfLarge } from "./huge.ts";
 
@@ -20,6 +29,9 @@ import { isLoneOwnerOfLarge } from "./huge.ts";
 export function faultHugetlb(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): Result {
   const { pages, hugetlb } = space.memory;
   const first = leafStart(page);
+  assert(vma.isHugetlb, "a page of the pool is mapped where none was asked for");
+  const isWithin = vma.start <= addrOf(first) && addrOf(leafEnd(page)) <= vma.end;
+  assert(isWithin, "a page of the pool would reach out of its Vma");
   const head = hugetlb.take(vma.takeReserved(addrOf(first)));
   if (head === 0) return FAULT_SIGBUS;
   for (let i = 0; i < LARGE_FRAMES; i++) {
@@ -39,7 +51,9 @@ export function tryHugetlbWrite(space: AddressSpace, vma: Vma, page: Vpn): boole
   const first = leafStart(page);
   const entry = space.pageTable.get(first);
   const head = ptePfn(entry);
+  assert(vma.isHugetlb, "a huge page outside the pool is written as if it were of it");
   if (!isLoneOwnerOfLarge(space, head)) return false;
+  assert(space.memory.pages.mapcount[head] === 1, () => `frame ${head} is another's, too`);
   for (let i = 0; i < LARGE_FRAMES; i++) space.reclaimAnonymous(pfn(head + i), vma);
   const cursor = space.cursor.begin();
   cursor.setHuge(first, withFlags(entry, PTE_WRITE, 0));
@@ -55,6 +69,8 @@ export function* copyHugetlb(space: AddressSpace, vma: Vma, page: Vpn): Sleeps<R
   const old = ptePfn(entry);
   const head = hugetlb.take(vma.takeReserved(addrOf(first)));
   if (head === 0) return yield* takeFromOthers(vma, old);
+  assert(head !== old, () => `huge page ${first} is its own copy`);
+  assert(!isWritable(entry), () => `huge page ${first} is copied and may be written in place`);
   for (let i = 0; i < LARGE_FRAMES; i++) bytes.copy(pfn(old + i), pfn(head + i));
   try {
     return yield* space.notifiers.change(clearLeafEvent(page), () => {

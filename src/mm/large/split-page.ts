@@ -3,7 +3,7 @@
  * only zeros are given up for the zero page on the way. Linux: split_huge_page(),
  * try_to_map_unused_to_zeropage().
  */
-import { PAGE_SIZE, type Pfn, pfn, virtAddr, vpnOf } from "../../base/index.ts";
+import { assert, PAGE_SIZE, type Pfn, pfn, virtAddr, vpnOf } from "../../base/index.ts";
 import { Invalidation, MMU_NOTIFY_CLEAR } from "../../notifier/index.ts";
 import { LARGE_FRAMES, PG_LARGE, ZERO_PFN } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
@@ -19,7 +19,9 @@ export function* splitLargePage(memory: Memory, frame: Pfn): Sleeps<boolean> {
   const { pages } = memory;
   const head = pages.headOf(frame);
   if (!isFree(memory, head, 0) || !pages.tryLock(frame)) return false;
+  assert(pages.is(head, PG_LARGE), () => `frame ${head} is no large page to split`);
   const members = membersOf(memory, head);
+  assert(members.length > 0, () => `large page ${head} has no frame left`);
   // Held while its entries are away, so that nothing of it is freed in between.
   for (const each of members) pages.get(each);
   let isSplit = false;
@@ -70,6 +72,8 @@ function* freezeIn(memory: Memory, vma: Vma, frame: Pfn): Sleeps<void> {
   const at = vma.start + first * PAGE_SIZE - vma.offset;
   const start = virtAddr(Math.max(vma.start, at));
   const end = virtAddr(Math.min(vma.end, at + LARGE_FRAMES * PAGE_SIZE));
+  assert(memory.pages.isLocked(head), () => `large page ${head} is unmapped without its lock`);
+  assert(start < end, () => `large page ${head} is not where its reverse map has it`);
   const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
   yield* space.notifiers.change(event, () => {
     splitHugeEntry(space, vpnOf(start));
@@ -93,6 +97,9 @@ function replaceByZero({ vma, address }: Mapper, frame: Pfn): void {
   const { cursor, pageTable } = vma.space;
   const pte = pageTable.get(page);
   if (!isMigration(pte) || ptePfn(pte) !== frame) return;
+  const { pages } = vma.space.memory;
+  assert(pages.isLocked(frame), () => `frame ${frame} is given up without its lock`);
+  assert(pages.pins[frame] === 0, () => `frame ${frame} is given up while it is pinned`);
   cursor.begin();
   cursor.unmap(page);
   cursor.map(page, makePte(ZERO_PFN, presentFlags(vma, false)));

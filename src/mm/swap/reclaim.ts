@@ -4,7 +4,7 @@
  * somebody, part of a large page, or a driver's are passed over. Linux: mm/vmscan.c
  * shrink_folio_list().
  */
-import { type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
+import { assert, type Pfn, pfn, type Vpn, vpn } from "../../base/index.ts";
 import {
   PG_ANON,
   PG_CACHED,
@@ -30,6 +30,7 @@ export function* reclaimPages(memory: Memory, wanted: number): Sleeps<number> {
   let freed = 0;
   // Twice round: a page that came since the hand was here last keeps its place once.
   for (let looked = 0; looked < 2 * ram.count && freed < wanted; looked++) {
+    assert(freed <= looked, "more frames are freed than were looked at");
     memory.hand = memory.hand + 1 === ram.count ? 0 : memory.hand + 1;
     const frame = pfn(ram.start + memory.hand);
     if (!mayGo(memory, frame)) continue;
@@ -71,6 +72,8 @@ function* evict(memory: Memory, frame: Pfn): Sleeps<boolean> {
     if (!mayGo(memory, frame)) return false;
   }
   if (!(yield* holdStill(memory, frame))) return false;
+  assert(pages.pins[frame] === 0, () => `frame ${frame} is pinned and goes away`);
+  assert(!pages.isDevice(frame), () => `frame ${frame} is a device's: it makes no room in RAM`);
   let isGone = false;
   try {
     isGone = pages.is(frame, PG_ANON) ? swapOut(memory, frame) : forgetCached(memory, frame);
@@ -88,7 +91,9 @@ function swapOut(memory: Memory, frame: Pfn): boolean {
   const slot = memory.swap.store(memory.bytes.page(frame));
   if (slot < 0) return false;
   for (let i = 1; i < uses; i++) memory.swap.get(slot);
+  assert(memory.swap.usesOf(slot) === uses, () => `swap slot ${slot} does not count its entries`);
   thawMappings(memory, frame, frame, makeSpecial(SPECIAL_SWAP, slot));
+  assert(memory.pages.mapcount[frame] === 0, () => `frame ${frame} is in swap and still mapped`);
   memory.tracer.emit(SWAP_OUT, frame, slot, uses);
   return true;
 }
@@ -101,7 +106,9 @@ function forgetCached(memory: Memory, frame: Pfn): boolean {
   const file = memory.reverseMap(memory.pages.mapping[frame]!)?.file;
   if (file === undefined || file.isShmem) return false;
   if (file.isDirty(frame) && file.writeBack(memory.pages.index[frame]!) < 0) return false;
+  assert(!file.isDirty(frame), () => `frame ${frame} is forgotten and not stored`);
   thawMappings(memory, frame, frame, PTE_NONE);
+  assert(memory.pages.mapcount[frame] === 0, () => `frame ${frame} is forgotten and mapped`);
   return true;
 }
 
