@@ -11,7 +11,7 @@ import type { ArgsSchema } from "./args.ts";
 import { Engine, type EnginePort, EventLoopHost, LocalPort, openGpu } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
-import { Heap } from "./heap/index.ts";
+import { Heap, newHeapRange } from "./heap/index.ts";
 import {
   atExit,
   attachHost,
@@ -25,8 +25,8 @@ import { Kernel, type KernelOptions } from "./kernel.ts";
 import { newWindow } from "./new-window.ts";
 import { Space, type TouchRights } from "./space.ts";
 
-/** Where the heap of `malloc` lies: 3 GiB less the last 64 KiB. */
-const HEAP = { start: 0x4000_0000, end: 0xffff_0000 } as const;
+/** Where the heap of `malloc` lies, and mappings that find no room below it. */
+const HEAP = { start: 0x3800_0000, end: 0xffff_0000 } as const;
 
 /** Device memory unless told otherwise: 256 MiB. */
 const DEVICE_MEMORY = 256 * 2 ** 20;
@@ -152,8 +152,9 @@ export class Machine {
         const detail = `no page faults here: ${obstacle.reason}; ${obstacle.cure}`;
         throw hmmError({ code: "EOPNOTSUPP", call: "create", detail });
       }
-      const limits = { heap: HEAP, limitMs: FAULT_LIMIT_MS };
-      return Machine.#ofHost(await openHost({ ...checked, ...limits }));
+      const heap = newHeapRange(HEAP);
+      const host = await openHost({ ...checked, heap, limitMs: FAULT_LIMIT_MS });
+      return Machine.#ofHost(host, heap.shared, false);
     } catch (error) {
       const isRefused = error instanceof HmmError && error.code === "EOPNOTSUPP";
       const insists = checked.cpu === "host" || checked.kernelFaults === true;
@@ -171,11 +172,11 @@ export class Machine {
     if (!(handle?.heap instanceof SharedArrayBuffer)) {
       throw invalid("attach", `handle must be the handle of a machine, got ${typeof handle}`);
     }
-    return Machine.#ofHost(attachHost(handle), handle.heap);
+    return Machine.#ofHost(attachHost(handle), handle.heap, true);
   }
 
-  /** `shared`: the heap that there is already, for a thread that joins. */
-  static #ofHost(host: HostMachine, shared?: SharedArrayBuffer): Machine {
+  /** `shared`: of the heap's threads. */
+  static #ofHost(host: HostMachine, shared: SharedArrayBuffer, isGuest: boolean): Machine {
     const { port, window, handle } = host;
     const { kernelFaults } = handle;
     const freed = new FreedPages(port, HEAP.end);
@@ -184,12 +185,11 @@ export class Machine {
       onPagesFree: (start, end, run) => freed.forget(start, end, run),
       onBadFree: (address) =>
         warn(`a thread freed ${formatAddress(address)}, which is no block; nothing was done`),
-      ...(shared === undefined ? {} : { shared }),
+      shared,
     });
     const why = "page faults (userfaultfd) served by a kernel thread";
     const systemCalls = kernelFaults ? CALLS_WAIT : CALLS_FAIL;
     const cpu = { backend: "host", why, systemCalls, kernelFaults } as const;
-    const isGuest = shared !== undefined;
     return new Machine(
       { port, window, heap, cpu, host, rights: new HardwareRights(port.closedWord) },
       isGuest,
@@ -288,18 +288,19 @@ export class Machine {
 async function openScoped(options: Required<MachineOptions>, why: string): Promise<MachineParts> {
   const gpu = await openGpu(options);
   const window = newWindow();
+  const range = newHeapRange(HEAP);
   const host = new EventLoopHost();
   const engine = new Engine({
     host,
     window,
     cpu: (space) => new ScopedCpu(space),
     gpu,
-    heap: HEAP,
+    heap: range,
   });
   const port = new LocalPort(engine, host);
   const freed = new FreedPages(port, HEAP.end);
   const heap = new Heap({
-    ...HEAP,
+    ...range,
     onPagesFree: (start, end, run) => freed.forget(start, end, run),
   });
   const systemCalls = "system calls take the bytes of an open access bracket";

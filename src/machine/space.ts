@@ -277,7 +277,7 @@ export class Space implements MemoryAccess {
   #pagesToUnmap(address: number, bytes: number): MemoryRange {
     const range = pagesOf("munmap", address, bytes);
     const { start, end } = this.#heap;
-    if (range.start + bytes <= start || end <= range.start) return range;
+    if (!this.#heap.hasAny(range.start, range.start + bytes)) return range;
     const heap = `${formatAddress(start)}..${formatAddress(end)}`;
     throw invalid("munmap", `the heap lies at ${heap}: free its blocks instead`);
   }

@@ -37,17 +37,17 @@ import {
   mprotect,
   munmap,
   type PinnedPages,
-  VM_READ,
-  VM_WRITE,
 } from "../../mm/index.ts";
 import type { BulkMemory } from "../../phys/index.ts";
 import { type Host, type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
+import type { HeapRange } from "../heap/index.ts";
 import { buildWorld, type World } from "../world.ts";
 import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
 import { faultPages } from "./fault-pages.ts";
 import { lastWords, withEvents } from "./last-words.ts";
 import { leavePages } from "./leave-pages.ts";
+import { Pool } from "./pool.ts";
 
 /** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
 export interface WindowCpu extends CpuMmu, Shadow {
@@ -80,7 +80,7 @@ export interface EngineOptions<Cpu extends WindowCpu> {
   /** A word that counts launches; others may read it. */
   readonly launches?: Int32Array;
   /** Where the heap of `malloc` lies: mapped before the first call. */
-  readonly heap: { readonly start: number; readonly end: number };
+  readonly heap: HeapRange;
 }
 
 /** What a call may say while it lasts, and hear. */
@@ -113,6 +113,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   // number of a kernel -> its text
   readonly #sources: KernelSource[] = [];
   readonly #brackets = new Map<number, PinnedPages>();
+  readonly #pool: Pool;
   readonly #idle: WaitQueue;
   #nextBracket = 1;
   // Calls that have begun and not ended, those of `ALWAYS` aside.
@@ -132,7 +133,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const device = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, this.space);
     if (typeof device === "number") throw new Error(`a fresh space refused: ${device}`);
     this.#device = device;
-    const reserved = this.scheduler.runTask("reserve the heap", this.#reserve(heap));
+    this.#pool = new Pool(this.space, this.cpu, heap);
+    const reserved = this.scheduler.runTask("reserve the heap", this.#pool.reserve());
     if (reserved < 0) throw new Error(`the heap cannot be reserved: ${reserved}`);
   }
 
@@ -200,7 +202,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
 
   readonly #handlers: Handlers = {
     mmap: (ask) => this.#mmap(ask),
-    munmap: (ask) => this.#change(ask, (start) => munmap(this.space, start, ask.bytes)),
+    munmap: (ask) => this.#munmap(ask),
     mprotect: (ask) =>
       this.#change(ask, (start) => mprotect(this.space, start, ask.bytes, ask.flags)),
     discard: (ask) => this.#change(ask, (start) => madviseDontNeed(this.space, start, ask.bytes)),
@@ -218,6 +220,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   *#mmap(ask: Ask<"mmap">): Sleeps<Result> {
     const { address, isLow = false } = ask;
     const bytes = Math.ceil(ask.bytes / PAGE_SIZE) * PAGE_SIZE;
+    if (address === undefined) yield* this.#pool.makeRoom(bytes);
     const start = yield* mmap(this.space, {
       bytes,
       flags: ask.flags,
@@ -229,9 +232,10 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return start;
   }
 
-  *#reserve({ start, end }: EngineOptions<Cpu>["heap"]): Sleeps<Result> {
-    const flags = VM_READ | VM_WRITE;
-    return yield* this.#mmap({ address: start, bytes: end - start, flags });
+  *#munmap(ask: ByteRange): Sleeps<Outcome> {
+    const outcome = yield* this.#change(ask, (start) => munmap(this.space, start, ask.bytes));
+    if (outcome.result >= 0) yield* this.#pool.giveBack(ask.start, ask.start + ask.bytes);
+    return outcome;
   }
 
   /** What changes a mapping finds no bracket there. */

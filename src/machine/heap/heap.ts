@@ -14,7 +14,7 @@ import type { HeapOptions, HeapTotals, HeapUsage } from "./options.ts";
 import { OwnPages } from "./own-pages.ts";
 import { noBlock, noRoom, notInHeap, notOwn } from "./refusal.ts";
 import { type HeapRemains, packRemains, unpackRemains } from "./remains.ts";
-import { HeapShared, LOST, NOBODY, numberOf } from "./shared.ts";
+import { HeapShared, LOST, MAPPED, NOBODY, numberOf } from "./shared.ts";
 import { classOf, classPages, Slabs, SMALL_MAX } from "./slabs.ts";
 import { spanOf } from "./spans.ts";
 
@@ -202,6 +202,18 @@ export class Heap {
     return true;
   }
 
+  /** Part of [start, end) is the heap's and not lent to mappings: only the heap may unmap it. */
+  hasAny(start: number, end: number): boolean {
+    const { spans } = this.#pages;
+    const last = Math.min(end, this.end);
+    for (let at = Math.max(start, this.start); at < last; ) {
+      const span = spanOf((at - this.start) / PAGE_SIZE);
+      if (spans.ownerOf(span) !== MAPPED) return true;
+      at = this.start + spans.endPage(span) * PAGE_SIZE;
+    }
+    return false;
+  }
+
   /** Of the blocks that this thread allocated or adopted. */
   get usage(): HeapUsage {
     const { bytesFree, bytesFreeRun, bytesTaken } = this.#pages;
@@ -297,7 +309,7 @@ export class Heap {
     const { spans } = this.#pages;
     for (;;) {
       const owner = spans.ownerOf(span);
-      if (owner === NOBODY || owner === this.#number) return NO_BLOCK;
+      if (owner === NOBODY || owner === MAPPED || owner === this.#number) return NO_BLOCK;
       if (owner === LOST) return FREED;
       const cell = this.#bags.put(owner, address);
       if (cell === NONE) return BAG_FULL;
@@ -359,6 +371,7 @@ export class Heap {
     if (!this.#isInHeap(address)) return notInHeap(call, address, this.start, this.end);
     const page = Math.floor((address - this.start) / PAGE_SIZE);
     const owner = this.#pages.spans.ownerOf(spanOf(page));
+    if (owner === MAPPED) return notInHeap(call, address, this.start, this.end);
     if (owner !== this.#number && owner !== NOBODY) return notOwn(call, address, owner);
     const slab = this.#slabs.slabAt(address);
     if (slab !== NONE) return noBlock(call, address, this.#slabs.blockOver(slab, address));

@@ -2,7 +2,8 @@
  * # machine/heap: malloc and free for any number of threads
  *
  * **Nouns.** *Heap*: what one thread allocates with; all bookkeeping of its blocks is in it, in
- * the thread's own memory. *Span*: 4 MiB of the heap's addresses, owned by one thread or nobody.
+ * the thread's own memory. *Span*: 4 MiB of the heap's addresses, owned by one thread,
+ * by mappings (*lent*), or by nobody.
  * *Bag*: where others leave the blocks of a thread that they free. *Remains*: what a thread that
  * ended left allocated, for another to adopt.
  *
@@ -49,6 +50,7 @@
  * not free.
  */
 export { Heap } from "./heap.ts";
+export { type HeapRange, LentSpans, newHeapRange } from "./lent-spans.ts";
 export type { HeapOptions, HeapUsage } from "./options.ts";
 export type { FreedRun } from "./own-pages.ts";
 export type { HeapRemains } from "./remains.ts";

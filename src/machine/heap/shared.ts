@@ -6,7 +6,7 @@
  * ```text
  *   header   what the heap is, and how often spans were given back
  *   threads  by number: what it stands for
- *   owners   by span: the number of the thread that owns it, 0 or LOST
+ *   owners   by span: the number of the thread that owns it, 0, LOST or MAPPED
  *   puts     by number: addresses put into its bag since its owner looked last
  *   cells    by number, BAG_CELLS each: the bag, addresses or 0
  * ```
@@ -15,7 +15,7 @@ import { assert } from "../../base/index.ts";
 import { hmmError } from "../error.ts";
 
 /**
- * 4 MiB a span. Large enough that a thread rarely needs another and that 3 GiB are 768 words,
+ * 4 MiB a span. Large enough that a thread rarely needs another and that 3.1 GiB are 800 words,
  * which are looked through in less than a microsecond; small enough that a hundred threads with
  * little in them take an eighth of the heap's addresses. Memory is only used where blocks are
  * touched. And two whole leaves of the page table: threads do not share what is huge.
@@ -32,6 +32,8 @@ export const BAG_CELLS = 1024;
 export const NOBODY = 0;
 /** A thread that ended without a word: nobody knows what is in it. */
 export const LOST = -1;
+/** Mappings have it (`lent-spans.ts`). */
+export const MAPPED = -2;
 
 /**
  * What a number stands for: nothing, a thread, one that left blocks, or one whose things another

@@ -6,6 +6,7 @@ import { SHARE_ENV, Worker } from "node:worker_threads";
 import { type KernelFaults, type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
 import type { GpuChoice } from "../engine/index.ts";
 import { hmmError, invalid } from "../error.ts";
+import type { HeapRange } from "../heap/index.ts";
 import { newWindow } from "../new-window.ts";
 import { atExit } from "./at-exit.ts";
 import { HostPort } from "./host-port.ts";
@@ -30,7 +31,7 @@ export interface HostMachine {
 }
 
 export interface HostOptions extends GpuChoice {
-  readonly heap: { readonly start: number; readonly end: number };
+  readonly heap: HeapRange;
   /** A fault that is not served for so many milliseconds ends the process. */
   readonly limitMs: number;
   /** See `KernelThreadData`. */

@@ -14,6 +14,7 @@ import {
 } from "../../cpu/index.ts";
 import { Engine, type GpuChoice, openGpu } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
+import type { HeapRange } from "../heap/index.ts";
 import { KernelClock } from "./kernel-clock.ts";
 import { KernelLoop } from "./kernel-loop.ts";
 import { MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
@@ -24,7 +25,7 @@ export interface KernelThreadData extends GpuChoice {
   readonly memory: WasmMemory;
   readonly calls: SharedArrayBuffer;
   readonly control: Int32Array;
-  readonly heap: { readonly start: number; readonly end: number };
+  readonly heap: HeapRange;
   readonly limitMs: number;
   /** Faults inside system calls are served, too: yes, no, or where the system allows it. */
   readonly kernelFaults: KernelFaults;
