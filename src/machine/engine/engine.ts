@@ -218,16 +218,12 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   };
 
   *#mmap(ask: Ask<"mmap">): Sleeps<Result> {
-    const { address, isLow = false } = ask;
+    const { address, flags, isLow = false } = ask;
     const bytes = Math.ceil(ask.bytes / PAGE_SIZE) * PAGE_SIZE;
     if (address === undefined) yield* this.#pool.makeRoom(bytes);
-    const start = yield* mmap(this.space, {
-      bytes,
-      flags: ask.flags,
-      isLow,
-      mode: address === undefined ? MapMode.anywhere : MapMode.noReplace,
-      ...(address === undefined ? {} : { start: virtAddr(address) }),
-    });
+    const mode = address === undefined ? MapMode.anywhere : MapMode.noReplace;
+    const at = address === undefined ? {} : { start: virtAddr(address) };
+    const start = yield* mmap(this.space, { bytes, flags, isLow, mode, ...at });
     if (start >= 0) yield* leavePages(this.space, this.cpu, virtAddr(start), start + bytes);
     return start;
   }

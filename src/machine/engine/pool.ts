@@ -61,7 +61,9 @@ export class Pool {
 
   /** Spans that [start, end) touches and in which nothing is mapped any more are the heap's. */
   *giveBack(start: number, end: number): Sleeps<void> {
-    for (const span of [...this.#lent.within(start, end)]) {
+    const isEmpty = (span: Addresses): boolean =>
+      this.#space.vmas.overlapping(virtAddr(span.start), virtAddr(span.end)).length === 0;
+    for (const span of [...this.#lent.around(start, end, isEmpty)]) {
       // Refused where something is mapped, or has been since.
       if ((yield* this.#map(span)) >= 0) this.#lent.give(span);
     }

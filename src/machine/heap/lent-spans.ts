@@ -4,7 +4,7 @@
  * of the heap, so neither side asks the other.
  */
 import { PAGE_SIZE } from "../../base/index.ts";
-import { HeapShared, MAPPED, SPAN_PAGES } from "./shared.ts";
+import { HeapShared, MAPPED } from "./shared.ts";
 import { Spans, spanOf } from "./spans.ts";
 
 /** The addresses of a heap, and what its threads share. */
@@ -57,13 +57,25 @@ export class LentSpans {
     return undefined;
   }
 
-  /** Runs of spans that mappings have and that [start, end) touches, ascending. */
-  *within(start: number, end: number): IterableIterator<Addresses> {
-    const { count } = this.#spans;
+  /**
+   * Spans that mappings have: those that [start, end) touches, and their neighbours as far as
+   * `isEmpty` (where others were faster, one may have been taken and never used).
+   */
+  *around(
+    start: number,
+    end: number,
+    isEmpty: (span: Addresses) => boolean,
+  ): IterableIterator<Addresses> {
     const first = Math.max(0, spanOf((start - this.#start) / PAGE_SIZE));
-    const last = Math.min(count, Math.ceil((end - this.#start) / PAGE_SIZE / SPAN_PAGES));
-    for (let span = first; span < last; span++) {
-      if (this.#spans.isMine(span)) yield this.#addresses(span, span + 1);
+    const last = spanOf((end - 1 - this.#start) / PAGE_SIZE);
+    for (let span = first - 1; this.#isLent(span); span--) {
+      if (!isEmpty(this.#addresses(span, span + 1))) break;
+      yield this.#addresses(span, span + 1);
+    }
+    for (let span = first; this.#isLent(span) || span <= last; span++) {
+      if (span >= this.#spans.count) break;
+      if (span > last && !isEmpty(this.#addresses(span, span + 1))) break;
+      if (this.#isLent(span)) yield this.#addresses(span, span + 1);
     }
   }
 
@@ -72,6 +84,10 @@ export class LentSpans {
     const first = spanOf((start - this.#start) / PAGE_SIZE);
     const last = spanOf((end - 1 - this.#start) / PAGE_SIZE);
     for (let span = first; span <= last; span++) this.#spans.give(span);
+  }
+
+  #isLent(span: number): boolean {
+    return span >= 0 && span < this.#spans.count && this.#spans.isMine(span);
   }
 
   #pagesIn(first: number, end: number): number {

@@ -100,9 +100,9 @@ const os_MISS = 0xffffffffu;
 var<private> os_faulted: bool = false;
 var<private> os_passes: u32 = 0u;
 var<private> os_limit: u32 = 0u;
-// What it missed first, and the last three after that, the latest one first: addresses, and a byte of
-// flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one). Recorded when it ends: every
-// load has a copy of what is done at once.
+// What it missed first, and the last three after that, the latest one first: addresses, and a
+// byte of flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one). Recorded when it
+// ends: every load has a copy of what is done at once.
 var<private> os_missed: vec4u;
 var<private> os_kinds: u32 = 0u;
 var<private> os_latest: u32 = 4u;
