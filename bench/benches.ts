@@ -1,13 +1,42 @@
 /** The benches by name. A file is loaded only by the process that runs it. */
 import type { Row } from "./ratio.ts";
 
-export const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
-  dense: async () => (await import("./dense.ts")).benchDense(),
-  dragon: async () => (await import("./dragon.ts")).benchDragon(),
-  explore: async () => (await import("./explore.ts")).benchExplore(),
-  host: async () => (await import("./host.ts")).benchHost(),
-  list: async () => (await import("./list.ts")).benchList(),
-  mm: async () => (await import("./mm.ts")).benchMm(),
-  notifier: async () => (await import("./notifier.ts")).benchNotifier(),
-  tree: async () => (await import("./tree.ts")).benchTree(),
+export interface Bench {
+  readonly about: string;
+  readonly run: () => Promise<Row[]>;
+}
+
+export const BENCHES: Readonly<Record<string, Bench>> = {
+  dense: {
+    about: "saxpy over resident arrays",
+    run: async () => (await import("./dense.ts")).benchDense(),
+  },
+  dragon: {
+    about: "the main job: the dragon's picture, cold and warm",
+    run: async () => (await import("./dragon.ts")).benchDragon(),
+  },
+  explore: {
+    about: "schedules a second of every search",
+    run: async () => (await import("./explore.ts")).benchExplore(),
+  },
+  host: {
+    about: "page faults, revocations, results read where they lie",
+    run: async () => (await import("./host.ts")).benchHost(),
+  },
+  list: {
+    about: "walks over a resident list",
+    run: async () => (await import("./list.ts")).benchList(),
+  },
+  mm: {
+    about: "the engine beside small C programs and the kernel",
+    run: async () => (await import("./mm.ts")).benchMm(),
+  },
+  notifier: {
+    about: "invalidations among 1 to 1,000,000 ranges; a reader in a storm",
+    run: async () => (await import("./notifier.ts")).benchNotifier(),
+  },
+  tree: {
+    about: "bytes moved by a few keys in a large search tree",
+    run: async () => (await import("./tree.ts")).benchTree(),
+  },
 };

@@ -17,12 +17,6 @@ const RANGE_PAGES = 8;
 const REPEATS = 4096;
 const MANY = 100_000;
 
-/** Of one invalidation among so many ranges to the same in a tree in C. */
-const GOALS = new Map([
-  [1, 4],
-  [100, 3],
-]);
-
 export async function benchNotifiers(hasPeers: boolean): Promise<Row[]> {
   const rows: Row[] = [];
   for (const count of [1, 100, 10_000, MANY]) {
@@ -49,7 +43,6 @@ async function benchInvalidate(
     (kind): Peer => ({
       versus: kind === "tree" ? "a balanced tree in C" : "a list in C",
       by: ["interval", count, overlap, kind],
-      goal: kind === "tree" ? GOALS.get(count) : undefined,
     }),
   );
   return compare(hasPeers, { name, unit: "start and end", measure }, peers);

@@ -38,7 +38,6 @@ export async function benchPages(hasPeers: boolean): Promise<Row[]> {
     ...(await bench(`fork of ${SIZE} that were written`, () => forked(world, range), {
       versus: "the kernel's fork with them, less its fork without",
       by: ["kernel", "fork", PAGES],
-      goal: 1.5,
     })),
   ];
 }

@@ -38,8 +38,6 @@ export interface Peer {
   readonly ready?: string;
   /** A program of bench/native and its arguments, or another way to do the same here. */
   readonly by: readonly [program: string, ...args: (string | number)[]] | (() => Sample);
-  /** What the ratio of ours to it is meant to be at most. */
-  readonly goal?: number | undefined;
 }
 
 /** Compiles all peers; false when there is no C compiler. */
@@ -96,7 +94,6 @@ async function pair(subject: Subject, peer: Peer): Promise<Row> {
     versus: peer.versus,
     ratios: ours.map((ns, round) => ns / theirs[round]!),
     note: `${shown(median(ours))} ns against ${shown(median(theirs))} ns a ${subject.unit}`,
-    ...(peer.goal === undefined ? {} : { goal: peer.goal }),
   };
 }
 

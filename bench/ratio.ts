@@ -1,7 +1,9 @@
 /** Pairs of timings, alternated in one run, and what is said of them. */
+import type { Declared } from "./rows.ts";
 
 /** All of it is plain data: a row crosses from one process to another. */
 export interface Row {
+  /** As in `rows.ts`, which also says what it is meant to reach. */
   readonly name: string;
   /** What is compared with what. */
   readonly versus: string;
@@ -9,8 +11,16 @@ export interface Row {
   readonly ratios: readonly number[];
   /** Absolute figures, for orientation only. */
   readonly note: string;
-  /** What the median is meant to be at most. */
-  readonly goal?: number;
+}
+
+/** A row and what is wanted of it, as it is printed and as JSON has it. */
+export interface Figure extends Declared {
+  readonly bench: string;
+  readonly ratio: number;
+  readonly ratios: readonly number[];
+  readonly note: string;
+  /** How many times the goal the ratio is, if that is more than once. */
+  readonly missedBy?: number;
 }
 
 const ROUNDS = 9;
@@ -47,20 +57,30 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1]!;
 }
 
-/** The row as a reader of a terminal sees it. */
-export function lineOf(row: Row): string {
-  const { name, versus, ratios, note, goal } = row;
-  const range = ratios.length > 1 ? ` [${rangeOf(row)}]` : "";
-  const aim = goal === undefined ? "" : `, goal <= ${goal}: ${judge(median(ratios), goal)}`;
-  return `${name}: ${shown(median(ratios))}${range} of ${versus} (${note})${aim}`;
+export function figureOf(bench: string, declared: Declared, { ratios, note }: Row): Figure {
+  const ratio = median(ratios);
+  const figure = { bench, ...declared, ratio, ratios, note };
+  const { goal } = declared;
+  return goal === undefined || ratio <= goal ? figure : { ...figure, missedBy: ratio / goal };
 }
 
-/** "0.51..0.62": the least and the most of the rounds. */
-function rangeOf({ ratios }: Row): string {
-  return `${shown(Math.min(...ratios))}..${shown(Math.max(...ratios))}`;
+/** The figure as a reader of a terminal sees it. */
+export function lineOf(figure: Figure): string {
+  const { name, versus, note } = figure;
+  const aim = figure.goal === undefined ? "" : `; ${goalOf(figure)}`;
+  return `${name}: ${ratioOf(figure)} of ${versus} (${note})${aim}`;
 }
 
-const judge = (ratio: number, goal: number): string =>
-  ratio <= goal ? "met" : `missed by ${shown(ratio / goal)}x`;
+/** "0.56 (0.51 to 0.62)": the median, the least and the most of the rounds. */
+export function ratioOf({ ratio, ratios }: Figure): string {
+  if (ratios.length === 1) return shown(ratio);
+  return `${shown(ratio)} (${shown(Math.min(...ratios))} to ${shown(Math.max(...ratios))})`;
+}
+
+/** "goal ≤ 1.3, missed by 2.1x", and nothing where nothing is wanted. */
+export function goalOf({ goal, missedBy }: Figure): string {
+  if (goal === undefined) return "";
+  return `goal ≤ ${goal}, ${missedBy === undefined ? "met" : `missed by ${shown(missedBy)}x`}`;
+}
 
 const shown = (value: number): string => (value < 0.1 ? value.toPrecision(2) : value.toFixed(2));

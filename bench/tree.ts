@@ -39,11 +39,10 @@ export async function benchTree(): Promise<Row[]> {
   const tree = NODES * NODE_BYTES;
   return [
     {
-      name: `tree: ${KEYS} keys in a search tree of 256 MiB, bytes moved to the device`,
+      name: `tree: ${KEYS.toLocaleString("en")} keys in a search tree of 256 MiB, bytes moved to the device`,
       versus: "uploading the tree",
       ratios: [report.bytesToDevice / tree],
       note: `${report.bytesToDevice} of ${tree} bytes in ${report.rounds} rounds, all keys found`,
-      goal: 0.06,
     },
   ];
 }
