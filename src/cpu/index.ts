@@ -7,16 +7,19 @@
  * **Nouns.** *Window*: one shared WebAssembly.Memory of 4 GiB that user code reads and writes
  * directly, address = byte offset. `soft`: no window, every access walks, the referee. `scoped`: a
  * window that is touched inside access brackets. `host`: the same with real page faults, so that it
- * needs none; on Linux, where the system allows it.
+ * needs none; on Linux, where the system allows it. *Bracket*: pages that stay while somebody
+ * touches them; `Brackets` is the one table of those.
  *
  * **Invariants.** A shadow gives no more than the page table.
  *
  * **Locks.** None; backends are called with whatever the caller holds and never sleep.
+ * `Brackets.open` takes mmapLock for reading.
  *
  * **Example.** `new SoftCpu(space)`, `new ScopedCpu(space)`, `new HostCpu(space, memory, options)`.
  *
  * **What it refuses.** Deciding anything: the TypeScript mm is the authority.
  */
+export { type Bracket, type BracketOwner, Brackets } from "./brackets.ts";
 export {
   type BadAccess,
   HostCpu,

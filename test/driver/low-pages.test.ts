@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from "vitest";
 import { EFAULT, virtAddr } from "../../src/base/index.ts";
-import { createWindow, ScopedCpu } from "../../src/cpu/index.ts";
+import { Brackets, createWindow, ScopedCpu } from "../../src/cpu/index.ts";
 import { Gpu, KernelCache, launch, WebGpuDevice } from "../../src/driver/index.ts";
 import { EventLoopHost, Tasks } from "../../src/machine/engine/index.ts";
 import { buildWorld } from "../../src/machine/index.ts";
@@ -26,7 +26,7 @@ it("a kernel reads and writes page 0 when it is mapped, and is refused as before
   const world = buildWorld({ host, window });
   const tasks = new Tasks(world.scheduler);
   const space = new AddressSpace(world.memory, { isIdentity: true });
-  const cpu = new ScopedCpu(space);
+  const brackets = new Brackets(space, new ScopedCpu(space));
   const gpu = await Gpu.open({ prefer: "auto", frames: 64 });
   const device = WebGpuDevice.attach(gpu, space) as WebGpuDevice;
   const cache = new KernelCache();
@@ -46,10 +46,10 @@ it("a kernel reads and writes page 0 when it is mapped, and is refused as before
   const touch = async (body: () => void) => {
     const range = { start: virtAddr(0), end: virtAddr(8192) };
     await tasks.run("home", device.moveHome(range.start, range.end));
-    const pinned = await tasks.run("access", cpu.access(range, true, { address: virtAddr(0) }));
+    const pinned = await tasks.run("access", brackets.open(range, true, { address: virtAddr(0) }));
     if (typeof pinned === "number") throw new Error(`refused: ${pinned}`);
     body();
-    cpu.close(pinned);
+    brackets.close(pinned);
   };
   await touch(() => window.u32.set([41, 51, 61, 71], 16));
   expect((await bump(64, 4)).result).toBe(0);

@@ -127,15 +127,20 @@ describe("with a device", () => {
     const write = machine.kernel({ name: "writer", args: { at: u32 }, code: WRITE });
     const readOnly = await space.mmap({ bytes: 4096, rights: "r" });
     const hidden = await space.mmap({ bytes: 4096, rights: "none" });
-    const cases: [Promise<unknown>, object, string][] = [
-      [read.run(1, { at: 0, out }), { code: "EFAULT", access: "read", address: 0 }, "null"],
-      [read.run(1, { at: 0x3000_0000, out }), { code: "EFAULT", address: 0x3000_0000 }, "mapped"],
-      [read.run(1, { at: out.address + 2, out }), { code: "EINVAL" }, "not a multiple of 4"],
-      [read.run(1, { at: hidden, out }), { code: "EFAULT", kernel: "reader" }, "no access"],
-      [write.run(1, { at: readOnly }), { code: "EPERM", access: "write" }, "read-only"],
+    const cases: [() => Promise<unknown>, object, string][] = [
+      [() => read.run(1, { at: 0, out }), { code: "EFAULT", access: "read", address: 0 }, "null"],
+      [
+        () => read.run(1, { at: 0x3000_0000, out }),
+        { code: "EFAULT", address: 0x3000_0000 },
+        "mapped",
+      ],
+      [() => read.run(1, { at: out.address + 2, out }), { code: "EINVAL" }, "not a multiple of 4"],
+      [() => read.run(1, { at: hidden, out }), { code: "EFAULT", kernel: "reader" }, "no access"],
+      [() => write.run(1, { at: readOnly }), { code: "EPERM", access: "write" }, "read-only"],
     ];
-    for (const [running, fields, words] of cases) {
-      const error = await running.then(
+    for (const [start, fields, words] of cases) {
+      // One after the other: `check` wants an idle device.
+      const error = await start().then(
         () => undefined,
         (reason_: unknown) => reason_,
       );

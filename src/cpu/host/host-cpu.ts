@@ -3,19 +3,9 @@
  * that it may not touch yet is a real page fault, served here. Every page's bytes are at its
  * address (identity frames).
  */
-import {
-  type AddrRange,
-  assert,
-  type Result,
-  type VirtAddr,
-  type Vpn,
-  vpn,
-  vpnOf,
-} from "../../base/index.ts";
+import { assert, type Result, type VirtAddr, type Vpn } from "../../base/index.ts";
 import type { Shadow, ShadowVisitor } from "../../check/index.ts";
-import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
-import type { Sleeps } from "../../sync/index.ts";
-import { Brackets } from "../brackets.ts";
+import type { AddressSpace, CpuMmu } from "../../mm/index.ts";
 import { allows, reachableBy } from "../rights.ts";
 import { type BadAccess, FaultService, type FaultServiceOptions } from "./fault-service.ts";
 import { HardwareShadow } from "./hardware-shadow.ts";
@@ -31,7 +21,6 @@ export class HostCpu implements CpuMmu, Shadow {
   readonly #shadow: HardwareShadow;
   readonly #left: LeftPages;
   readonly #faults: FaultService;
-  readonly #brackets: Brackets;
 
   constructor(space: AddressSpace, memory: HostMemory, options: FaultServiceOptions) {
     assert(space.isIdentity, "a window needs every page's frame at its address");
@@ -40,7 +29,6 @@ export class HostCpu implements CpuMmu, Shadow {
     this.#shadow = new HardwareShadow(space, memory);
     this.#left = new LeftPages(space, memory, this.#shadow.rights);
     this.#faults = new FaultService(space, memory, this.#shadow, options);
-    this.#brackets = new Brackets(space);
     this.leave = this.kernelFaults
       ? undefined
       : (start: Vpn, end: Vpn): void => this.#left.leave(start, end);
@@ -110,40 +98,6 @@ export class HostCpu implements CpuMmu, Shadow {
   /** Takes over what the page table allows for the pages of [start, end). 0 or -ENOMEM. */
   install(start: Vpn, end: Vpn): Result {
     return this.#shadow.install(start, end);
-  }
-
-  /**
-   * Opens a bracket: every page of `range` is in RAM and installed, and stays until `close`; so
-   * system calls may be given it, whose faults are not served otherwise. All pages or none; when
-   * one cannot be had, a negated errno and `failure.address`.
-   */
-  *access(
-    range: AddrRange,
-    write: boolean,
-    failure: { address: VirtAddr },
-  ): Sleeps<PinnedPages | Result> {
-    this.catchUp(vpnOf(range.start), vpnOf(range.end));
-    const pinned = yield* this.#brackets.open(range, write, failure);
-    if (typeof pinned === "number") return pinned;
-    const result = this.install(pinned.start, vpn(pinned.start + pinned.frames.length));
-    if (result === 0) return pinned;
-    this.#brackets.close(pinned);
-    failure.address = range.start;
-    return result;
-  }
-
-  /** Closes a bracket, once. What was written in it is marked so. */
-  close(pinned: PinnedPages): void {
-    this.#brackets.close(pinned);
-  }
-
-  get openBrackets(): number {
-    return this.#brackets.count;
-  }
-
-  /** An open bracket that covers a page of [start, end), if any. */
-  bracketIn(start: Vpn, end: Vpn): PinnedPages | undefined {
-    return this.#brackets.find(start, end);
   }
 
   forEachReachable(visit: ShadowVisitor): void {

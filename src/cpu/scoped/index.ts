@@ -6,12 +6,12 @@
  * **Invariants.** The table of rights gives no more than the page table. A page with a bracket
  * on it does not migrate; one with a writing bracket gets no copies on devices.
  *
- * **Locks.** `access` takes mmapLock for reading; `mayTouch`, `install`, `close` are plain.
+ * **Locks.** None: `mayTouch`, `install` and `revoke` are plain.
  *
  * **Example.**
  * ```ts
- * const pinned = yield* cpu.access({ start, end }, true, failure);
- * if (typeof pinned !== "number") { window.u32[start >>> 2] = 7; cpu.close(pinned); }
+ * const bracket = yield* brackets.open({ start, end }, true, failure);
+ * if (typeof bracket !== "number") { window.u32[start >>> 2] = 7; brackets.close(bracket); }
  * ```
  *
  * **What it refuses.** Faults in the middle of an access: outside a bracket, ask first.

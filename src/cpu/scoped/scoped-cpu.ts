@@ -1,11 +1,10 @@
 /**
  * The portable CPU: user code reads and writes the window itself. JavaScript has no page faults,
- * so access is bracketed: `access` faults pages in and pins them, and while the bracket is open
- * they stay; single words can be touched outside of brackets after `need`, which looks at a
+ * so access is bracketed: `Brackets` faults pages in and pins them, and while one is open they
+ * stay; single words can be touched outside of brackets after `need`, which looks at a
  * table of what the CPU may touch now. Every page's bytes are at its address (identity frames).
  */
 import {
-  type AddrRange,
   assert,
   type Result,
   SPACE_PAGES,
@@ -14,9 +13,7 @@ import {
   vpn,
 } from "../../base/index.ts";
 import type { Shadow, ShadowVisitor } from "../../check/index.ts";
-import type { AddressSpace, CpuMmu, PinnedPages } from "../../mm/index.ts";
-import type { Sleeps } from "../../sync/index.ts";
-import { Brackets } from "../brackets.ts";
+import type { AddressSpace, CpuMmu } from "../../mm/index.ts";
 import { allows, reachableBy, rightsIn } from "../rights.ts";
 
 export class ScopedCpu implements CpuMmu, Shadow {
@@ -25,12 +22,10 @@ export class ScopedCpu implements CpuMmu, Shadow {
   readonly space: AddressSpace;
   // Vpn -> PTE_VALID, PTE_WRITE: what may be touched now
   readonly #rights = new Uint8Array(SPACE_PAGES);
-  readonly #brackets: Brackets;
 
   constructor(space: AddressSpace) {
     assert(space.isIdentity, "a window needs every page's frame at its address");
     this.space = space;
-    this.#brackets = new Brackets(space);
     space.mmus.push(this);
   }
 
@@ -49,36 +44,6 @@ export class ScopedCpu implements CpuMmu, Shadow {
       this.#rights[page] = rightsIn(this.space.pageTable.get(page));
     }
     return 0;
-  }
-
-  /**
-   * Opens a bracket: every page of `range` is in RAM, may be touched, and stays until `close`.
-   * All pages or none; when one cannot be had, a negated errno and `failure.address`.
-   */
-  *access(
-    range: AddrRange,
-    write: boolean,
-    failure: { address: VirtAddr },
-  ): Sleeps<PinnedPages | Result> {
-    const pinned = yield* this.#brackets.open(range, write, failure);
-    if (typeof pinned !== "number") {
-      this.install(pinned.start, vpn(pinned.start + pinned.frames.length));
-    }
-    return pinned;
-  }
-
-  /** Closes a bracket, once. What was written in it is marked so. */
-  close(pinned: PinnedPages): void {
-    this.#brackets.close(pinned);
-  }
-
-  get openBrackets(): number {
-    return this.#brackets.count;
-  }
-
-  /** An open bracket that covers a page of [start, end), if any. */
-  bracketIn(start: Vpn, end: Vpn): PinnedPages | undefined {
-    return this.#brackets.find(start, end);
   }
 
   forEachReachable(visit: ShadowVisitor): void {

@@ -3,12 +3,18 @@
  * same engine serves the thread that it lives on and threads that it does not live on.
  */
 import type { Result } from "../../base/index.ts";
+import type { BracketOwner } from "../../cpu/index.ts";
 import type {
   DeviceInfo,
   KernelSource,
   LaunchOutcome,
   LaunchProgress,
 } from "../../driver/index.ts";
+import type { HeapRemains } from "../heap/index.ts";
+import type { Legacy } from "./members.ts";
+
+/** A thread that calls, as a number that no other ever has. 0n: the engine's own. */
+export type Caller = BracketOwner;
 
 /** Whole pages, or bytes where a call says so. */
 export interface ByteRange {
@@ -82,6 +88,9 @@ interface Calls {
   readonly check: Call<undefined, void>;
   /** Where everything is, as text for people. */
   readonly dump: Call<undefined, string>;
+  /** The thread that calls uses the heap as `id`: what those before it left is its. */
+  readonly join: Call<{ readonly id: number }, Legacy>;
+  readonly leave: Call<{ readonly id: number; readonly remains?: HeapRemains }, void>;
   /** Ends everything, or gives the number of brackets that are open and ends nothing. */
   readonly close: Call<undefined, number>;
 }

@@ -3,7 +3,6 @@
  * and knows nothing of who makes them, or on which thread they are.
  */
 import {
-  assert,
   EBUSY,
   EINTR,
   PAGE_SIZE,
@@ -11,12 +10,12 @@ import {
   SPACE_BYTES,
   SPACE_PAGES,
   type VirtAddr,
-  type Vpn,
   virtAddr,
   vpn,
   vpnOf,
 } from "../../base/index.ts";
-import { checkWorld, type Shadow } from "../../check/index.ts";
+import { checkWorld } from "../../check/index.ts";
+import { Brackets } from "../../cpu/index.ts";
 import {
   type Gpu,
   KernelCache,
@@ -27,7 +26,6 @@ import {
 } from "../../driver/index.ts";
 import {
   AddressSpace,
-  type CpuMmu,
   dumpSpace,
   FAULT_WRITE,
   MapMode,
@@ -36,40 +34,20 @@ import {
   mmput,
   mprotect,
   munmap,
-  type PinnedPages,
 } from "../../mm/index.ts";
 import type { BulkMemory } from "../../phys/index.ts";
-import { type Host, type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
+import type { Host, Scheduler, Sleeps } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
 import type { HeapRange } from "../heap/index.ts";
 import { buildWorld, type World } from "../world.ts";
-import type { Answer, Ask, ByteRange, CallName, EngineReport, Outcome } from "./calls.ts";
+import type { Answer, Ask, ByteRange, Caller, CallName, EngineReport, Outcome } from "./calls.ts";
 import { faultPages } from "./fault-pages.ts";
 import { lastWords, withEvents } from "./last-words.ts";
 import { leavePages } from "./leave-pages.ts";
+import { Lifetime } from "./lifetime.ts";
+import { Members } from "./members.ts";
 import { Pool } from "./pool.ts";
-
-/** What a machine asks of its CPU's shadow: `ScopedCpu` and `HostCpu` are such. */
-export interface WindowCpu extends CpuMmu, Shadow {
-  mayTouch(address: VirtAddr, bytes: number, write: boolean): boolean;
-  /** Takes over what the page table allows. Negative: the system has no memory for it. */
-  install(start: Vpn, end: Vpn): Result;
-  /**
-   * Leaves [start, end) to the host until `catchUp`; the caller holds mmapLock for writing. Absent
-   * where that helps nobody.
-   */
-  readonly leave?: ((start: Vpn, end: Vpn) => void) | undefined;
-  /** Pages that are there and not in the page table. */
-  readonly unknownPages?: number;
-  access(
-    range: { readonly start: VirtAddr; readonly end: VirtAddr },
-    write: boolean,
-    failure: { address: VirtAddr },
-  ): Sleeps<PinnedPages | Result>;
-  close(pinned: PinnedPages): void;
-  readonly openBrackets: number;
-  bracketIn(start: Vpn, end: Vpn): PinnedPages | undefined;
-}
+import type { WindowCpu } from "./window-cpu.ts";
 
 export interface EngineOptions<Cpu extends WindowCpu> {
   readonly host: Host;
@@ -81,10 +59,14 @@ export interface EngineOptions<Cpu extends WindowCpu> {
   readonly launches?: Int32Array;
   /** Where the heap of `malloc` lies: mapped before the first call. */
   readonly heap: HeapRange;
+  /** Whether who made a call may still do something. Without: there is one caller, who may. */
+  readonly isAlive?: (caller: Caller) => boolean;
 }
 
 /** What a call may say while it lasts, and hear. */
 export interface CallContext {
+  /** Who calls: what it has open ends with it. */
+  readonly caller: Caller;
   isAborted(): boolean;
   progress?(progress: LaunchProgress): void;
 }
@@ -96,7 +78,7 @@ const FAULTS_MAX = 64;
 const CLOSING_MS = 500;
 
 /** Calls that are answered while the machine is being closed: they open and change nothing. */
-const ALWAYS: ReadonlySet<CallName> = new Set(["release", "report", "close"]);
+const ALWAYS: ReadonlySet<CallName> = new Set(["release", "report", "leave", "close"]);
 
 type Handlers = {
   readonly [Name in CallName]: (ask: Ask<Name>, context: CallContext) => Sleeps<Answer<Name>>;
@@ -107,33 +89,33 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   readonly space: AddressSpace;
   /** One word: launches that have begun. Pages may live on the device only after the first. */
   readonly launches: Int32Array;
+  readonly life: Lifetime;
   readonly #world: World;
   readonly #device: WebGpuDevice | undefined;
   readonly #kernels = new KernelCache();
   // number of a kernel -> its text
   readonly #sources: KernelSource[] = [];
-  readonly #brackets = new Map<number, PinnedPages>();
+  readonly #brackets: Brackets;
+  readonly #members: Members;
   readonly #pool: Pool;
-  readonly #idle: WaitQueue;
-  #nextBracket = 1;
-  // Calls that have begun and not ended, those of `ALWAYS` aside.
-  #running = 0;
-  #isEnding = false;
+  readonly #isAlive: (caller: Caller) => boolean;
   /** When the machine is being closed: until then launches may finish. */
   #closingMs = Number.POSITIVE_INFINITY;
-  #isTornDown = false;
 
   constructor(options: EngineOptions<Cpu>) {
-    const { host, window, gpu, heap } = options;
+    const { host, window, gpu, heap, isAlive = () => true } = options;
     this.launches = options.launches ?? new Int32Array(1);
     this.#world = buildWorld({ host, window });
-    this.#idle = new WaitQueue(this.scheduler, "calls");
+    this.life = new Lifetime(this.scheduler);
+    this.#isAlive = isAlive;
+    this.#members = new Members(isAlive);
     this.space = new AddressSpace(this.#world.memory, { isIdentity: true });
     this.cpu = options.cpu(this.space);
     const device = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, this.space);
     if (typeof device === "number") throw new Error(`a fresh space refused: ${device}`);
     this.#device = device;
-    this.#pool = new Pool(this.space, this.cpu, heap);
+    this.#brackets = new Brackets(this.space, this.cpu);
+    this.#pool = new Pool(this.space, this.cpu, this.#brackets, heap);
     const reserved = this.scheduler.runTask("reserve the heap", this.#pool.reserve());
     if (reserved < 0) throw new Error(`the heap cannot be reserved: ${reserved}`);
   }
@@ -151,11 +133,6 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return Object.hasOwn(this.#handlers, name);
   }
 
-  /** Nothing is mapped any more: a fault from now on is nobody's mistake. */
-  get isTornDown(): boolean {
-    return this.#isTornDown;
-  }
-
   /** Answers a call, as a task. Throws ENODEV once the machine is being closed. */
   *serve<Name extends CallName>(
     name: Name,
@@ -163,24 +140,26 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     context: CallContext,
   ): Sleeps<Answer<Name>> {
     if (ALWAYS.has(name)) return yield* this.#handlers[name](ask, context);
-    if (this.#isEnding) {
-      throw hmmError({ code: "ENODEV", call: name, detail: "the machine is being closed" });
-    }
-    this.#running++;
+    this.life.enter(name);
     try {
       return yield* this.#handlers[name](ask, context);
     } catch (error) {
       throw withEvents(error, this.#world.tracer);
     } finally {
-      if (--this.#running === 0) this.#idle.wakeAll();
+      this.life.leave();
     }
   }
 
   /** All that lives on the device comes home, once no call runs; none is taken any more. */
-  *retreat(): Sleeps<void> {
-    this.#isEnding = true;
-    yield* this.#idle.until(() => this.#running === 0);
+  retreat(): Sleeps<void> {
+    this.life.to("retreating");
+    return this.#retreat();
+  }
+
+  *#retreat(): Sleeps<void> {
+    yield* this.life.idle();
     yield* this.#bringHome(virtAddr(0), SPACE_BYTES);
+    this.life.to("retreated");
   }
 
   /** After `close`: the GPU is given back. */
@@ -206,7 +185,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     mprotect: (ask) =>
       this.#change(ask, (start) => mprotect(this.space, start, ask.bytes, ask.flags)),
     discard: (ask) => this.#change(ask, (start) => madviseDontNeed(this.space, start, ask.bytes)),
-    access: (ask) => this.#access(ask),
+    access: (ask, { caller }) => this.#access(ask, caller),
     release: (ask) => this.#release(ask.bracket),
     fault: (ask) => this.#fault(ask),
     populate: (ask) => this.#populate(ask),
@@ -214,6 +193,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     report: () => this.#report(),
     check: () => this.#check(),
     dump: () => this.#dump(),
+    join: (ask, { caller }) => this.#join(ask, caller),
+    leave: (ask) => this.#leave(ask),
     close: () => this.#close(),
   };
 
@@ -237,7 +218,8 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   /** What changes a mapping finds no bracket there. */
   *#change(range: ByteRange, change: (start: VirtAddr) => Sleeps<Result>): Sleeps<Outcome> {
     const end = Math.ceil((range.start + range.bytes) / PAGE_SIZE);
-    const bracket = this.cpu.bracketIn(vpnOf(virtAddr(range.start)), vpn(end));
+    this.#closeOfGone();
+    const bracket = this.#brackets.find(vpnOf(virtAddr(range.start)), vpn(end));
     if (bracket !== undefined) return { result: -EBUSY, address: bracket.start * PAGE_SIZE };
     const result = yield* change(virtAddr(range.start));
     if (result >= 0) {
@@ -246,46 +228,49 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return { result };
   }
 
-  *#access(ask: Ask<"access">): Sleeps<Answer<"access">> {
+  *#access(ask: Ask<"access">, caller: Caller): Sleeps<Answer<"access">> {
     const { start, end } = pagesAround(ask);
     const failure = { address: start };
     const home = yield* this.#bringHome(start, end);
-    const pinned = home < 0 ? home : yield* this.cpu.access({ start, end }, ask.write, failure);
-    if (typeof pinned === "number") {
-      return { result: pinned, address: failure.address, bracket: 0 };
-    }
-    const bracket = this.#nextBracket++;
-    this.#brackets.set(bracket, pinned);
-    return { result: 0, bracket };
+    const bracket =
+      home < 0 ? home : yield* this.#brackets.open({ start, end }, ask.write, failure, caller);
+    if (typeof bracket !== "number") return { result: 0, bracket: bracket.id };
+    return { result: bracket, address: failure.address, bracket: 0 };
   }
 
-  *#release(bracket: number): Sleeps<void> {
-    const pinned = this.#brackets.get(bracket);
-    if (pinned === undefined) {
-      const detail = `no bracket ${bracket} is open`;
-      throw hmmError({ code: "EINVAL", call: "close", detail });
+  *#release(id: number): Sleeps<void> {
+    const bracket = this.#brackets.get(id);
+    if (bracket === undefined) {
+      throw hmmError({ code: "EINVAL", call: "close", detail: `no bracket ${id} is open` });
     }
-    this.#brackets.delete(bracket);
-    this.cpu.close(pinned);
+    this.#brackets.close(bracket);
+  }
+
+  /** Nobody who is gone shall stand in anybody's way. */
+  #closeOfGone(): void {
+    if (this.#brackets.count > 0) this.#brackets.closeOfGone((owner) => !this.#isAlive(owner));
   }
 
   /** Until it may be touched: nobody runs between that look and the answer. */
   *#fault(ask: Ask<"fault">): Sleeps<Outcome> {
-    for (let tries = 0; tries < FAULTS_MAX; tries++) {
-      const outcome = yield* this.#faultOnce(ask);
+    for (let tries = 0; !this.#mayTouch(ask); tries++) {
+      if (tries === FAULTS_MAX) return { result: -EBUSY, address: ask.start };
+      const outcome = yield* this.#faultIn(ask);
       if (outcome.result < 0) return outcome;
-      if (this.cpu.mayTouch(virtAddr(ask.start), ask.bytes, ask.write)) return outcome;
     }
-    return { result: -EBUSY, address: ask.start };
+    return { result: 0 };
   }
 
-  *#faultOnce({ start, bytes, write }: Ask<"fault">): Sleeps<Outcome> {
+  /** What the program may touch as it is stays as it is. */
+  #mayTouch({ start, bytes, write }: Ask<"fault">): boolean {
+    return this.cpu.mayTouch(virtAddr(start), bytes, write);
+  }
+
+  *#faultIn({ start, bytes, write }: Ask<"fault">): Sleeps<Outcome> {
     const range = {
       start: vpnOf(virtAddr(start)),
       end: vpn(Math.ceil((start + bytes) / PAGE_SIZE)),
     };
-    // What the program may touch as it is stays as it is.
-    if (this.cpu.mayTouch(virtAddr(start), bytes, write)) return { result: 0 };
     this.space.catchUp(range.start, range.end);
     const failure = { address: virtAddr(start) };
     const result = yield* faultPages(this.space, range, write ? FAULT_WRITE : 0, failure);
@@ -299,7 +284,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const { start, end } = pagesAround(ask);
     const home = yield* this.#bringHome(start, end);
     if (home < 0) return { result: home, address: start };
-    return yield* this.#faultOnce(ask);
+    return this.#mayTouch(ask) ? { result: 0 } : yield* this.#faultIn(ask);
   }
 
   /** Brings what lives on the device in [start, end) home, in bulk. */
@@ -317,6 +302,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
       const detail = 'the machine was created with device "none"';
       throw hmmError({ code: "ENODEV", call: "run", detail, kernel: source.name });
     }
+    this.#closeOfGone();
     Atomics.add(this.launches, 0, 1);
     const outcome = yield* launch(this.#device, this.#kernels, {
       source,
@@ -368,23 +354,33 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     return dumpSpace(this.space) + rest;
   }
 
+  /** The thread that calls uses the heap. */
+  *#join({ id }: Ask<"join">, caller: Caller): Sleeps<Answer<"join">> {
+    return this.#members.join(id, caller);
+  }
+
+  *#leave({ id, remains }: Ask<"leave">): Sleeps<void> {
+    this.#members.leave(id, remains);
+  }
+
   *#close(): Sleeps<number> {
-    assert(!this.#isEnding, "a machine is closed once");
-    if (this.cpu.openBrackets > 0) return this.cpu.openBrackets;
-    this.#isEnding = true;
+    this.#closeOfGone();
+    if (this.#brackets.count > 0) return this.#brackets.count;
+    this.life.to("closing");
     this.#closingMs = this.scheduler.nowMs + CLOSING_MS;
-    yield* this.#idle.until(() => this.#running === 0);
+    yield* this.life.idle();
     // One that was on its way may have opened meanwhile.
-    if (this.cpu.openBrackets > 0) {
-      this.#isEnding = false;
+    if (this.#brackets.count > 0) {
+      this.life.to("open");
       this.#closingMs = Number.POSITIVE_INFINITY;
-      return this.cpu.openBrackets;
+      return this.#brackets.count;
     }
     const device = this.#device;
     if (device !== undefined) yield* device.waitForLaunches();
-    this.#isTornDown = true;
+    this.life.to("dismantling");
     yield* mmput(this.space);
     if (device !== undefined) yield* device.close();
+    this.life.to("closed");
     return 0;
   }
 }

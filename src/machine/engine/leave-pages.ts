@@ -11,7 +11,7 @@ import {
   type Vma,
 } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
-import type { WindowCpu } from "./engine.ts";
+import type { WindowCpu } from "./window-cpu.ts";
 
 const READ_WRITE = VM_READ | VM_WRITE;
 

@@ -1,10 +1,12 @@
 /** The port of an engine that lives on this thread: calls are tasks, and nobody can block. */
 import type { LaunchProgress } from "../../driver/index.ts";
+import { hmmError } from "../error.ts";
 import type { Answer, Ask, CallName, CallOptions, EnginePort } from "./calls.ts";
 import type { Engine } from "./engine.ts";
 import { type EventLoopHost, Tasks } from "./tasks.ts";
 
-const NEVER_ABORTED = { isAborted: () => false };
+/** Whoever calls is the engine's own thread. */
+const OWN = { caller: 0n, isAborted: () => false };
 
 export class LocalPort implements EnginePort {
   readonly canBlock = false;
@@ -23,16 +25,19 @@ export class LocalPort implements EnginePort {
   }
 
   check(call: string): void {
-    this.#tasks.check(call);
+    if (!this.#engine.life.isOver) return;
+    throw hmmError({ code: "ENODEV", call, detail: "the machine is closed" });
   }
 
-  call<Name extends CallName>(
+  async call<Name extends CallName>(
     name: Name,
     ask: Ask<Name>,
     options: CallOptions = {},
   ): Promise<Answer<Name>> {
+    this.check(name);
     const { onProgress, signal } = options;
     const context = {
+      ...OWN,
       isAborted: (): boolean => signal?.aborted === true,
       // Not from within the task: whoever is told may call back.
       ...(onProgress && {
@@ -43,11 +48,11 @@ export class LocalPort implements EnginePort {
   }
 
   callNow<Name extends CallName>(name: Name, ask: Ask<Name>): Answer<Name> | undefined {
-    return this.#tasks.runNow(name, this.#engine.serve(name, ask, NEVER_ABORTED));
+    this.check(name);
+    return this.#tasks.runNow(name, this.#engine.serve(name, ask, OWN));
   }
 
   async end(): Promise<void> {
-    this.#tasks.close();
     this.#host.stop();
     this.#engine.destroy();
   }

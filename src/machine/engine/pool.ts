@@ -4,6 +4,7 @@
  * that no thread has, and when nothing is mapped in a span any more it is the heap's again.
  */
 import { PAGE_SIZE, type Result, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import type { Brackets } from "../../cpu/index.ts";
 import {
   type AddressSpace,
   MapMode,
@@ -16,8 +17,8 @@ import {
 } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { type HeapRange, LentSpans } from "../heap/index.ts";
-import type { WindowCpu } from "./engine.ts";
 import { leavePages } from "./leave-pages.ts";
+import type { WindowCpu } from "./window-cpu.ts";
 
 /** How often others may be faster before a mapping has to do with what is elsewhere. */
 const TRIES_MAX = 8;
@@ -30,12 +31,14 @@ interface Addresses {
 export class Pool {
   readonly #space: AddressSpace;
   readonly #cpu: WindowCpu;
+  readonly #brackets: Brackets;
   readonly #heap: HeapRange;
   readonly #lent: LentSpans;
 
-  constructor(space: AddressSpace, cpu: WindowCpu, heap: HeapRange) {
+  constructor(space: AddressSpace, cpu: WindowCpu, brackets: Brackets, heap: HeapRange) {
     this.#space = space;
     this.#cpu = cpu;
+    this.#brackets = brackets;
     this.#heap = heap;
     this.#lent = new LentSpans(heap);
   }
@@ -71,7 +74,7 @@ export class Pool {
 
   /** Nothing is mapped in spans that are the heap's no more. False: a bracket is open there. */
   *#clear({ start, end }: Addresses): Sleeps<boolean> {
-    if (this.#cpu.bracketIn(vpnOf(virtAddr(start)), vpn(end / PAGE_SIZE)) !== undefined) {
+    if (this.#brackets.find(vpnOf(virtAddr(start)), vpn(end / PAGE_SIZE)) !== undefined) {
       return false;
     }
     return (yield* munmap(this.#space, virtAddr(start), end - start)) >= 0;

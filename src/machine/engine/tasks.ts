@@ -7,7 +7,6 @@ import { hmmError } from "../error.ts";
 
 export class Tasks {
   readonly #scheduler: Scheduler;
-  #closed: string | undefined;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -24,7 +23,6 @@ export class Tasks {
     body: Sleeps<T>,
     over: { readonly resolve: (value: T) => void; readonly reject: (error: unknown) => void },
   ): void {
-    this.check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     task.onSettled = () => {
@@ -36,7 +34,6 @@ export class Tasks {
 
   /** Runs `body` to its end now; undefined, undone, when it would have to wait. */
   runNow<T>(name: string, body: Sleeps<T>): T | undefined {
-    this.check(name);
     const task = this.#scheduler.spawn(name, body);
     task.observed = true;
     this.#scheduler.run();
@@ -44,17 +41,6 @@ export class Tasks {
     if (task.state === TaskState.done) return task.result as T;
     this.#scheduler.kill(task as Task);
     return undefined;
-  }
-
-  /** No call is taken any more. */
-  close(): void {
-    this.#closed = "the machine is closed";
-  }
-
-  /** Throws ENODEV once it is closed. */
-  check(name: string): void {
-    if (this.#closed === undefined) return;
-    throw hmmError({ code: "ENODEV", call: name, detail: this.#closed });
   }
 }
 

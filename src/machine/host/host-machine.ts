@@ -12,7 +12,7 @@ import { atExit } from "./at-exit.ts";
 import { HostPort } from "./host-port.ts";
 import type { KernelThreadData, KernelThreadMessage } from "./kernel-thread.ts";
 import { MailboxClient, newMailbox, unpackError } from "./mailbox/index.ts";
-import { type WatchdogData, Word } from "./watchdog.ts";
+import { type WatchdogData, Word, waitUntilItHasLetGo } from "./watchdog.ts";
 
 /** What crosses to another thread that wants to use the machine. */
 export interface HostHandle {
@@ -66,7 +66,7 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
     mailbox.ring();
     // Its threads are ended one by one. Were the kernel thread the first of them, one that waits
     // in a fault would never end.
-    Atomics.wait(control, Word.hasLetGo, 0, EXIT_MS);
+    waitUntilItHasLetGo(control, EXIT_MS);
   });
   kernel.once("error", (error) => mailbox.die(`the kernel thread has failed: ${String(error)}`));
   const ended = Promise.all([exitOf(kernel), exitOf(watchdog)]);

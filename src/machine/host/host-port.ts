@@ -2,9 +2,8 @@
 import type { LaunchProgress } from "../../driver/index.ts";
 import type { Answer, Ask, CallName, CallOptions, EnginePort } from "../engine/index.ts";
 import { HmmError, hmmError } from "../error.ts";
-import type { Heap, HeapRemains } from "../heap/index.ts";
-import { type MailboxClient, ownThread, type ThreadId } from "./mailbox/index.ts";
-import type { Legacy } from "./members.ts";
+import type { Heap } from "../heap/index.ts";
+import type { MailboxClient } from "./mailbox/index.ts";
 import { Word } from "./watchdog.ts";
 
 /** What crosses to the kernel thread for its engine. */
@@ -12,11 +11,6 @@ export interface Question<Name extends CallName = CallName> {
   readonly name: Name;
   readonly ask: Ask<Name>;
 }
-
-/** What crosses for the kernel thread itself: this thread begins or ends to use the heap. */
-export type Notice =
-  | { readonly name: "join"; readonly id: number; readonly thread: ThreadId }
-  | { readonly name: "leave"; readonly id: number; readonly remains?: HeapRemains };
 
 /** Progress as the mailbox carries it: four numbers. */
 export const progressValues = ({ done, count, rounds, faults }: LaunchProgress): number[] => [
@@ -88,8 +82,7 @@ export class HostPort implements EnginePort {
 
   /** This thread uses `heap`: it takes over what threads before it left. */
   join(heap: Heap): void {
-    const notice: Notice = { name: "join", id: heap.id, thread: ownThread() };
-    const { remains, dead } = this.#mailbox.callNow<Legacy>(notice);
+    const { remains, dead } = this.callNow("join", { id: heap.id });
     for (const each of remains) heap.adopt(each);
     for (const id of dead) heap.bury(id);
   }
@@ -99,14 +92,14 @@ export class HostPort implements EnginePort {
    * the machine is closed there is nobody who wants it. No call of this thread is taken any more.
    */
   leave(heap: Heap): void {
-    this.#hasLeft = true;
     const { id } = heap;
     const remains = heap.detach();
-    const rest = remains === undefined ? {} : { remains };
     try {
-      this.#mailbox.callNow({ name: "leave", id, ...rest } satisfies Notice);
+      this.callNow("leave", { id, ...(remains !== undefined && { remains }) });
     } catch (error) {
       if (!(error instanceof HmmError) || error.code !== "ENODEV") throw error;
+    } finally {
+      this.#hasLeft = true;
     }
   }
 }

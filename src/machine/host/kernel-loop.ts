@@ -7,14 +7,12 @@ import { writeSync } from "node:fs";
 import { formatAddress } from "../../base/index.ts";
 import { type BadAccess, type HostCpu, type HostMemory, isInSystemCall } from "../../cpu/index.ts";
 import { FAULT_SIGBUS, VM_READ, VM_WRITE } from "../../mm/index.ts";
-import { type Answer, type Ask, type Engine, Tasks } from "../engine/index.ts";
+import { type Engine, Tasks } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
-import { BracketHolders } from "./bracket-holders.ts";
-import { type Notice, progressValues, type Question } from "./host-port.ts";
+import { progressValues, type Question } from "./host-port.ts";
 import type { KernelClock } from "./kernel-clock.ts";
-import type { Call, MailboxServer, ThreadId } from "./mailbox/index.ts";
-import { Members } from "./members.ts";
-import { letGo, Word } from "./watchdog.ts";
+import type { Call, MailboxServer } from "./mailbox/index.ts";
+import { Part, tell, Word } from "./watchdog.ts";
 
 /** Looks without a result before the thread goes to sleep: waking it up costs more. */
 const SPINS = 60;
@@ -43,12 +41,8 @@ export interface KernelLoopParts {
 export class KernelLoop {
   readonly #parts: KernelLoopParts;
   readonly #tasks: Tasks;
-  readonly #members = new Members();
-  readonly #holders: BracketHolders;
-  #isClosed = false;
-  #hasFailed = false;
-  /** The process ends: until when to wait for the device, and whether it has done its part. */
-  #retreat: { readonly deadlineMs: number; isDone: boolean } | undefined;
+  /** The process ends: until when to wait for the device. Scheduler's clock, milliseconds. */
+  #deadlineMs = Number.POSITIVE_INFINITY;
   #nextWatchMs = 0;
   #hasWarned = false;
   #end: () => void = () => undefined;
@@ -56,7 +50,6 @@ export class KernelLoop {
   constructor(parts: KernelLoopParts) {
     this.#parts = parts;
     this.#tasks = new Tasks(parts.engine.scheduler);
-    this.#holders = new BracketHolders((bracket) => this.#release(bracket));
   }
 
   /** Runs until the machine is closed, the process ends, or something breaks. */
@@ -69,17 +62,27 @@ export class KernelLoop {
 
   /** Something broke: nobody may wait for this thread any more, and nothing may pass for data. */
   die(error: unknown): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#hasFailed = true;
+    const { life } = this.#parts.engine;
+    if (life.state === "failed") return;
+    if (life.state === "closed") {
+      this.#failAfterAll(error);
+      return;
+    }
+    life.to("failed");
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const words = this.#parts.engine.lastWords(error);
     // First: who is told, or goes on and meets a lost page, may end the process at once.
     writeSync(2, `onespace: the kernel thread has failed; ${this.#whatIsLeft()}\n${words}\n`);
     this.#abandon();
     this.#parts.server.die(`the kernel thread has failed: ${text}`);
-    this.#leave();
-    letGo(this.#parts.control);
+    tell(this.#parts.control, Part.hasLetGo);
+    this.#end();
+  }
+
+  /** The machine was closed, and what came after it went wrong: nobody's memory is at stake. */
+  #failAfterAll(error: unknown): void {
+    writeSync(2, `onespace: closing a machine: ${this.#parts.engine.lastWords(error)}\n`);
+    tell(this.#parts.control, Part.hasLetGo);
     this.#end();
   }
 
@@ -106,7 +109,7 @@ export class KernelLoop {
   /** An access that no fault can make possible: the process ends, as it does in C. */
   kill(bad: BadAccess): void {
     // It was right when it began. It waits until the window is ordinary memory.
-    if (this.#parts.engine.isTornDown) return;
+    if (this.#parts.engine.life.isDismantled) return;
     if (this.#failSystemCall(bad)) return;
     const { result, thread, address, write } = bad;
     const who = thread === process.pid ? "the main thread" : `thread ${thread}`;
@@ -148,7 +151,7 @@ export class KernelLoop {
   readonly #turn = (): void => {
     try {
       if (this.#spin()) setImmediate(this.#turn);
-      else if (!this.#hasFailed) this.#finish();
+      else if (this.#parts.engine.life.state !== "failed") this.#finish();
     } catch (error) {
       this.die(error);
     }
@@ -156,11 +159,11 @@ export class KernelLoop {
 
   /** True when the event loop has to turn, false when it is over. */
   #spin(): boolean {
-    const { engine, control } = this.#parts;
+    const { engine } = this.#parts;
     for (let idle = 0; ; ) {
       const hasWorked = this.#work();
-      if (this.#isClosed) return false;
-      if (Atomics.load(control, Word.isEnding) !== 0 && this.#hasRetreated()) return false;
+      if (engine.life.isOver) return false;
+      if (this.#isEnding && this.#hasRetreated()) return false;
       if (engine.scheduler.outside > 0) return true;
       if (hasWorked) idle = 0;
       else if (++idle === SPINS) {
@@ -170,10 +173,15 @@ export class KernelLoop {
     }
   }
 
+  /** The process ends. */
+  get #isEnding(): boolean {
+    return Atomics.load(this.#parts.control, Word.isEnding) !== 0;
+  }
+
   #work(): boolean {
     const { engine, server, clock } = this.#parts;
     // Once nothing is mapped any more, who touches memory waits until it is ordinary again.
-    let hasWorked = !engine.isTornDown && engine.cpu.serveFaults() > 0;
+    let hasWorked = !engine.life.isDismantled && engine.cpu.serveFaults() > 0;
     for (let call = server.next(); call !== undefined; call = server.next()) {
       this.#start(call);
       hasWorked = true;
@@ -188,66 +196,41 @@ export class KernelLoop {
   }
 
   #start(call: Call): void {
-    const request = call.request as Question | Notice;
-    if (request.name === "join") {
-      call.reply(this.#members.join(request.id, request.thread));
-      return;
-    }
-    if (request.name === "leave") {
-      call.reply(this.#members.leave(request.id, request.remains));
-      return;
-    }
-    const { name, ask } = request;
-    this.#parts.engine.cpu.unseal();
-    if (!this.#parts.engine.canServe(name)) {
+    const { name, ask } = call.request as Question;
+    const { engine } = this.#parts;
+    engine.cpu.unseal();
+    if (!engine.canServe(name)) {
       const detail = `the engine has no call "${String(name)}"`;
       call.fail(hmmError({ code: "EINVAL", call: "mailbox", detail }));
       return;
     }
-    this.#holders.sweep(name, call.owner);
-    if (name === "release") this.#holders.remove((ask as Ask<"release">).bracket);
     const context = {
-      isAborted: () => call.isAborted || this.#retreat !== undefined,
+      caller: call.owner,
+      isAborted: () => call.isAborted || this.#isEnding,
       progress: (progress: Parameters<typeof progressValues>[0]) =>
         call.progress(progressValues(progress)),
     };
-    this.#tasks.start(name, this.#parts.engine.serve(name, ask, context), {
-      resolve: (answer) => {
-        call.reply(answer);
-        if (name === "close") this.#isClosed = answer === 0;
-        if (name === "access") this.#hold(answer as Answer<"access">, call.owner);
-      },
+    this.#tasks.start(name, engine.serve(name, ask, context), {
+      resolve: (answer) => call.reply(answer),
       reject: (error) => call.fail(error),
     });
-  }
-
-  #hold({ result, bracket }: Answer<"access">, thread: ThreadId): void {
-    if (result >= 0) this.#holders.add(bracket, thread);
-  }
-
-  /** Closes a bracket for a thread that is gone. */
-  #release(bracket: number): void {
-    const body = this.#parts.engine.serve("release", { bracket }, { isAborted: () => false });
-    const over = { resolve: () => undefined, reject: (error: unknown) => this.die(error) };
-    this.#tasks.start("release", body, over);
   }
 
   /** The process ends: true once the device has given back what it has, or had its time. */
   #hasRetreated(): boolean {
     const { engine, clock } = this.#parts;
-    if (this.#retreat === undefined) {
-      const retreat = { deadlineMs: clock.now() + RETREAT_MS, isDone: false };
-      this.#retreat = retreat;
+    const now = clock.now();
+    if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deadlineMs = now + RETREAT_MS;
+    // One that is being closed goes on: then it is over, or open again.
+    if (engine.life.state === "open") {
       this.#tasks.start("retreat", engine.retreat(), {
-        resolve: () => {
-          retreat.isDone = true;
-        },
+        resolve: () => undefined,
         reject: (error) => this.die(error),
       });
       return false;
     }
-    const { isDone, deadlineMs } = this.#retreat;
-    return (isDone && engine.scheduler.outside === 0) || clock.now() >= deadlineMs;
+    const isDone = engine.life.state === "retreated" && engine.scheduler.outside === 0;
+    return isDone || now >= this.#deadlineMs;
   }
 
   #sleep(): void {
@@ -276,22 +259,16 @@ export class KernelLoop {
     this.#hasWarned = true;
   }
 
-  /** Nobody watches this thread any more. */
-  #leave(): void {
-    const { control } = this.#parts;
-    Atomics.store(control, Word.isOver, 1);
-    Atomics.notify(control, Word.isOver);
-  }
-
   #finish(): void {
     const { engine, memory, server, control } = this.#parts;
-    server.close(this.#isClosed ? "the machine is closed" : "the thread that made it has ended");
-    server.drain(this.#isClosed ? DRAIN_MS : EXIT_DRAIN_MS);
+    const isClosed = engine.life.state === "closed";
+    server.close(isClosed ? "the machine is closed" : "the thread that made it has ended");
+    server.drain(isClosed ? DRAIN_MS : EXIT_DRAIN_MS);
     engine.destroy();
-    this.#leave();
-    if (this.#isClosed) memory.close();
+    tell(control, Part.isOver);
+    if (isClosed) memory.close();
     else this.#giveUp();
-    letGo(control);
+    tell(control, Part.hasLetGo);
     this.#end();
   }
 

@@ -17,7 +17,7 @@ import { hmmError } from "../error.ts";
 import type { HeapRange } from "../heap/index.ts";
 import { KernelClock } from "./kernel-clock.ts";
 import { KernelLoop } from "./kernel-loop.ts";
-import { MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
+import { isAlive, MailboxServer, ownThread, packError, type ThreadId } from "./mailbox/index.ts";
 import { Word } from "./watchdog.ts";
 
 /** What the machine's thread gives a kernel thread to begin with. */
@@ -61,6 +61,7 @@ async function main(data: KernelThreadData): Promise<void> {
     gpu,
     heap: data.heap,
     launches: control.subarray(Word.launches, Word.launches + 1),
+    isAlive,
   });
   loop = new KernelLoop({ engine, memory, server, clock, control, limitMs });
   process.on("uncaughtException", (error) => loop.die(error));

@@ -8,17 +8,40 @@ import { isAlive, MailboxClient, type ThreadId } from "./mailbox/index.ts";
 
 /** Words that the threads of a machine share. */
 export const Word = {
-  /** The kernel thread is about to let go of the window: nobody has to watch it any more. */
-  isOver: 0,
+  /** `Part`: how far the kernel thread has come. It only grows. */
+  part: 0,
   /** Launches that have begun: since the first, pages may live on the device only. */
   launches: 1,
   /** The thread that made the machine ends, and with it the kernel thread. */
   isEnding: 2,
-  /** Nobody waits in a page fault any more, nor will. */
-  hasLetGo: 3,
   /** Words in all. */
-  count: 4,
+  count: 3,
 } as const;
+
+export const Part = {
+  serves: 0,
+  /** It is about to let go of the window: nobody has to watch it any more. */
+  isOver: 1,
+  /** Nobody waits in a page fault any more, nor will. */
+  hasLetGo: 2,
+} as const;
+
+/** Tells who waits for it how far the kernel thread has come. */
+export function tell(control: Int32Array, part: number): void {
+  Atomics.store(control, Word.part, part);
+  Atomics.notify(control, Word.part);
+}
+
+/** Waits until nobody is in a page fault any more, at most so long. Milliseconds. */
+export function waitUntilItHasLetGo(control: Int32Array, limitMs: number): void {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const part = Atomics.load(control, Word.part);
+    const left = deadline - performance.now();
+    if (part === Part.hasLetGo || left <= 0) return;
+    Atomics.wait(control, Word.part, part, left);
+  }
+}
 
 export interface WatchdogData {
   readonly memory: WasmMemory;
@@ -42,10 +65,10 @@ export function watch(data: WatchdogData, onReady: () => void): void {
   let beats = mailbox.beats;
   let since = performance.now();
   onReady();
-  while (Atomics.wait(control, Word.isOver, 0, LOOK_MS) === "timed-out") {
+  while (Atomics.wait(control, Word.part, Part.serves, LOOK_MS) === "timed-out") {
     if (!isAlive(kernelThread)) {
       // The last thing that it does when all is well is to say so.
-      if (Atomics.wait(control, Word.isOver, 0, LOOK_MS) !== "timed-out") return;
+      if (Atomics.wait(control, Word.part, Part.serves, LOOK_MS) !== "timed-out") return;
       bury(data, memory, mailbox);
       return;
     }
@@ -70,14 +93,8 @@ function bury(data: WatchdogData, memory: HostMemory, mailbox: MailboxClient): v
     end(`${reason}, and pages that were on the device are lost`);
   }
   memory.abandon([]);
-  letGo(data.control);
+  tell(data.control, Part.hasLetGo);
   writeSync(2, `onespace: ${reason}; memory stays readable\n`);
-}
-
-/** Tells who waits for it that the window is ordinary memory again. */
-export function letGo(control: Int32Array): void {
-  Atomics.store(control, Word.hasLetGo, 1);
-  Atomics.notify(control, Word.hasLetGo);
 }
 
 function end(reason: string): void {

@@ -142,7 +142,7 @@ describe.skipIf(obstacle !== undefined || hugePages() !== 0)("a host without mem
     expect(world.bad[0]).toMatchObject({ page: pageOf(20), result: -ENOMEM });
     expect([world.rights(16, 16), [...world.cpu.waiting].length]).toEqual(["-".repeat(16), 1]);
     expect(world.access(20, 1, true)).toBe(-ENOMEM);
-    expect(world.cpu.openBrackets).toBe(0);
+    expect(world.brackets.count).toBe(0);
     world.check();
   });
 });

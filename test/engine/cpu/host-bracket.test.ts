@@ -37,19 +37,19 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
     const user = await world.addUser();
     world.map(0, 4);
     const pinned = world.open(1, 2, true);
-    expect([world.rights(0, 4), world.cpu.openBrackets]).toEqual(["-ww-", 1]);
+    expect([world.rights(0, 4), world.brackets.count]).toEqual(["-ww-", 1]);
     expect(world.cpu.mayTouch(at(1), bytesOf(2), true)).toBe(true);
     expect(world.cpu.mayTouch(at(1), bytesOf(2) + 1, false)).toBe(false);
-    expect(world.cpu.bracketIn(pageOf(0), pageOf(2))).toBe(pinned);
-    expect(world.cpu.bracketIn(pageOf(3), pageOf(9))).toBeUndefined();
+    expect(world.brackets.find(pageOf(0), pageOf(2))).toBe(pinned);
+    expect(world.brackets.find(pageOf(3), pageOf(9))).toBeUndefined();
     const { install } = world.memory.calls;
     world.store(user, 2, 7);
     expect([world.word(2), world.memory.calls.install]).toEqual([7, install]);
     const { pages } = world.world;
     pages.clearFlag(pinned.frames[0]!, PG_DIRTY);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect(pages.is(pinned.frames[0]!, PG_DIRTY)).toBe(true);
-    expect(() => world.cpu.close(pinned)).toThrow(/closed twice/);
+    expect(() => world.brackets.close(pinned)).toThrow(/closed twice/);
   });
 
   it("brings pages home from a device and keeps them from going there", async () => {
@@ -63,7 +63,7 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
     expect([world.rights(0, 2), world.word(0)]).toEqual(["w-", 5]);
     world.toDevice(0, 1);
     expect([world.rights(0, 2), world.load(user, 0)]).toEqual(["w-", 5]);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     world.toDevice(0, 1);
     expect(world.rights(0, 2)).toBe("--");
   });
@@ -76,7 +76,7 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
     const pinned = world.open(2, 1, true);
     world.toDevice(0, 5);
     expect(world.rights(0, 5)).toBe("--w--");
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect([0, 2, 3].map((page) => world.load(user, page))).toEqual([1, 3, 4]);
   });
 
@@ -86,8 +86,8 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
     world.map(1, 1, VM_READ);
     const failure = { address: virtAddr(0) };
     const range = { start: at(0), end: at(2) };
-    expect(world.run(world.cpu.access(range, true, failure))).toBe(-EFAULT);
-    expect([failure.address, world.cpu.openBrackets]).toEqual([at(1), 0]);
+    expect(world.run(world.brackets.open(range, true, failure))).toBe(-EFAULT);
+    expect([failure.address, world.brackets.count]).toEqual([at(1), 0]);
   });
 
   it("is needed by system calls, whose faults nobody serves without privilege", async () => {
@@ -102,7 +102,7 @@ describe.skipIf(obstacle)(`a bracket (${obstacle?.reason ?? "served here"})`, ()
     expect(() => world.do(user, WRITE_FILE, { ...write, start: at(1) })).toThrow("EFAULT");
     const pinned = world.open(0, 4, false);
     expect(world.do(user, WRITE_FILE, write)).toBe(bytesOf(4));
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect(readFileSync(path, "latin1").slice(0, 6)).toBe("aaaa\0\0");
   });
 });

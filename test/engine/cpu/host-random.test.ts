@@ -7,8 +7,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EFAULT, vpn } from "../../../src/base/index.ts";
-import { whyNotHost } from "../../../src/cpu/index.ts";
-import { type PinnedPages, VM_READ } from "../../../src/mm/index.ts";
+import { type Bracket, whyNotHost } from "../../../src/cpu/index.ts";
+import { VM_READ } from "../../../src/mm/index.ts";
 import { replayable } from "../../replay/replay.ts";
 import { RW } from "../test-world.ts";
 import type { User } from "./host-user.ts";
@@ -49,7 +49,7 @@ class Model {
   // page -> rights, or that nothing is mapped
   readonly access = new Int8Array(PAGES).fill(NOT_MAPPED);
   readonly values = new Uint32Array(PAGES);
-  readonly brackets: PinnedPages[] = [];
+  readonly brackets: Bracket[] = [];
   #stored = 0;
 
   constructor(world: HostWorld, user: User) {
@@ -77,7 +77,7 @@ class Model {
 
   #close(): void {
     const pinned = this.brackets.pop();
-    if (pinned !== undefined) this.world.cpu.close(pinned);
+    if (pinned !== undefined) this.world.brackets.close(pinned);
   }
 
   #touch(page: number, write: boolean): void {
@@ -137,7 +137,7 @@ class Model {
 
   #hasBracket(page: number, count: number): boolean {
     const end = vpn(pageOf(page) + count);
-    return this.world.cpu.bracketIn(pageOf(page), end) !== undefined;
+    return this.world.brackets.find(pageOf(page), end) !== undefined;
   }
 }
 
@@ -150,7 +150,7 @@ async function runProgram(steps: readonly Step[], around: number): Promise<void>
       model.run(step);
       world.check();
     }
-    for (const pinned of model.brackets) world.cpu.close(pinned);
+    for (const pinned of model.brackets) world.brackets.close(pinned);
     hasFailed = false;
   } finally {
     await world.over(hasFailed);

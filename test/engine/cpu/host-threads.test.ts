@@ -54,7 +54,7 @@ describe.skipIf(obstacle)(`three threads (${obstacle?.reason ?? "served here"})`
     const rounds = users.map((user) => world.end(user) as number);
     const sums = [0, 0, 0, 0];
     for (let page = 0; page < PAGES; page++) {
-      world.cpu.close(world.open(page, 1, false));
+      world.brackets.close(world.open(page, 1, false));
       for (const [i, offset] of [1, 8, 9, 10].entries()) {
         sums[i]! += world.words[(at(page) >>> 2) + offset]!;
       }

@@ -18,6 +18,8 @@ import {
 import { checkWorld } from "../../../src/check/index.ts";
 import {
   type BadAccess,
+  type Bracket,
+  Brackets,
   HostCpu,
   HostMemory,
   type HostMemoryOptions,
@@ -32,7 +34,6 @@ import {
   mmput,
   mprotect,
   munmap,
-  type PinnedPages,
   PTE_VALID,
   PTE_WRITE,
 } from "../../../src/mm/index.ts";
@@ -74,6 +75,7 @@ export class HostWorld {
   readonly world: World;
   readonly space: AddressSpace;
   readonly cpu: HostCpu;
+  readonly brackets: Brackets;
   readonly mirror: Dmirror;
   readonly bad: BadAccess[] = [];
   readonly users: User[] = [];
@@ -92,6 +94,7 @@ export class HostWorld {
       around: options.around ?? 1,
       onBadAccess: (bad) => this.bad.push(bad),
     });
+    this.brackets = new Brackets(this.space, this.cpu);
     const frames = options.deviceFrames ?? 64;
     const device = new DmirrorDevice(this.world.memory, { name: "dmirror0", frames });
     this.mirror = Dmirror.open(device, this.space) as Dmirror;
@@ -124,15 +127,15 @@ export class HostWorld {
     return this.run(this.mirror.migrateToDevice(at(page), count, () => {})).result;
   }
 
-  access(page: number, count: number, write: boolean): PinnedPages | Result {
+  access(page: number, count: number, write: boolean): Bracket | Result {
     const range = { start: at(page), end: at(page + count) };
-    return this.run(this.cpu.access(range, write, { address: virtAddr(0) }));
+    return this.run(this.brackets.open(range, write, { address: virtAddr(0) }));
   }
 
-  open(page: number, count: number, write: boolean): PinnedPages {
+  open(page: number, count: number, write: boolean): Bracket {
     const pinned = this.access(page, count, write);
     expect(typeof pinned).toBe("object");
-    return pinned as PinnedPages;
+    return pinned as Bracket;
   }
 
   /** Serves what has faulted, once. */

@@ -10,7 +10,7 @@ import {
   vpnOf,
 } from "../../../src/base/index.ts";
 import { checkWorld } from "../../../src/check/index.ts";
-import { createWindow, ScopedCpu } from "../../../src/cpu/index.ts";
+import { type Bracket, Brackets, createWindow, ScopedCpu } from "../../../src/cpu/index.ts";
 import { protectForCopies } from "../../../src/devmem/index.ts";
 import { Dmirror, DmirrorDevice } from "../../../src/driver/dmirror/index.ts";
 import { buildWorld, type World } from "../../../src/machine/world.ts";
@@ -21,7 +21,6 @@ import {
   mmput,
   mprotect,
   munmap,
-  type PinnedPages,
   ptePfn,
   VM_READ,
 } from "../../../src/mm/index.ts";
@@ -39,6 +38,7 @@ class WindowWorld {
   readonly world: World = buildWorld({ frames: 64, window });
   readonly space = new AddressSpace(this.world.memory, { isIdentity: true });
   readonly cpu = new ScopedCpu(this.space);
+  readonly brackets = new Brackets(this.space, this.cpu);
   readonly mirror = Dmirror.open(
     new DmirrorDevice(this.world.memory, { name: "dmirror0", frames: 4 }),
     this.space,
@@ -53,15 +53,15 @@ class WindowWorld {
     expect(this.run(mmap(this.space, options))).toBe(at(page));
   }
 
-  access(page: number, count: number, write: boolean): PinnedPages | Result {
+  access(page: number, count: number, write: boolean): Bracket | Result {
     const range = { start: at(page), end: at(page + count) };
-    return this.run(this.cpu.access(range, write, { address: virtAddr(0) }));
+    return this.run(this.brackets.open(range, write, { address: virtAddr(0) }));
   }
 
-  open(page: number, count: number, write: boolean): PinnedPages {
+  open(page: number, count: number, write: boolean): Bracket {
     const pinned = this.access(page, count, write);
     expect(typeof pinned).toBe("object");
-    return pinned as PinnedPages;
+    return pinned as Bracket;
   }
 
   may(page: number, write: boolean, bytes = 4): boolean {
@@ -111,8 +111,8 @@ describe("an access bracket", () => {
       world.world.memory.bytes.loadWord(ptePfn(world.space.pageTable.get(vpn(FIRST + 1))), 0),
     ).toBe(7);
     world.check();
-    world.cpu.close(pinned);
-    expect(() => world.cpu.close(pinned)).toThrow(/closed twice/);
+    world.brackets.close(pinned);
+    expect(() => world.brackets.close(pinned)).toThrow(/closed twice/);
   });
 
   it("gives all pages or none", () => {
@@ -120,8 +120,8 @@ describe("an access bracket", () => {
     world.map(0, 1);
     const failure = { address: virtAddr(0) };
     const range = { start: at(0), end: at(2) };
-    expect(world.run(world.cpu.access(range, false, failure))).toBe(-EFAULT);
-    expect([failure.address, world.cpu.openBrackets]).toEqual([at(1), 0]);
+    expect(world.run(world.brackets.open(range, false, failure))).toBe(-EFAULT);
+    expect([failure.address, world.brackets.count]).toEqual([at(1), 0]);
   });
 
   it("keeps its pages from moving to a device until it is closed", () => {
@@ -131,10 +131,10 @@ describe("an access bracket", () => {
     window.u32[at(0) >>> 2] = 7;
     world.toDevice(0);
     expect([world.may(0, false), window.u32[at(0) >>> 2]]).toEqual([true, 7]);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect([world.toDevice(0), world.may(0, false)]).toEqual([0, false]);
     expect(window.u32[at(0) >>> 2]).toBe(0);
-    world.cpu.close(world.open(0, 1, false));
+    world.brackets.close(world.open(0, 1, false));
     expect(window.u32[at(0) >>> 2]).toBe(7);
   });
 
@@ -149,7 +149,7 @@ describe("an access bracket", () => {
       return yield* protectForCopies(world.space, FIRST, vpn(FIRST + 1), world);
     }
     expect([world.run(protect()), world.may(0, true)]).toEqual([-16, true]);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect(pages.is(pinned.frames[0]!, PG_DIRTY)).toBe(true);
     expect([world.run(protect()), world.may(0, true), world.may(0, false)]).toEqual([
       0,
@@ -163,15 +163,39 @@ describe("an access bracket", () => {
     world.map(0, 4);
     const pinned = world.open(1, 2, false);
     const find = (start: number, end: number) =>
-      world.cpu.bracketIn(vpn(FIRST + start), vpn(FIRST + end));
+      world.brackets.find(vpn(FIRST + start), vpn(FIRST + end));
     expect([find(0, 1), find(0, 2), find(2, 9), find(3, 9)]).toEqual([
       undefined,
       pinned,
       pinned,
       undefined,
     ]);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
     expect(find(0, 9)).toBeUndefined();
+  });
+});
+
+describe("brackets of those who are gone", () => {
+  it("are closed, the others stay, and each owner is asked for once", () => {
+    const world = windowWorld();
+    world.map(0, 4);
+    const open = (page: number, owner: bigint): Bracket => {
+      const range = { start: at(page), end: at(page + 1) };
+      const failure = { address: virtAddr(0) };
+      return world.run(world.brackets.open(range, true, failure, owner)) as Bracket;
+    };
+    const [own, alive] = [open(0, 0n), open(1, 5n)];
+    for (const page of [2, 3]) open(page, 7n);
+    const asked: bigint[] = [];
+    world.brackets.closeOfGone((owner) => {
+      asked.push(owner);
+      return owner === 7n;
+    });
+    expect([asked, world.brackets.count]).toEqual([[5n, 7n], 2]);
+    expect([world.brackets.get(own.id), world.brackets.get(alive.id)]).toEqual([own, alive]);
+    expect(world.brackets.find(vpn(FIRST + 2), vpn(FIRST + 4))).toBeUndefined();
+    world.brackets.close(own);
+    world.brackets.close(alive);
   });
 });
 
@@ -180,7 +204,7 @@ describe("the table of rights", () => {
     const world = windowWorld();
     world.map(0, 1, VM_READ);
     world.map(1, 1);
-    world.cpu.close(world.open(0, 2, false));
+    world.brackets.close(world.open(0, 2, false));
     expect([world.may(0, false), world.may(0, true), world.may(1, true)]).toEqual([
       true,
       false,
@@ -194,7 +218,7 @@ describe("the table of rights", () => {
   it("shrinks with the page table", () => {
     const world = windowWorld();
     world.map(0, 2);
-    world.cpu.close(world.open(0, 2, true));
+    world.brackets.close(world.open(0, 2, true));
     world.run(mprotect(world.space, at(0), bytesOf(1), VM_READ));
     world.check();
     expect(world.may(0, true)).toBe(false);
@@ -211,11 +235,11 @@ describe("a window", () => {
       const pinned = world.open(page, 1, true);
       expect(pinned.frames).toEqual([FIRST_ZONE_PFN + FIRST + page]);
       window.u32.fill(0xffffffff, at(page) >>> 2, at(page + 1) >>> 2);
-      world.cpu.close(pinned);
+      world.brackets.close(pinned);
     }
     world.run(munmap(world.space, at(0), bytesOf(3)));
     world.map(0, 1);
-    world.cpu.close(world.open(0, 1, false));
+    world.brackets.close(world.open(0, 1, false));
     expect(window.u32[at(0) >>> 2]).toBe(0);
   });
 
@@ -224,7 +248,7 @@ describe("a window", () => {
     world.map(0, 1, VM_READ);
     const pinned = world.open(0, 1, false);
     expect([pinned.frames[0], window.u32[at(0) >>> 2]]).toEqual([ZERO_PFN, 0]);
-    world.cpu.close(pinned);
+    world.brackets.close(pinned);
   });
 
   it("has no second frame for a page whose first is still held", () => {
@@ -234,8 +258,8 @@ describe("a window", () => {
     world.run(munmap(world.space, at(0), bytesOf(1)));
     world.map(0, 1);
     expect(world.access(0, 1, true)).toBe(-ENOMEM);
-    world.cpu.close(pinned);
-    world.cpu.close(world.open(0, 1, true));
+    world.brackets.close(pinned);
+    world.brackets.close(world.open(0, 1, true));
   });
 
   it("needs identity frames", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { EEXIST, ENOMEM, PAGE_SIZE, virtAddr, vpn } from "../../../src/base/index.ts";
 import { checkWorld } from "../../../src/check/index.ts";
-import { createWindow, ScopedCpu } from "../../../src/cpu/index.ts";
+import { type Bracket, Brackets, createWindow, ScopedCpu } from "../../../src/cpu/index.ts";
 import { buildWorld } from "../../../src/machine/world.ts";
 import {
   AddressSpace,
@@ -11,7 +11,6 @@ import {
   mmput,
   mremap,
   munmap,
-  type PinnedPages,
   ptePfn,
 } from "../../../src/mm/index.ts";
 import { FIRST_ZONE_PFN, ZERO_PFN } from "../../../src/phys/index.ts";
@@ -22,7 +21,7 @@ const window = createWindow();
 function windowWorld(frames?: number) {
   const world = buildWorld({ window, ...(frames === undefined ? {} : { frames }) });
   const space = new AddressSpace(world.memory, { isIdentity: true });
-  const cpu = new ScopedCpu(space);
+  const brackets = new Brackets(space, new ScopedCpu(space));
   const run = <T>(body: Parameters<typeof world.scheduler.runTask<T>>[1]): T =>
     world.scheduler.runTask("test", body);
   const map = (start: number, pages: number, isLow: boolean) =>
@@ -35,9 +34,9 @@ function windowWorld(frames?: number) {
         isLow,
       }),
     );
-  const open = (start: number, pages: number, write: boolean): PinnedPages => {
+  const open = (start: number, pages: number, write: boolean): Bracket => {
     const range = { start: virtAddr(start), end: virtAddr(start + bytesOf(pages)) };
-    const pinned = run(cpu.access(range, write, { address: virtAddr(0) }));
+    const pinned = run(brackets.open(range, write, { address: virtAddr(0) }));
     if (typeof pinned === "number") throw new Error(`refused: ${pinned}`);
     return pinned;
   };
@@ -45,7 +44,7 @@ function windowWorld(frames?: number) {
     run(mmput(space));
     checkWorld(world.memory, { shadows: [], isOver: true });
   };
-  return { world, space, cpu, run, map, open, end };
+  return { world, space, brackets, run, map, open, end };
 }
 
 describe("below MMAP_MIN_ADDR", () => {
@@ -71,7 +70,7 @@ describe("below MMAP_MIN_ADDR", () => {
 
 describe("a window's page 0", () => {
   it("has the bytes at address 0, and a frame that is neither nothing nor the zero page", () => {
-    const { map, open, cpu, space, world, run, end } = windowWorld(64);
+    const { map, open, brackets, space, world, run, end } = windowWorld(64);
     map(0, 20, true);
     const pinned = open(0, 20, true);
     const frames = Array.from(pinned.frames);
@@ -81,7 +80,7 @@ describe("a window's page 0", () => {
     window.u32[(19 * PAGE_SIZE) >>> 2] = 78;
     expect(world.memory.bytes.loadWord(pinned.frames[0]!, 1)).toBe(77);
     expect(world.memory.bytes.loadWord(pinned.frames[19]!, 0)).toBe(78);
-    cpu.close(pinned);
+    brackets.close(pinned);
     expect(ptePfn(space.pageTable.get(vpn(0)))).toBe(FIRST_ZONE_PFN);
     checkWorld(world.memory, { shadows: [] });
     // Freed frames are cleared where they lie.
@@ -92,12 +91,12 @@ describe("a window's page 0", () => {
   });
 
   it("leaves the last page its frame too", () => {
-    const { map, open, cpu, end } = windowWorld();
+    const { map, open, brackets, end } = windowWorld();
     const last = 2 ** 32 - PAGE_SIZE;
     expect(map(last, 1, false)).toBe(last);
     const pinned = open(last, 1, true);
     window.u32[(last >>> 2) + 1023] = 5;
-    cpu.close(pinned);
+    brackets.close(pinned);
     end();
     expect(window.u32[(last >>> 2) + 1023]).toBe(0);
   });

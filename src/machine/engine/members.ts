@@ -3,7 +3,7 @@
  * an owner, and is told of those that ended without a word.
  */
 import type { HeapRemains } from "../heap/index.ts";
-import { isAlive, type ThreadId } from "./mailbox/index.ts";
+import type { Caller } from "./calls.ts";
 
 /** What one thread gets to do for those that are gone. */
 export interface Legacy {
@@ -13,7 +13,7 @@ export interface Legacy {
 }
 
 interface Member {
-  readonly thread: ThreadId;
+  readonly thread: Caller;
   /** As whom it uses the heap, and whose remains it was given: it may end before it adopts them. */
   readonly ids: readonly number[];
 }
@@ -21,10 +21,15 @@ interface Member {
 export class Members {
   #members: Member[] = [];
   readonly #remains: HeapRemains[] = [];
+  readonly #isAlive: (thread: Caller) => boolean;
+
+  constructor(isAlive: (thread: Caller) => boolean) {
+    this.#isAlive = isAlive;
+  }
 
   /** `thread` uses the heap as `id`. */
-  join(id: number, thread: ThreadId): Legacy {
-    const dead = this.#members.filter((each) => !isAlive(each.thread));
+  join(id: number, thread: Caller): Legacy {
+    const dead = this.#members.filter((each) => !this.#isAlive(each.thread));
     this.#members = this.#members.filter((each) => !dead.includes(each));
     const remains = this.#remains.splice(0);
     this.#members.push({ thread, ids: [id, ...remains.map((each) => each.id)] });
