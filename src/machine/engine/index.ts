@@ -2,11 +2,12 @@
  * # machine/engine: what answers the calls of the public face
  *
  * **Nouns.** *Engine*: an address space, the CPU's shadow, a device. *Calls*: what it can be
- * asked, plain records. *EnginePort*: the way to it; `LocalPort` on its own thread, in
- * `machine/host` from other threads.
+ * asked, plain records. *Caller*: the thread that asks. *EnginePort*: the way to it; `LocalPort`
+ * on its own thread, in `machine/host` from other threads. *Lifetime*: whether calls are taken,
+ * faults may be mistakes, all is over. *Pool*: addresses for mappings and the heap.
  *
  * **Invariants.** A call is one task. What fails answers with a negated errno; who misuses it
- * gets what was thrown.
+ * gets what was thrown. What a thread has open ends with it, at the latest when it is in the way.
  *
  * **Locks.** None between calls.
  *
