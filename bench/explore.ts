@@ -1,6 +1,6 @@
 /**
- * The explorer: the same scenarios with every search that can end, one after the other, each for a
- * few seconds at most. A schedule is one run from the beginning, with all checks; a state is a
+ * The explorer: the same scenarios with every search that can end, one after the other, each for two
+ * seconds at most. A schedule is one run from the beginning, with all checks; a state is a
  * history that no run before had. What does not end in its time says which share of the tree it
  * has behind it: a guess from the branches, right at both ends only.
  */
@@ -14,7 +14,7 @@ import { MUSEUM, scenarioOf } from "../src/museum/index.ts";
 import { RACES } from "../src/races/index.ts";
 import type { Row } from "./ratio.ts";
 
-const SECONDS_MAX = 5;
+const SECONDS_MAX = 2;
 /** Small, middling and large ones, all without a failure, so that none ends early. */
 const MODELS = ["B-62", "B-21", "B-70", "B-75"];
 const ENGINE = ["touch-at-device", "exclusive-fork", "fault-munmap"];

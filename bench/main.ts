@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { openAdapter } from "../src/driver/webgpu/adapter.ts";
 import { type Figure, figureOf, lineOf, type Row } from "./ratio.ts";
-import { type Run, tableOf, withFigures } from "./readme.ts";
+import { figuresIn, type Run, tableOf, tableWith, withFigures } from "./readme.ts";
 import { declarationOf, ROWS } from "./rows.ts";
 import { HELP, type Wanted, wantedOf } from "./words.ts";
 
@@ -43,13 +43,16 @@ async function runAll({ names, json, readme }: Wanted): Promise<boolean> {
     all.push(...(figures ?? []));
   }
   if (!readme) return isGood;
-  const missing = Object.values(ROWS).flat().length - all.length;
+  const missing = names.flatMap((name) => ROWS[name] ?? []).length - all.length;
   if (!isGood || missing > 0) {
     console.error(`README.md stays as it is: ${missing} rows were not measured`);
     return false;
   }
-  const table = tableOf(all, await describeRun());
-  writeFileSync(README, withFigures(readFileSync(README, "utf8"), table));
+  const text = readFileSync(README, "utf8");
+  const run = await describeRun();
+  const isWhole = names.length === Object.keys(ROWS).length;
+  const table = isWhole ? tableOf(all, run) : tableWith(figuresIn(text), all, run);
+  writeFileSync(README, withFigures(text, table));
   return true;
 }
 

@@ -10,9 +10,11 @@ import { type Peer, type Runner, type Sample, startPeer } from "./mm-peer.ts";
 import { BenchWorld, expect, mix, nowNs } from "./mm-world.ts";
 import { LinearList, type ListedEvent } from "./notifier-list.ts";
 import { crossing, plot, type Series } from "./notifier-plot.ts";
-import { median } from "./ratio.ts";
+import { median, type Row } from "./ratio.ts";
 
 const COUNTS = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000];
+/** Of these a row is given. */
+const IN_ROWS = [1, 100, 1_000_000];
 const ROUNDS = 15;
 const WARM_UPS = 10;
 /** In one sample; of the list fewer, as in bench/native/interval.c. */
@@ -56,12 +58,13 @@ const native = (letter: string, kind: "list" | "tree"): Contender => ({
   peerOf: (count) => ({ versus: kind, by: ["interval", count, 1, kind, ...GEOMETRY] }),
 });
 
-/** Says a line a number of ranges, and draws them. */
-export async function showScale(hasPeers: boolean): Promise<void> {
+/** Says a line a number of ranges, and draws them; the rows are some of the same figures. */
+export async function showScale(hasPeers: boolean): Promise<Row[]> {
   const natives = hasPeers ? [native("c", "list"), native("t", "tree")] : [];
   if (!hasPeers) console.log("notifier: no C compiler (cc) here: only beside the list of ours");
   const contenders = [OURS, LIST, ...natives];
   const medians: number[][] = contenders.map(() => []);
+  const rows: Row[] = [];
   console.log(
     "\nnotifier: one invalidation, start and end, with one range overlapping: ns of ours;",
   );
@@ -71,6 +74,7 @@ export async function showScale(hasPeers: boolean): Promise<void> {
     const rounds = await measureAll(contenders, count);
     for (const [i, ns] of rounds.entries()) medians[i]!.push(median(ns));
     console.log(lineOf(count, rounds));
+    if (IN_ROWS.includes(count)) rows.push(rowOf(count, rounds[0]!, rounds[1]!));
   }
   const series = contenders.map(({ letter, name }, i): Series => {
     return { letter, name, ns: medians[i]! };
@@ -78,6 +82,16 @@ export async function showScale(hasPeers: boolean): Promise<void> {
   console.log("");
   for (const line of plot(series)) console.log(line);
   for (const { name, ns } of series.slice(1)) console.log(crossingOf(name, series[0]!.ns, ns));
+  return rows;
+}
+
+function rowOf(count: number, ours: readonly number[], list: readonly number[]): Row {
+  return {
+    name: `notifier: one invalidation, ${count.toLocaleString("en")} subscribed`,
+    versus: "a linear list in TypeScript",
+    ratios: ours.map((ns, round) => ns / list[round]!),
+    note: `${shown(median(ours))} ns against ${shown(median(list))} ns`,
+  };
 }
 
 /** Nanoseconds an invalidation: for each contender one value a round. */

@@ -23,6 +23,7 @@ const TRANSLATE_WIDE = "a loop in C that only translates, -O3 -march=native";
 const C_TREE = "a balanced tree in C";
 const C_LIST = "a list in C";
 const HANDLER = "a handler in C (poll, 60 looks before)";
+const TS_LIST = "a linear list in TypeScript";
 const SAME_IN_C = "the same call in C";
 const BY_HAND = "copying the buffer back by hand (mapAsync)";
 
@@ -92,7 +93,16 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
     row("mm: to the device and back, 16,384 pages, by a driver that only copies", MEMCPY, 1.3),
     row("mm: to the device and back, 16,384 pages, by a driver that only copies", BOOKS),
   ],
-  notifier: [],
+  notifier: [
+    row("notifier: one invalidation, 1 subscribed", TS_LIST),
+    row("notifier: one invalidation, 100 subscribed", TS_LIST),
+    row("notifier: one invalidation, 1,000,000 subscribed", TS_LIST),
+    row(
+      "notifier: attempts of a reader in a storm of invalidations, the worst of 400",
+      "the bound that is proved",
+      1,
+    ),
+  ],
   tree: [
     row(
       "tree: 1,000 keys in a search tree of 256 MiB, bytes moved to the device",

@@ -15,7 +15,7 @@ run, medians of several rounds, each with its goal; each bench in a process of i
 
   npm run bench -- NAME…      only those
   npm run bench -- --json     a row is a line of JSON; what else is said goes to stderr
-  npm run bench -- --readme   runs all and writes README's table
+  npm run bench -- --readme   writes README's table; with names, only their rows of it
   npm run bench -- --help     this
 
 ${Object.entries(BENCHES)
@@ -51,9 +51,7 @@ export function wantedOf(args: readonly string[]): Wanted | "help" | { readonly 
     return { wrong: `unknown bench ${unknown.join(", ")} (known: ${KNOWN.join(", ")})` };
   }
   const readme = values.readme === true;
-  if (readme && (positionals.length > 0 || values.json === true)) {
-    return { wrong: "--readme is of all benches, and goes with nothing else" };
-  }
+  if (readme && values.json === true) return { wrong: "--readme and --json exclude each other" };
   const names = positionals.length > 0 ? [...new Set(positionals)] : KNOWN;
   return { names, json: values.json === true, readme };
 }
