@@ -75,6 +75,15 @@ const seen = space.array(u32, 2 * BATCH);
 const planWords = new Uint32Array(space.window, plan.address, 2 * BATCH);
 const seenWords = new Uint32Array(space.window, seen.address, 2 * BATCH);
 
+/** A hint at random: it may change nothing but where pages are. */
+async function prefetchSomething() {
+  const first = random(pages);
+  const bytes = 4096 * (1 + random(Math.min(1024, pages - first)));
+  const to = random(3) === 0 ? "cpu" : "device";
+  const mode = random(2) === 0 ? "read" : "write";
+  return await space.prefetch({ start: area + 4096 * first, bytes }, to, mode);
+}
+
 /** The device's part: distinct words of its own, so that each grows by one. */
 async function deviceTurn() {
   const own = new Set();
@@ -136,9 +145,11 @@ const workers = KINDS.map((kind, number) => {
 
 let launches = 0;
 let stores = 0;
+let prefetched = 0;
 const until = performance.now() + 1000 * seconds;
 try {
   while (performance.now() < until && failures.length === 0) {
+    if (random(4) === 0) prefetched += await prefetchSomething();
     stores += await deviceTurn();
     launches++;
   }
@@ -167,6 +178,7 @@ console.log(
     reads,
     launches,
     deviceStores: stores,
+    mebibytesPrefetched: Math.round(prefetched / 2 ** 20),
     cpuFaults,
     mebibytesToDevice: Math.round(bytesToDevice / 2 ** 20),
     mebibytesHome: Math.round(bytesHome / 2 ** 20),

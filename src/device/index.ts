@@ -59,5 +59,6 @@ export {
 } from "./entry.ts";
 export { type CopyOf, FRAME_COPY, FRAME_FREE, FRAME_PAGE, type FrameList } from "./frame-list.ts";
 export { MIGRATION_PAGES, type MoveOptions, moveIn } from "./move.ts";
+export { type PrefetchOptions, prefetch } from "./prefetch.ts";
 export { AGAIN, DONE, type Reading, read } from "./reading.ts";
 export { type Block, isServed, type ServeOptions, serve, type Want } from "./serve.ts";

@@ -36,10 +36,12 @@ export {
   KernelCache,
   KernelCompileError,
   type KernelSource,
+  type LaunchEnd,
   type LaunchOutcome,
   type LaunchProgress,
   type LaunchRequest,
   type LaunchStats,
   launch,
+  prepare,
   WebGpuDevice,
 } from "./webgpu/index.ts";

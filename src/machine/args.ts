@@ -3,9 +3,9 @@
  * `Args`. Values are all checked before the first byte is written.
  */
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
-import { asAddress } from "./address.ts";
 import { type HmmError, hmmError, invalid } from "./error.ts";
 import { alignUp } from "./layout.ts";
+import { asAddress, type MemoryRange } from "./place.ts";
 import {
   isSchema,
   type Ptr,
@@ -38,6 +38,8 @@ export interface ArgsLayout<Args extends ArgsSchema> {
   readonly bytes: number;
   /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
   write(view: DataView, values: ArgValues<Args>): void;
+  /** Where the views among the values lie. Throws as `write` does. */
+  places(values: ArgValues<Args>): MemoryRange[];
 }
 
 export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Args> {
@@ -57,6 +59,12 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
     wgsl: entries.length === 0 ? "" : `struct Args { ${members.join(", ")} }`,
     bytes: alignUp(entries.length * 4, 16),
     write: (view, values) => writeArgs(entries, view, values),
+    places: (values) => {
+      wordsOf(entries, values);
+      return Object.values(values)
+        .filter(isPlaced)
+        .map(({ address, bytes }) => ({ start: address, bytes }));
+    },
   };
 }
 
@@ -64,7 +72,10 @@ const isWord = (schema: Schema): boolean => schema.kind === "scalar" || schema.k
 
 type Entries = readonly (readonly [string, ScalarSchema | PtrSchema])[];
 
-function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<string, unknown>>) {
+const isPlaced = (value: unknown): value is { address: number; bytes: number } =>
+  typeof value === "object" && value !== null && "address" in value && "bytes" in value;
+
+function wordsOf(entries: Entries, values: Readonly<Record<string, unknown>>): number[] {
   if (typeof values !== "object" || values === null) {
     throw invalid("run", `args must be an object, got ${String(values)}`);
   }
@@ -73,10 +84,14 @@ function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<str
     const known = entries.map(([each]) => each).join(", ");
     throw invalid("run", `args.${name} is not an argument of this kernel (${known || "none"})`);
   }
-  const words = entries.map(([name, schema]) => {
+  return entries.map(([name, schema]) => {
     if (!Object.hasOwn(values, name)) throw invalid("run", `args.${name} is missing`);
     return checkArg(name, schema, values[name]);
   });
+}
+
+function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<string, unknown>>) {
+  const words = wordsOf(entries, values);
   entries.forEach(([, schema], index) => {
     const word = wordName(schema);
     const value = words[index]!;

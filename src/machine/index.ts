@@ -47,6 +47,7 @@ export {
 } from "./machine.ts";
 export type { MemoryAccess } from "./memory-access.ts";
 export type { MemoryRange, Place } from "./place.ts";
+export type { PrefetchTarget } from "./prefetch.ts";
 export {
   type ArraySchema,
   array,

@@ -3,11 +3,12 @@
  * program's own addresses.
  */
 import { errnoName } from "../base/index.ts";
-import type { KernelSource, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
+import type { KernelSource, LaunchEnd, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
 import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
 import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
+import { prefetchRange } from "./prefetch.ts";
 import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {
@@ -115,6 +116,20 @@ export class Kernel<Args extends ArgsSchema> {
     return this.#reportOf(outcome, started);
   }
 
+  /**
+   * Compiles it, and brings the arrays and structs among `values` to the device as copies to read:
+   * what the first run would do otherwise. Never needed. Rejects with EINVAL for bad code and
+   * arguments, ENODEV without a device.
+   */
+  async prepare(values?: ArgValues<Args>): Promise<void> {
+    this.#port.check("prepare");
+    const places = values === undefined ? [] : this.#args.places(values);
+    const outcome = await this.#port.call("prepare", { kernel: this.#number ?? this.#source });
+    this.#number = outcome.kernel;
+    if (outcome.result < 0) throw this.#errorOf("prepare", outcome, undefined);
+    for (const place of places) await prefetchRange(this.#port, place, "device", false);
+  }
+
   #askOf(count: number, values: ArgValues<Args>, { timeLimit }: LimitOptions): Ask<"run"> {
     if (!Number.isInteger(count) || count <= 0 || count > COUNT_MAX) {
       throw invalid("run", `count must be an integer in 1..${COUNT_MAX}, got ${String(count)}`);
@@ -130,15 +145,15 @@ export class Kernel<Args extends ArgsSchema> {
   }
 
   #reportOf(outcome: LaunchOutcome, started: number, signal?: AbortSignal): LaunchReport {
-    if (outcome.result < 0) throw this.#errorOf(outcome, signal);
+    if (outcome.result < 0) throw this.#errorOf("run", outcome, signal);
     return { ...outcome.stats, milliseconds: performance.now() - started };
   }
 
-  #errorOf(outcome: LaunchOutcome, signal: AbortSignal | undefined): HmmError {
+  #errorOf(call: string, outcome: LaunchEnd, signal: AbortSignal | undefined): HmmError {
     const { refusal } = outcome;
     return hmmError({
       code: errorCode(outcome.result),
-      call: "run",
+      call,
       detail: refusal?.reason ?? errnoName(outcome.result),
       kernel: this.name,
       cause: outcome.cause ?? signal?.reason,

@@ -4,9 +4,9 @@
  */
 
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
-import { asAddress } from "./address.ts";
 import { type HmmError, invalid } from "./error.ts";
 import type { Layout } from "./layout.ts";
+import { asAddress } from "./place.ts";
 
 export interface MemoryAccess {
   // The whole window: the word of an address is at `address >>> 2`.

@@ -3,7 +3,6 @@
  * of it. Bytes are never rounded; calls that need whole pages say so themselves.
  */
 import { formatAddress, isPageAligned, PAGE_SIZE, SPACE_BYTES } from "../base/index.ts";
-import { asAddress } from "./address.ts";
 import { invalid } from "./error.ts";
 
 /** An address and how many bytes begin there. */
@@ -100,3 +99,26 @@ export function cutIntoPages({ start, bytes }: MemoryRange): Cut {
     edges: edges.filter((edge) => edge.bytes > 0),
   };
 }
+
+/** What one call brings at most: 16 MiB, some 15 ms. */
+const PIECE_BYTES = 2 ** 24;
+
+/** One at a time, so that nobody else's fault waits for all of them. */
+export function* piecesOf<Range extends MemoryRange>(whole: Range): Iterable<Range> {
+  const end = whole.start + whole.bytes;
+  for (let start = whole.start; start < end; ) {
+    const next = Math.min(end, (Math.floor(start / PIECE_BYTES) + 1) * PIECE_BYTES);
+    yield { ...whole, start, bytes: next - start };
+    start = next;
+  }
+}
+
+const I32_MIN = -(2 ** 31);
+
+/**
+ * The address that `given` means. WebAssembly's pointers are i32 in JavaScript, negative from
+ * 2 GiB up: every call that takes an address takes both forms. What is none stays as it is, for
+ * who checks and says so.
+ */
+export const asAddress = (given: number): number =>
+  given < 0 && given >= I32_MIN && Number.isInteger(given) ? given >>> 0 : given;

@@ -15,13 +15,13 @@ import {
 import type { Window } from "../cpu/index.ts";
 import { VM_READ, VM_WRITE } from "../mm/index.ts";
 import { Access, type AccessMode } from "./access.ts";
-import { asAddress } from "./address.ts";
 import { adoptInto } from "./adopt.ts";
 import type { Answer, Ask, CallName, EnginePort, Outcome } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
+  asAddress,
   type Cut,
   checkCount,
   cutIntoPages,
@@ -29,8 +29,10 @@ import {
   type Place,
   pageAddress,
   pagesOf,
+  piecesOf,
   rangeOf,
 } from "./place.ts";
+import { type PrefetchTarget, prefetchRange } from "./prefetch.ts";
 import { type ArraySchema, array, type Ptr, type Schema, type StructSchema } from "./schema.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
 import type { Adoption, AdoptOptions } from "./wasm/index.ts";
@@ -39,9 +41,6 @@ import type { Adoption, AdoptOptions } from "./wasm/index.ts";
 export type Rights = "rw" | "r" | "none";
 
 const RIGHTS: Readonly<Record<Rights, number>> = { rw: VM_READ | VM_WRITE, r: VM_READ, none: 0 };
-
-/** What one call brings at most: 16 MiB, some 15 ms. */
-const PIECE_BYTES = 2 ** 24;
 
 /** What this thread may touch without asking anybody. */
 export interface TouchRights {
@@ -244,6 +243,19 @@ export class Space implements MemoryAccess {
   }
 
   /**
+   * Brings `range` to where it will be needed, beforehand; resolves with the bytes that came. A
+   * hint: whatever does not come, for want of room or because somebody holds it, comes when it is
+   * needed. To the "device" in mode "read" come copies, and CPUs go on reading; in mode "write"
+   * pages move there, untouched ones as zeros. It waits for its turn between launches. To the
+   * "cpu" comes what lives on the device. Throws EFAULT where the program has no such right,
+   * ENODEV without a device, EINVAL.
+   */
+  async prefetch(range: Place, to: PrefetchTarget, mode: AccessMode = "read"): Promise<number> {
+    const { start, bytes, write } = this.#askFor("prefetch", range, mode);
+    return prefetchRange(this.#port, { start, bytes }, to, write);
+  }
+
+  /**
    * Makes sure that [address, address + bytes) may be touched right now, faulting it in. Throws
    * EFAULT where the program may not, and EAGAIN when the bytes are on a device and this thread
    * cannot wait for them. Where the CPU has page faults of its own there is nothing to do.
@@ -336,16 +348,6 @@ function mapped(result: Result, { bytes, address }: MmapOptions): number {
 function zero(held: Access): void {
   held.bytes.fill(0);
   held.close();
-}
-
-/** One at a time, so that nobody else's fault waits for all of them. */
-function* piecesOf(ask: Ask<"populate">): Iterable<Ask<"populate">> {
-  const end = ask.start + ask.bytes;
-  for (let start = ask.start; start < end; ) {
-    const next = Math.min(end, (Math.floor(start / PIECE_BYTES) + 1) * PIECE_BYTES);
-    yield { ...ask, start, bytes: next - start };
-    start = next;
-  }
 }
 
 function touched(call: string, outcome: Outcome, ask: Ask<"access">, mode: AccessMode): void {

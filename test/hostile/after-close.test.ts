@@ -72,10 +72,12 @@ const SPACE: Table = {
   accessSync: ({ machine }) => machine.space.accessSync(WHOLE, "read"),
   populate: ({ machine }) => machine.space.populate(WHOLE, "read"),
   populateSync: ({ machine }) => machine.space.populateSync(WHOLE, "read"),
+  prefetch: ({ machine }) => machine.space.prefetch(WHOLE, "device"),
   need: ({ machine }) => machine.space.need(WHOLE.start, 4, false),
 };
 
 const KERNEL: Table = {
+  prepare: ({ kernel, array }) => kernel.prepare({ to: array }),
   run: ({ kernel, array }) => kernel.run(1, { to: array }),
   runSync: ({ kernel, array }) => kernel.runSync(1, { to: array }),
 };

@@ -36,11 +36,13 @@ export { AdapterError, describeAdapters } from "./adapter.ts";
 export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";
 export { KernelCache } from "./kernel-cache.ts";
 export {
+  type LaunchEnd,
   type LaunchOutcome,
   type LaunchProgress,
   type LaunchRequest,
   type LaunchStats,
   launch,
+  prepare,
 } from "./launch.ts";
 export { WebGpuDevice } from "./webgpu-device.ts";
 export { KernelCompileError, type KernelSource } from "./wgsl/index.ts";

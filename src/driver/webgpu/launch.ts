@@ -85,7 +85,9 @@ export interface LaunchOutcome {
   readonly cause?: unknown;
 }
 
-type Failure = Omit<LaunchOutcome, "stats">;
+/** How a launch ended, without what it did. */
+export type LaunchEnd = Omit<LaunchOutcome, "stats">;
+type Failure = LaunchEnd;
 
 /** Runs a kernel. Launches on one device take turns. */
 export function* launch(
@@ -102,6 +104,16 @@ export function* launch(
   } finally {
     line.leave(request);
   }
+}
+
+/** Compiles a kernel, so that its first launch need not. */
+export function prepare(
+  device: WebGpuDevice,
+  cache: KernelCache,
+  source: KernelSource,
+): Sleeps<LaunchEnd> {
+  const nothing = { source, count: 1, args: new ArrayBuffer(0), isAborted: () => false };
+  return new LaunchRun(device, cache, nothing).prepare();
 }
 
 const ABORTED: Failure = { result: -EINTR, refusal: { reason: "aborted" } };
@@ -165,6 +177,15 @@ class LaunchRun {
     }
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return this.outcome(failure);
+  }
+
+  *prepare(): Sleeps<LaunchEnd> {
+    try {
+      yield* this.#compile();
+      return { result: 0 };
+    } catch (error) {
+      return this.#failureOf(error);
+    }
   }
 
   outcome(failure: Failure | undefined): LaunchOutcome {

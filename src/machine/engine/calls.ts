@@ -7,6 +7,7 @@ import type { BracketOwner } from "../../cpu/index.ts";
 import type {
   DeviceInfo,
   KernelSource,
+  LaunchEnd,
   LaunchOutcome,
   LaunchProgress,
 } from "../../driver/index.ts";
@@ -72,6 +73,21 @@ interface Calls {
   readonly fault: Call<ByteRange & { readonly write: boolean }, Outcome>;
   /** Brings bytes here in bulk and makes them touchable. */
   readonly populate: Call<ByteRange & { readonly write: boolean }, Outcome>;
+  /**
+   * Brings pages to the device before it asks. `since`: as the last piece's answer said, so that
+   * one piece does not push out another. `pages`: how many came.
+   */
+  readonly prefetch: Call<
+    ByteRange & { readonly write: boolean; readonly since?: number },
+    Outcome & { readonly pages: number; readonly since: number }
+  >;
+  /** Brings pages that live on the device home: how many, or a negated errno. */
+  readonly home: Call<ByteRange, Result>;
+  /** Compiles a kernel. */
+  readonly prepare: Call<
+    { readonly kernel: number | KernelSource },
+    LaunchEnd & { readonly kernel: number }
+  >;
   /** A launch. The text of a kernel crosses once; the answer says what number it has. */
   readonly run: Call<
     {
@@ -98,6 +114,14 @@ interface Calls {
 export type CallName = keyof Calls;
 export type Ask<Name extends CallName> = Calls[Name]["ask"];
 export type Answer<Name extends CallName> = Calls[Name]["answer"];
+
+/** What a call may say while it lasts, and hear. */
+export interface CallContext {
+  /** Who calls: what it has open ends with it. */
+  readonly caller: Caller;
+  isAborted(): boolean;
+  progress?(progress: LaunchProgress): void;
+}
 
 export interface CallOptions {
   /** For launches: called after each round. Must not throw. */

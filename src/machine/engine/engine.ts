@@ -4,7 +4,6 @@
  */
 import {
   EBUSY,
-  EINTR,
   PAGE_SIZE,
   type Result,
   SPACE_BYTES,
@@ -16,14 +15,7 @@ import {
 } from "../../base/index.ts";
 import { checkWorld } from "../../check/index.ts";
 import { Brackets } from "../../cpu/index.ts";
-import {
-  type Gpu,
-  KernelCache,
-  type KernelSource,
-  type LaunchProgress,
-  launch,
-  WebGpuDevice,
-} from "../../driver/index.ts";
+import { type Gpu, WebGpuDevice } from "../../driver/index.ts";
 import {
   AddressSpace,
   dumpSpace,
@@ -40,7 +32,17 @@ import type { Host, Scheduler, Sleeps } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
 import type { HeapRange } from "../heap/index.ts";
 import { buildWorld, type World } from "../world.ts";
-import type { Answer, Ask, ByteRange, Caller, CallName, EngineReport, Outcome } from "./calls.ts";
+import type {
+  Answer,
+  Ask,
+  ByteRange,
+  CallContext,
+  Caller,
+  CallName,
+  EngineReport,
+  Outcome,
+} from "./calls.ts";
+import { DeviceCalls } from "./device-calls.ts";
 import { faultPages } from "./fault-pages.ts";
 import { lastWords, withEvents } from "./last-words.ts";
 import { leavePages } from "./leave-pages.ts";
@@ -61,14 +63,6 @@ export interface EngineOptions<Cpu extends WindowCpu> {
   readonly heap: HeapRange;
   /** Whether who made a call may still do something. Without: there is one caller, who may. */
   readonly isAlive?: (caller: Caller) => boolean;
-}
-
-/** What a call may say while it lasts, and hear. */
-export interface CallContext {
-  /** Who calls: what it has open ends with it. */
-  readonly caller: Caller;
-  isAborted(): boolean;
-  progress?(progress: LaunchProgress): void;
 }
 
 /** How often one page is faulted for one access before that is a bug. */
@@ -92,9 +86,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   readonly life: Lifetime;
   readonly #world: World;
   readonly #device: WebGpuDevice | undefined;
-  readonly #kernels = new KernelCache();
-  // number of a kernel -> its text
-  readonly #sources: KernelSource[] = [];
+  readonly #calls: DeviceCalls;
   readonly #brackets: Brackets;
   readonly #members: Members;
   readonly #pool: Pool;
@@ -114,6 +106,11 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     const device = gpu === undefined ? undefined : WebGpuDevice.attach(gpu, this.space);
     if (typeof device === "number") throw new Error(`a fresh space refused: ${device}`);
     this.#device = device;
+    this.#calls = new DeviceCalls({
+      device,
+      launches: this.launches,
+      isClosing: () => this.scheduler.nowMs >= this.#closingMs,
+    });
     this.#brackets = new Brackets(this.space, this.cpu);
     this.#pool = new Pool(this.space, this.cpu, this.#brackets, heap);
     const reserved = this.scheduler.runTask("reserve the heap", this.#pool.reserve());
@@ -158,7 +155,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
 
   *#retreat(): Sleeps<void> {
     yield* this.life.idle();
-    yield* this.#bringHome(virtAddr(0), SPACE_BYTES);
+    yield* this.#calls.bringHome(virtAddr(0), SPACE_BYTES);
     this.life.to("retreated");
   }
 
@@ -189,6 +186,9 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     release: (ask) => this.#release(ask.bracket),
     fault: (ask) => this.#fault(ask),
     populate: (ask) => this.#populate(ask),
+    home: (ask) => this.#home(ask),
+    prefetch: (ask) => this.#calls.prefetch(ask),
+    prepare: (ask) => this.#calls.prepare(ask),
     run: (ask, context) => this.#run(ask, context),
     report: () => this.#report(),
     check: () => this.#check(),
@@ -231,7 +231,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   *#access(ask: Ask<"access">, caller: Caller): Sleeps<Answer<"access">> {
     const { start, end } = pagesAround(ask);
     const failure = { address: start };
-    const home = yield* this.#bringHome(start, end);
+    const home = yield* this.#calls.bringHome(start, end);
     const bracket =
       home < 0 ? home : yield* this.#brackets.open({ start, end }, ask.write, failure, caller);
     if (typeof bracket !== "number") return { result: 0, bracket: bracket.id };
@@ -282,51 +282,19 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   /** What somebody else takes meanwhile is not brought twice. */
   *#populate(ask: Ask<"populate">): Sleeps<Outcome> {
     const { start, end } = pagesAround(ask);
-    const home = yield* this.#bringHome(start, end);
+    const home = yield* this.#calls.bringHome(start, end);
     if (home < 0) return { result: home, address: start };
     return this.#mayTouch(ask) ? { result: 0 } : yield* this.#faultIn(ask);
   }
 
-  /** Brings what lives on the device in [start, end) home, in bulk. */
-  *#bringHome(start: VirtAddr, end: number): Sleeps<Result> {
-    return this.#device === undefined ? 0 : yield* this.#device.moveHome(start, end);
+  #home(ask: Ask<"home">): Sleeps<Result> {
+    const { start, end } = pagesAround(ask);
+    return this.#calls.bringHome(start, end);
   }
 
   *#run(ask: Ask<"run">, context: CallContext): Sleeps<Answer<"run">> {
-    const kernel = typeof ask.kernel === "number" ? ask.kernel : this.#numberOf(ask.kernel);
-    const source = this.#sources[kernel];
-    if (source === undefined) {
-      throw hmmError({ code: "EINVAL", call: "run", detail: `no kernel ${kernel}` });
-    }
-    if (this.#device === undefined) {
-      const detail = 'the machine was created with device "none"';
-      throw hmmError({ code: "ENODEV", call: "run", detail, kernel: source.name });
-    }
     this.#closeOfGone();
-    Atomics.add(this.launches, 0, 1);
-    const outcome = yield* launch(this.#device, this.#kernels, {
-      source,
-      count: ask.count,
-      args: ask.args,
-      ...(ask.timeLimit === undefined ? {} : { timeLimit: ask.timeLimit }),
-      isAborted: () => context.isAborted() || this.scheduler.nowMs >= this.#closingMs,
-      onProgress: (progress) => context.progress?.(progress),
-    });
-    const isClosing = outcome.result === -EINTR && !context.isAborted();
-    const refusal = { reason: "the machine is being closed" };
-    return { ...outcome, ...(isClosing && { refusal }), kernel };
-  }
-
-  /** The same text gets the same number. */
-  #numberOf(source: KernelSource): number {
-    const known = this.#sources.findIndex(
-      (each) =>
-        each.name === source.name &&
-        each.code === source.code &&
-        each.argsStruct === source.argsStruct &&
-        each.accessors === source.accessors,
-    );
-    return known >= 0 ? known : this.#sources.push(source) - 1;
+    return yield* this.#calls.run(ask, context);
   }
 
   *#report(): Sleeps<EngineReport> {
