@@ -7,6 +7,14 @@ export interface Bench {
 }
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
+  bfs: {
+    about: "distances in a random graph",
+    run: async () => (await import("./bfs.ts")).benchBfs(),
+  },
+  blur: {
+    about: "an image, resident and cold",
+    run: async () => (await import("./blur.ts")).benchBlur(),
+  },
   dense: {
     about: "saxpy over resident arrays",
     run: async () => (await import("./dense.ts")).benchDense(),
@@ -18,6 +26,10 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   explore: {
     about: "schedules a second of every search",
     run: async () => (await import("./explore.ts")).benchExplore(),
+  },
+  hash: {
+    about: "probes of a hash table",
+    run: async () => (await import("./hash.ts")).benchHash(),
   },
   host: {
     about: "page faults, revocations, results read where they lie",
@@ -34,6 +46,10 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   notifier: {
     about: "invalidations among 1 to 1,000,000 ranges; a reader in a storm",
     run: async () => (await import("./notifier.ts")).benchNotifier(),
+  },
+  spmv: {
+    about: "a sparse matrix times a vector",
+    run: async () => (await import("./spmv.ts")).benchSpmv(),
   },
   tree: {
     about: "bytes moved by a few keys in a large search tree",

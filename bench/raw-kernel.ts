@@ -5,15 +5,19 @@
 import { openAdapter } from "../src/driver/webgpu/adapter.ts";
 
 export interface RawKernel {
-  /** Submits `count` invocations and waits for them. */
-  run(count: number): Promise<void>;
+  /** Submits `count` invocations and waits for them; the code finds `param` in `given.y`. */
+  run(count: number, param?: number): Promise<void>;
   read(buffer: number): Promise<Uint32Array>;
 }
 
-/** `body` is the WGSL of `fn main(i: u32)` over `buffer0`, `buffer1` … (arrays of u32 or f32). */
+/**
+ * `code` is the WGSL of `fn main(i: u32)` over `buffer0`, `buffer1` … (arrays of u32 or f32).
+ * `onReady` hears how long uploading and compiling took, without opening the device.
+ */
 export async function rawKernel(
   buffers: readonly (Uint32Array | Float32Array)[],
   code: string,
+  onReady?: (milliseconds: number) => void,
 ): Promise<RawKernel> {
   const { adapter } = await openAdapter("auto");
   const bytes = Math.max(...buffers.map((each) => each.byteLength), 128 * 2 ** 20);
@@ -23,6 +27,7 @@ export async function rawKernel(
       maxBufferSize: Math.min(Math.max(bytes, 256 * 2 ** 20), adapter.limits.maxBufferSize),
     },
   });
+  const begin = performance.now();
   const gpuBuffers = buffers.map((data) => upload(device, data));
   const uniform = device.createBuffer({
     size: 16,
@@ -37,13 +42,13 @@ export async function rawKernel(
     .join("\n");
   const module = device.createShaderModule({
     code: `${declarations}
-@group(0) @binding(${buffers.length}) var<uniform> count: vec4u;
+@group(0) @binding(${buffers.length}) var<uniform> given: vec4u;
 ${code}
 @compute @workgroup_size(64)
 fn entry(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
          @builtin(local_invocation_index) l: u32) {
   let i = (g.y * n.x + g.x) * 64u + l;
-  if (i < count.x) { main(i); }
+  if (i < given.x) { main(i); }
 }`,
   });
   const pipeline = await device.createComputePipelineAsync({
@@ -54,9 +59,10 @@ fn entry(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
     layout: pipeline.getBindGroupLayout(0),
     entries: [...gpuBuffers, uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),
   });
+  onReady?.(performance.now() - begin);
   return {
-    async run(count) {
-      device.queue.writeBuffer(uniform, 0, Uint32Array.of(count, 0, 0, 0));
+    async run(count, param = 0) {
+      device.queue.writeBuffer(uniform, 0, Uint32Array.of(count, param, 0, 0));
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       pass.setPipeline(pipeline);

@@ -15,6 +15,8 @@ export interface Declared {
 const row = (name: string, versus: string, goal?: number): Declared =>
   goal === undefined ? { name, versus } : { name, versus, goal };
 
+const RAW_KERNEL = "the same kernel by hand over raw buffers";
+const PLAIN = "plain JavaScript on one thread";
 const MEMCPY = "memcpy of the pages in C";
 const BOOKS = "memcpy and the bookkeeping in C";
 const WALK = "a generic page walk in C, -O2";
@@ -28,6 +30,15 @@ const SAME_IN_C = "the same call in C";
 const BY_HAND = "copying the buffer back by hand (mapAsync)";
 
 export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
+  bfs: [
+    row("bfs: 65,536 vertices, 7.5 edges each, a launch a level, resident", RAW_KERNEL, 1.3),
+    row("bfs: 65,536 vertices, 7.5 edges each, a launch a level, resident", PLAIN),
+  ],
+  blur: [
+    row("blur: 512 by 512 pixels, 25 loads each, resident", RAW_KERNEL, 1.3),
+    row("blur: 512 by 512 pixels, 25 loads each, resident", PLAIN),
+    row("blur: 512 by 512 pixels, 25 loads each, cold", "by hand: upload, compile, run, read"),
+  ],
   dense: [row("dense: saxpy, 2M elements, resident", "the same kernel with raw buffers", 1.1)],
   dragon: [
     row(
@@ -38,6 +49,10 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
     row("dragon: 512 pixels, all on the device", "the same run over one raw buffer", 1.15),
   ],
   explore: [],
+  hash: [
+    row("hash: 262,144 probes of 1,048,576 slots, resident", RAW_KERNEL, 1.3),
+    row("hash: 262,144 probes of 1,048,576 slots, resident", PLAIN),
+  ],
   host: [
     row("host: a fault, one page", HANDLER, 1.15),
     row("host: a fault that brings 16 pages", HANDLER),
@@ -102,6 +117,10 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
       "the bound that is proved",
       1,
     ),
+  ],
+  spmv: [
+    row("spmv: 65,536 rows of 1 to 31 values, resident", RAW_KERNEL, 1.3),
+    row("spmv: 65,536 rows of 1 to 31 values, resident", PLAIN),
   ],
   tree: [
     row(
