@@ -47,6 +47,10 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
     about: "invalidations among 1 to 1,000,000 ranges; a reader in a storm",
     run: async () => (await import("./notifier.ts")).benchNotifier(),
   },
+  oversubscribed: {
+    about: "pages moved when device memory is small, against the optimum",
+    run: async () => (await import("./oversubscribed.ts")).benchOversubscribed(),
+  },
   spmv: {
     about: "a sparse matrix times a vector",
     run: async () => (await import("./spmv.ts")).benchSpmv(),

@@ -9,6 +9,8 @@ export interface Row {
   readonly versus: string;
   /** One ratio a round. */
   readonly ratios: readonly number[];
+  /** What nobody could be below, measured in the same run. */
+  readonly floor?: number;
   /** Absolute figures, for orientation only. */
   readonly note: string;
 }
@@ -19,6 +21,7 @@ export interface Figure extends Declared {
   readonly ratio: number;
   readonly ratios: readonly number[];
   readonly note: string;
+  readonly floor?: number;
   /** How many times the goal the ratio is, if that is more than once. */
   readonly missedBy?: number;
 }
@@ -57,9 +60,9 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1]!;
 }
 
-export function figureOf(bench: string, declared: Declared, { ratios, note }: Row): Figure {
-  const ratio = median(ratios);
-  const figure = { bench, ...declared, ratio, ratios, note };
+export function figureOf(bench: string, declared: Declared, row: Row): Figure {
+  const ratio = median(row.ratios);
+  const figure = { bench, ...declared, ratio, ...row };
   const { goal } = declared;
   return goal === undefined || ratio <= goal ? figure : { ...figure, missedBy: ratio / goal };
 }
@@ -78,9 +81,10 @@ export function ratioOf({ ratio, ratios }: Figure): string {
 }
 
 /** "goal ≤ 1.3, missed by 2.1x", and nothing where nothing is wanted. */
-export function goalOf({ goal, missedBy }: Figure): string {
+export function goalOf({ goal, missedBy, floor }: Figure): string {
   if (goal === undefined) return "";
-  return `goal ≤ ${goal}, ${missedBy === undefined ? "met" : `missed by ${shown(missedBy)}x`}`;
+  const end = missedBy === undefined ? "met" : `missed by ${shown(missedBy)}x`;
+  return `goal ≤ ${goal}, ${end}${floor === undefined ? "" : `; the floor is ${shown(floor)}`}`;
 }
 
 const shown = (value: number): string => (value < 0.1 ? value.toPrecision(2) : value.toFixed(2));

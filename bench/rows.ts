@@ -17,6 +17,7 @@ const row = (name: string, versus: string, goal?: number): Declared =>
 
 const RAW_KERNEL = "the same kernel by hand over raw buffers";
 const PLAIN = "plain JavaScript on one thread";
+const OPTIMUM = "Belady's optimum of the same accesses";
 const MEMCPY = "memcpy of the pages in C";
 const BOOKS = "memcpy and the bookkeeping in C";
 const WALK = "a generic page walk in C, -O2";
@@ -118,6 +119,10 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
       1,
     ),
   ],
+  oversubscribed: ["sequential", "random", "tree", "four sweeps"].flatMap((pattern) => [
+    row(`oversubscribed 2:1, ${pattern}, pages moved to the device`, OPTIMUM, 1.3),
+    row(`oversubscribed 4:1, ${pattern}, pages moved to the device`, OPTIMUM),
+  ]),
   spmv: [
     row("spmv: 65,536 rows of 1 to 31 values, resident", RAW_KERNEL, 1.3),
     row("spmv: 65,536 rows of 1 to 31 values, resident", PLAIN),
@@ -127,6 +132,11 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
       "tree: 1,000 keys in a search tree of 256 MiB, bytes moved to the device",
       "uploading the tree",
       0.06,
+    ),
+    row(
+      "tree: 1,000 keys in a search tree of 256 MiB, pages moved to the device",
+      "the pages that the lookups touch",
+      1.2,
     ),
   ],
 };
