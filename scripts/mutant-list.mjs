@@ -200,7 +200,7 @@ export const MUTANTS = [
   },
   {
     name: "moves-over-first-touch",
-    file: "src/devmem/migrate.ts",
+    file: "src/devmem/fresh.ts",
     find: "const isFree = (old === PTE_NONE || isZero) && vma.isAnonymous;",
     replace: "const isFree = vma.isAnonymous;",
     why: "a page that moves to nothing's place does not look whether a CPU was faster",

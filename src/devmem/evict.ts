@@ -8,7 +8,8 @@ import { holdStill, type Memory, mappersOf, thawMappings } from "../mm/index.ts"
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import type { DevicePagemap } from "./device-pagemap.ts";
-import { handOver, SkipReason } from "./migrate.ts";
+import { handOver } from "./migrate.ts";
+import { SkipReason } from "./migration.ts";
 
 const SKIP = eventId("devmem:skip");
 const TO_RAM = eventId("devmem:to-ram");

@@ -36,7 +36,7 @@
 export { DevicePagemap, type DevicePagemapOptions } from "./device-pagemap.ts";
 export { protectForCopies } from "./duplicate.ts";
 export { type CopyHome, evictFrames, evictPagemap } from "./evict.ts";
-export { migrateFinalize, migratePages, migrateSetup, SkipReason } from "./migrate.ts";
+export { migrateFinalize, migratePages, migrateSetup } from "./migrate.ts";
 export {
   isMigrating,
   MIGRATE_PFN_MIGRATE,
@@ -50,5 +50,6 @@ export {
   migrateFrame,
   migratePfn,
   newMigration,
+  SkipReason,
 } from "./migration.ts";
 export { type MigrationDriver, runMigration } from "./run.ts";

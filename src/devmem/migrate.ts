@@ -15,14 +15,11 @@ import {
   isPresent,
   leafEnd,
   type Memory,
-  makePte,
-  PTE_DEVICE_PRIVATE,
   PTE_HUGE,
   PTE_NONE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
-  presentFlags,
   ptePfn,
   splitHuge,
   splitLargePage,
@@ -45,6 +42,7 @@ import {
 } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
+import { insertFresh, notThisOne } from "./fresh.ts";
 import {
   isMigrating,
   MIGRATE_PFN_MIGRATE,
@@ -55,14 +53,13 @@ import {
   type Migration,
   migrateFrame,
   migratePfn,
+  SkipReason,
 } from "./migration.ts";
+import { collectUsual, handOverUsual, leafStop, nextShared, settleUsual } from "./usual.ts";
 
 const TO_DEVICE = eventId("devmem:to-device");
 const TO_RAM = eventId("devmem:to-ram");
 const SKIP = eventId("devmem:skip");
-
-/** Why a page was left where it is: field `reason` of the event "devmem:skip". */
-export const SkipReason = { locked: 1, pinned: 2, referenced: 3, taken: 4 } as const;
 
 /**
  * Act one: chooses, locks and unmaps. The caller holds mmapLock. -EINVAL for a range that is
@@ -83,7 +80,7 @@ export function* migrateSetup(migration: Migration): Sleeps<Result> {
   });
   yield* space.notifiers.change(event, () => {
     space.cursor.begin();
-    for (let page = start; page < end; page = vpn(page + 1)) collect(migration, page);
+    collectAll(migration);
     space.cursor.flush();
   });
   let isDone = false;
@@ -106,6 +103,14 @@ function* splitLargePages(migration: Migration): Sleeps<void> {
     const frame = ptePfn(space.pageTable.get(page));
     if (frame === ZERO_PFN) yield* splitHuge(space, page);
     else yield* splitLargePage(space.memory, frame);
+  }
+}
+
+function collectAll(migration: Migration): void {
+  for (let slot = 0; slot < migration.src.length; ) {
+    const stop = leafStop(migration, slot);
+    slot = collectUsual(migration, slot, stop, isSelected);
+    if (slot < stop) collect(migration, vpn(migration.start + slot++));
   }
 }
 
@@ -189,8 +194,9 @@ function* unmapAll(migration: Migration): Sleeps<void> {
   const { memory } = migration.space;
   const { pages } = memory;
   for (let slot = 0; slot < migration.src.length; slot++) {
-    const frame = migrateFrame(migration.src[slot]!);
-    if (frame === 0) continue;
+    slot = nextShared(migration, slot);
+    if (slot === migration.src.length) break;
+    const frame = migrateFrame(migration.src[slot]!) as Pfn;
     assert(isMigrating(migration.src[slot]!), () => `frame ${frame} was collected, not to move`);
     assert(pages.isLocked(frame), () => `frame ${frame} is unmapped without its lock`);
     const isFrozen = pages.mapcount[frame] === 1 || (yield* freezeMappings(memory, frame));
@@ -222,15 +228,10 @@ function giveUp(migration: Migration, slot: number): void {
 export function* migratePages(migration: Migration): Sleeps<void> {
   const { space } = migration;
   space.mmapLock.assertHeld();
-  const first = migration.dst.findIndex(
-    (to, slot) => isFresh(migration, slot) && migrateFrame(to) !== 0,
-  );
-  // A zero page may be replaced: whoever holds it is told, once for the rest of the range.
-  if (first >= 0) {
-    yield* space.notifiers.change(insertEvent(migration, first), () => insertAll(migration));
-  } else insertAll(migration);
+  yield* insertFresh(migration);
   for (let slot = 0; slot < migration.src.length; slot++) {
-    const from = migrateFrame(migration.src[slot]!);
+    slot = handOverUsual(migration, slot);
+    const from = slot < migration.src.length ? migrateFrame(migration.src[slot]!) : 0;
     if (from === 0 || !isMigrating(migration.src[slot]!)) continue;
     const to = migrateFrame(migration.dst[slot]!);
     if (to === 0 || !mayMove(migration, from, to)) notThisOne(migration, slot);
@@ -239,38 +240,11 @@ export function* migratePages(migration: Migration): Sleeps<void> {
   assert(migration.count >= 0, "more pages stay than were to move");
 }
 
-/** Nothing was behind it, and it is still to get a page. */
-const isFresh = ({ src }: Migration, slot: number): boolean =>
-  isMigrating(src[slot]!) && migrateFrame(src[slot]!) === 0;
-
-function insertAll(migration: Migration): void {
-  for (let slot = 0; slot < migration.src.length; slot++) {
-    if (!isFresh(migration, slot)) continue;
-    const to = migrateFrame(migration.dst[slot]!);
-    if (to === 0 || !insertFresh(migration, slot, to)) notThisOne(migration, slot);
-  }
-}
-
 /** Still nobody holds it; and pages of a file stay in RAM. */
 function mayMove(migration: Migration, from: Pfn, to: Pfn): boolean {
   const { pages } = migration.space.memory;
   if (pages.is(from, PG_CACHED) && pages.isDevice(to)) return false;
   return isStillOurs(migration, from);
-}
-
-const insertEvent = (migration: Migration, slot: number): Invalidation =>
-  new Invalidation({
-    start: addrOf(vpn(migration.start + slot)),
-    end: addrOf(migration.end),
-    event: MMU_NOTIFY_MIGRATE,
-    owner: migration.owner,
-  });
-
-function notThisOne(migration: Migration, slot: number): void {
-  assert(isMigrating(migration.src[slot]!), () => `slot ${slot} is told twice that it stays`);
-  assert(migration.count > 0, "a page stays where none was to move");
-  migration.src[slot] = migration.src[slot]! & ~MIGRATE_PFN_MIGRATE;
-  migration.count--;
 }
 
 /** `to` becomes the page that `from` was. */
@@ -285,64 +259,57 @@ export function handOver(memory: Memory, from: Pfn, to: Pfn): void {
   pages.moveCharge(from, to);
 }
 
-/** Maps `to` where nothing (or the zero page) was. False when a CPU has put a page there. */
-function insertFresh(migration: Migration, slot: number, to: Pfn): boolean {
-  const { space, vma } = migration;
-  const { pages, group, tracer } = space.memory;
-  const page = vpn(migration.start + slot);
-  assert(pages.isLocked(to), () => `frame ${to} is put in without its lock`);
-  assert(pages.mapcount[to] === 0, () => `frame ${to} is put in and is mapped already`);
-  const old = space.pageTable.get(page);
-  const isZero = isPresent(old) && ptePfn(old) === ZERO_PFN && (old & PTE_HUGE) === 0;
-  const isFree = (old === PTE_NONE || isZero) && vma.isAnonymous;
-  if (!isFree || pages.charge(to, group) < 0) {
-    tracer.emit(SKIP, space.id, page, SkipReason.taken);
-    return false;
-  }
-  space.ownAnonymous(to, vma, page);
-  const cursor = space.cursor.begin();
-  if (old !== PTE_NONE) cursor.unmap(page);
-  const write = presentFlags(vma, true) & PTE_WRITE;
-  const flags = space.memory.isPrivate(to)
-    ? PTE_DEVICE_PRIVATE | write
-    : presentFlags(vma, write !== 0);
-  cursor.map(page, makePte(to, flags));
-  cursor.flush();
-  return true;
-}
-
 /**
  * Act three: the page table names the new frames (or the old ones again where it did not work
  * out), everything is unlocked, and what was left behind is free.
  */
 export function migrateFinalize(migration: Migration): void {
-  const { space } = migration;
-  const { pages, tracer } = space.memory;
-  let moved = 0;
-  let toDevice = false;
+  const { space, src } = migration;
+  const moved = countMoved(migration);
+  assert(moved <= migration.count, "more pages have moved than were to move");
   space.cursor.begin();
-  for (let slot = 0; slot < migration.src.length; slot++) {
-    const from = migrateFrame(migration.src[slot]!);
-    const to = migrateFrame(migration.dst[slot]!);
-    const isMoved = isMigrating(migration.src[slot]!) && to !== 0;
-    if (isMoved) {
-      moved++;
-      toDevice = pages.isDevice(to);
-    }
-    if (from !== 0) {
-      assert(pages.isLocked(from), () => `frame ${from} is settled and not held`);
-      settle(migration, slot, from, isMoved ? to : from);
-      if (from !== migration.faultFrame) pages.unlock(from);
-      pages.put(from);
-    }
-    if (to !== 0) {
-      pages.unlock(to);
-      pages.put(to);
-    }
+  for (let slot = 0; slot < src.length; ) {
+    const stop = leafStop(migration, slot);
+    slot = settleUsual(migration, slot, stop);
+    if (slot < stop) settleOne(migration, slot++);
   }
   space.cursor.flush();
-  assert(moved <= migration.count, "more pages have moved than were to move");
-  if (moved > 0) tracer.emit(toDevice ? TO_DEVICE : TO_RAM, space.id, migration.start, moved);
+  if (moved === 0) return;
+  const event = isToDevice(migration) ? TO_DEVICE : TO_RAM;
+  space.memory.tracer.emit(event, space.id, migration.start, moved);
+}
+
+const hasMoved = ({ src, dst }: Migration, slot: number): boolean =>
+  isMigrating(src[slot]!) && migrateFrame(dst[slot]!) !== 0;
+
+function countMoved(migration: Migration): number {
+  let moved = 0;
+  for (let slot = 0; slot < migration.src.length; slot++) if (hasMoved(migration, slot)) moved++;
+  return moved;
+}
+
+/** Where the last of those that have moved is now. */
+function isToDevice(migration: Migration): boolean {
+  const { dst, space } = migration;
+  let slot = dst.length - 1;
+  while (!hasMoved(migration, slot)) slot--;
+  return space.memory.pages.isDevice(migrateFrame(dst[slot]!) as Pfn);
+}
+
+function settleOne(migration: Migration, slot: number): void {
+  const { pages } = migration.space.memory;
+  const from = migrateFrame(migration.src[slot]!);
+  const to = migrateFrame(migration.dst[slot]!);
+  if (from !== 0) {
+    assert(pages.isLocked(from), () => `frame ${from} is settled and not held`);
+    settle(migration, slot, from, hasMoved(migration, slot) ? (to as Pfn) : from);
+    if (from !== migration.faultFrame) pages.unlock(from);
+    pages.put(from);
+  }
+  if (to !== 0) {
+    pages.unlock(to);
+    pages.put(to);
+  }
 }
 
 /** The entries of `from`, in whatever space, name `to`; the cursor is open. */

@@ -16,7 +16,7 @@ import type { AddressSpace, Vma } from "../mm/index.ts";
 export const MIGRATE_PFN_VALID = 1 << 0;
 export const MIGRATE_PFN_MIGRATE = 1 << 1;
 export const MIGRATE_PFN_WRITE = 1 << 3;
-const MIGRATE_PFN_SHIFT = 6;
+export const MIGRATE_PFN_SHIFT = 6;
 
 /** Pages in RAM, and places where nothing is yet. */
 export const MIGRATE_VMA_SELECT_SYSTEM = 1 << 0;
@@ -31,6 +31,9 @@ export const migratePfn = (frame: Pfn): number =>
 /** The frame of a word, or 0 when it names none. */
 export const migrateFrame = (word: number): Pfn | 0 =>
   word & MIGRATE_PFN_VALID ? pfnNumber(word >>> MIGRATE_PFN_SHIFT) : 0;
+
+/** Why a page was left where it is: field `reason` of the event "devmem:skip". */
+export const SkipReason = { locked: 1, pinned: 2, referenced: 3, taken: 4 } as const;
 
 /** This page moves (so far). */
 export const isMigrating = (word: number): boolean => (word & MIGRATE_PFN_MIGRATE) !== 0;

@@ -9,7 +9,7 @@
 import { assert, type Pfn, pfn, SPACE_PAGES, type Vpn, vpn as vpnNumber } from "../base/index.ts";
 import { ZERO_PFN } from "../phys/index.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { LEAF_PAGES, leafEnd, leafStart } from "./page-table.ts";
+import { LEAF_KIND_TABLE, LEAF_PAGES, leafEnd, leafStart } from "./page-table.ts";
 import {
   hasFrame,
   isPresent,
@@ -61,6 +61,25 @@ export class PageTableCursor {
     }
     table.set(page, pte);
     if (shrinks(old, pte)) this.#gather(page, vpnNumber(page + 1));
+  }
+
+  /**
+   * The words of the table of `page`, for who writes many of one leaf in place between `begin` and
+   * `flush`; undefined where no table is. Such a one keeps map counts, as always, says to
+   * `PageTable.recount` what has changed, and to `lost` what the CPU can reach no more; what counts
+   * as resident must not change.
+   */
+  wordsOf(page: Vpn): Uint32Array | undefined {
+    assert(this.#isOpen, "words are written outside begin and flush");
+    const table = this.#space.pageTable;
+    return table.kindOf(page) === LEAF_KIND_TABLE ? table.leafOf(page) : undefined;
+  }
+
+  /** The CPU could reach pages of [start, end), or write them, and cannot any more. */
+  lost(start: Vpn, end: Vpn): void {
+    assert(this.#isOpen, "rights are lost outside begin and flush");
+    assert(start < end, "rights to no page are lost");
+    this.#gather(start, end);
   }
 
   /** Maps `frame` (one more reference and mapping) at `page`, where nothing is. */

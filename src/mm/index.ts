@@ -46,7 +46,7 @@ export {
 export type { CpuMmu } from "./cpu-mmu.ts";
 export type { PageTableCursor } from "./cursor.ts";
 export { dumpSpace } from "./dump.ts";
-export { presentFlags } from "./entry-flags.ts";
+export { flagsAt, presentFlags } from "./entry-flags.ts";
 export { makeDeviceExclusive, putExclusive } from "./exclusive.ts";
 export {
   changeProtNuma,
@@ -71,8 +71,10 @@ export {
   thawOpen,
 } from "./migration-entries.ts";
 export {
+  LEAF_DEVICE,
   LEAF_PAGES,
   LEAF_SHIFT,
+  LEAF_VALID,
   leafEnd,
   leafStart,
   PageTable,

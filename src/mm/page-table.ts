@@ -28,11 +28,9 @@ const DIRECTORY = SPACE_PAGES / LEAF_PAGES;
 
 /** What a leaf's counters count. @forTests */
 export const LEAF_USED = 0;
-/** @forTests */
 export const LEAF_VALID = 1;
 /** @forTests */
 export const LEAF_WRITABLE = 2;
-/** @forTests */
 export const LEAF_DEVICE = 3;
 const COUNTERS = 4;
 
@@ -148,6 +146,17 @@ export class PageTable {
     entries[index] = pte;
     if (old !== 0) this.#count(leaf, asPte(old), -1);
     if (pte !== 0) this.#count(leaf, pte, 1);
+  }
+
+  /**
+   * `more` entries of the leaf of `page` than before are what `counter` counts. Only who writes
+   * words of a leaf in place, through `PageTableCursor.wordsOf`, calls this.
+   */
+  recount(page: Vpn, counter: number, more: number): void {
+    const at = this.directory[page >>> LEAF_SHIFT]! * COUNTERS + counter;
+    const count = this.counters[at]! + more;
+    assert(count >= 0 && count <= LEAF_PAGES, "a leaf has more entries of a kind than there are");
+    this.counters[at] = count;
   }
 
   /** Makes an empty table where nothing is: no huge entry can appear here any more. */

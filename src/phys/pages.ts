@@ -243,8 +243,7 @@ export class Pages {
    * folio_expected_ref_count().
    */
   isStill(frame: Pfn, held: number): boolean {
-    const cache = this.is(frame, PG_CACHED) ? 1 : 0;
-    return this.refs[frame] === this.mapcount[frame]! + cache + held;
+    return this.refs[frame] === this.mapcount[frame]! + held + (this.is(frame, PG_CACHED) ? 1 : 0);
   }
 
   /** Lets `group` pay for `frame` until it is freed. 0, or -ENOMEM at the group's limit. */
@@ -299,7 +298,18 @@ export class Pages {
     const frame = this.headOf(page);
     assert(this.is(frame, PG_LOCKED), () => `frame ${frame} is not locked`);
     this.clearFlag(frame, PG_LOCKED);
-    noteReleased(this.#scheduler.current, "page");
+    this.noteUnlocked(1);
+  }
+
+  /** The running task has set `PG_LOCKED` of so many frames itself, where nobody had. */
+  noteLocked(count: number): void {
+    noteAcquired(this.#scheduler.current, "page", count);
+  }
+
+  /** The running task has cleared `PG_LOCKED` of so many frames itself. */
+  noteUnlocked(count: number): void {
+    if (count === 0) return;
+    noteReleased(this.#scheduler.current, "page", count);
     if (this.#unlocked.length > 0) this.#unlocked.wakeAll();
   }
 

@@ -78,13 +78,15 @@ function refuse(task: Task, lockClass: LockClass, held: number): never {
   );
 }
 
-export function noteAcquired(task: Task, lockClass: LockClass): void {
+/** `task` has `count` locks more of `lockClass`. */
+export function noteAcquired(task: Task, lockClass: LockClass, count = 1): void {
   const rank = rankOf(lockClass);
-  task.held[rank] = task.held[rank]! + 1;
+  task.held[rank] = task.held[rank]! + count;
 }
 
-export function noteReleased(task: Task, lockClass: LockClass): void {
+export function noteReleased(task: Task, lockClass: LockClass, count = 1): void {
   const rank = rankOf(lockClass);
-  assert(task.held[rank]! > 0, () => `task "${task.name}" gives back a "${lockClass}" it lacks`);
-  task.held[rank] = task.held[rank]! - 1;
+  const left = task.held[rank]! - count;
+  if (left < 0) unreachable(`task "${task.name}" gives back a "${lockClass}" it lacks`);
+  task.held[rank] = left;
 }
