@@ -35,6 +35,10 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
     about: "page faults, revocations, results read where they lie",
     run: async () => (await import("./host.ts")).benchHost(),
   },
+  launch: {
+    about: "a warm launch of 64 invocations",
+    run: async () => (await import("./launch.ts")).benchLaunch(),
+  },
   list: {
     about: "walks over a resident list",
     run: async () => (await import("./list.ts")).benchList(),

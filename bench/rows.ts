@@ -18,6 +18,7 @@ const row = (name: string, versus: string, goal?: number): Declared =>
 const RAW_KERNEL = "the same kernel by hand over raw buffers";
 const PLAIN = "plain JavaScript on one thread";
 const OPTIMUM = "Belady's optimum of the same accesses";
+const RAW_SUBMIT = "a raw submission and its end";
 const MEMCPY = "memcpy of the pages in C";
 const BOOKS = "memcpy and the bookkeeping in C";
 const WALK = "a generic page walk in C, -O2";
@@ -68,6 +69,10 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
     ),
     row("host: 4 MiB of results, touched where they lie", BY_HAND, 1.2),
     row("host: 4 MiB of results, populated first", BY_HAND, 1.2),
+  ],
+  launch: [
+    row("launch: 64 invocations, nothing missing, engine on this thread", RAW_SUBMIT, 1.5),
+    row("launch: 64 invocations, nothing missing, engine on its own thread", RAW_SUBMIT, 1.5),
   ],
   list: [row("list: 65,536 walks of 64 hops, resident", "the same kernel over raw arrays", 1.2)],
   mm: [
