@@ -24,7 +24,7 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
     run: async () => (await import("./dragon.ts")).benchDragon(),
   },
   explore: {
-    about: "schedules a second of every search",
+    about: "schedules a second of every search, and what exploring leaves behind",
     run: async () => (await import("./explore.ts")).benchExplore(),
   },
   hash: {

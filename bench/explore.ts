@@ -12,6 +12,7 @@ import {
 } from "../src/explore/index.ts";
 import { MUSEUM, scenarioOf } from "../src/museum/index.ts";
 import { RACES } from "../src/races/index.ts";
+import { benchAfter } from "./explore-after.ts";
 import type { Row } from "./ratio.ts";
 
 const SECONDS_MAX = 2;
@@ -26,6 +27,8 @@ const SEARCHES: Readonly<Record<string, StrategyOptions>> = {
 };
 
 export async function benchExplore(): Promise<Row[]> {
+  // First, while nothing was explored here.
+  const rows = await benchAfter();
   console.log(`\nexplore: every search on the same scenario, at most ${SECONDS_MAX} s each`);
   console.log(`  ${"".padEnd(24)} schedules      /s    states      /s  end`);
   for (const scenario of scenarios()) {
@@ -42,7 +45,7 @@ export async function benchExplore(): Promise<Row[]> {
       console.log(`  unreduced runs ${factors} times as many schedules`);
     }
   }
-  return [];
+  return rows;
 }
 
 /** The first fixed version of each model, then those of the engine. */

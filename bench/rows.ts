@@ -50,7 +50,13 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
     ),
     row("dragon: 512 pixels, all on the device", "the same run over one raw buffer", 1.15),
   ],
-  explore: [],
+  explore: ["in threads", "on this thread"].map((where) =>
+    row(
+      `explore: touch, fork, exit, munmap of 4,096 pages after exploring ${where}`,
+      "the same where nobody explored",
+      1.1,
+    ),
+  ),
   hash: [
     row("hash: 262,144 probes of 1,048,576 slots, resident", RAW_KERNEL, 1.3),
     row("hash: 262,144 probes of 1,048,576 slots, resident", PLAIN),
