@@ -1,8 +1,9 @@
 /**
- * From a thread that waits in a page fault to a mapping that lets it go on. What needs no sleep
- * is done for all faults together; whoever must wait gets a task of its own. Each fault does one
- * thing, then whatever the page table allows is installed and the thread woken: if that does not
- * suffice, the hardware faults again.
+ * From a thread that waits in a page fault to a mapping that lets it go on. What the page table
+ * allows already is installed at once, without a task. What needs no sleep is done for all other
+ * faults together; whoever must wait gets a task of its own. Each fault does one thing, then
+ * whatever the page table allows is installed and the thread woken: if that does not suffice, the
+ * hardware faults again.
  */
 import {
   addrOf,
@@ -74,19 +75,43 @@ export class FaultService {
     this.#onBadAccess = onBadAccess;
   }
 
-  /** Reads all faults that there are and has them served by a task: how many. */
+  /** Reads all faults that there are; serves them, or has a task serve them: how many. */
   serve(): number {
     const batch: PageFault[] = [];
     let total = 0;
     for (let got = MESSAGES_MAX; got === MESSAGES_MAX; total += got) {
       got = this.#memory.readFaults();
       for (let i = 0; i < got; i++) {
+        if (this.#serveAtOnce(i)) continue;
         const fault = this.#note(i);
         if (fault.task === undefined && !batch.includes(fault)) batch.push(fault);
       }
     }
     if (batch.length > 0) this.#start("page faults", batch, this.#serveBatch(batch));
     return total;
+  }
+
+  /**
+   * Only the hardware lacks the page, and nobody is at work on it: the page table allows the
+   * access, and what it allows may be installed whenever no step of a task is under way. False:
+   * it takes more than that.
+   */
+  #serveAtOnce(i: number): boolean {
+    const page = this.#memory.faultPage(i);
+    const need = PTE_VALID | (this.#memory.isWrite(i) ? PTE_WRITE : 0);
+    if ((this.#space.pageTable.get(page) & need) !== need || this.waiting.has(page)) return false;
+    const before = this.#observe(page, !this.#memory.isWriteProtect(i));
+    if (this.#shadow.install(this.#blockStart(page), this.#blockEnd(page)) < 0) return false;
+    // Whoever installs a page wakes who waits for it.
+    if (this.#shadow.rights[page] === before) this.#memory.wake(page, vpn(page + 1));
+    assert((this.#shadow.rights[page]! & need) === need, "what the page table allows is there");
+    return true;
+  }
+
+  /** What the hardware allows at `page` now that it has faulted. */
+  #observe(page: Vpn, isUnmapped: boolean): number {
+    this.#shadow.observe(page, isUnmapped ? 0 : PTE_VALID);
+    return this.#shadow.rights[page]!;
   }
 
   #note(i: number): PageFault {
@@ -171,8 +196,7 @@ export class FaultService {
   #resolve(fault: PageFault): void {
     const { page } = fault;
     const next = vpn(page + 1);
-    this.#shadow.observe(page, fault.isUnmapped ? 0 : PTE_VALID);
-    const before = this.#shadow.rights[page];
+    const before = this.#observe(page, fault.isUnmapped);
     let result = this.#shadow.install(this.#blockStart(page), this.#blockEnd(page));
     // The host has no memory for all of them: the page itself counts.
     if (result < 0) result = this.#shadow.install(page, next);

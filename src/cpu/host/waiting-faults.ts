@@ -57,6 +57,10 @@ export class WaitingFaults {
     return fault;
   }
 
+  has(page: Vpn): boolean {
+    return this.#faults.has(page);
+  }
+
   /** Everybody who waits for the page has been woken. */
   remove(fault: PageFault): void {
     this.#faults.delete(fault.page);
