@@ -4,7 +4,7 @@
  * driver that does nothing but copy. Beside C that does nothing but memcpy the same pages, and C
  * that keeps a migration's books as well.
  */
-import { addrOf, PAGE_SIZE, type Result, vpn } from "../src/base/index.ts";
+import { addrOf, PAGE_SIZE, type Pfn, type Result, vpn } from "../src/base/index.ts";
 import {
   DevicePagemap,
   isMigrating,
@@ -20,6 +20,7 @@ import {
 import { Dmirror, DmirrorDevice } from "../src/driver/dmirror/index.ts";
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from "../src/hmm/index.ts";
 import { type AddressSpace, isDevicePrivate, ptePfn } from "../src/mm/index.ts";
+import { runLength } from "../src/phys/index.ts";
 import type { Sleeps } from "../src/sync/index.ts";
 import { faultIn } from "./mm-pages.ts";
 import { compare, type Peer, type Sample } from "./mm-peer.ts";
@@ -155,28 +156,58 @@ class PlainDriver {
     });
   }
 
-  #copyToDevice(migration: Migration): void {
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const word = migration.src[slot]!;
-      const from = migrateFrame(word);
-      const to = this.#pagemap.allocLocked();
-      if (!isMigrating(word) || from === 0 || to === 0) throw new Error("mm bench: a page stays");
-      const offset = this.#pagemap.indexOf(to) * PAGE_SIZE;
-      this.#space.memory.bytes.read(from, this.#bytes, offset);
-      migration.dst[slot] = migratePfn(to) | (word & MIGRATE_PFN_WRITE);
-    }
+  #copyToDevice({ src, dst }: Migration): void {
+    const from = framesOf(src);
+    const to = this.#pagemap.allocManyLocked(from.length);
+    expect(to.length, src.length, "frames of the device");
+    const { bytes } = this.#space.memory;
+    eachRun(from, to, (at, count) =>
+      bytes.read(from[at]!, this.#bytes, this.#offsetOf(to[at]!), count),
+    );
+    arrive(src, dst, to);
   }
 
-  #copyToRam(migration: Migration): void {
-    const { bytes, pages } = this.#space.memory;
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const word = migration.src[slot]!;
-      const from = migrateFrame(word);
-      const to = this.#space.takeFrame(vpn(migration.start + slot));
-      if (!isMigrating(word) || from === 0 || to === 0) throw new Error("mm bench: a page stays");
-      expect(pages.tryLock(to), true, "the lock of a fresh frame");
-      bytes.write(to, this.#bytes, this.#pagemap.indexOf(from) * PAGE_SIZE);
-      migration.dst[slot] = migratePfn(to) | (word & MIGRATE_PFN_WRITE);
-    }
+  #copyToRam({ src, dst }: Migration): void {
+    const from = framesOf(src);
+    const { bytes, pages, ram } = this.#space.memory;
+    const to = pages.allocManyLocked(ram, from.length);
+    expect(to.length, src.length, "frames of RAM");
+    eachRun(from, to, (at, count) =>
+      bytes.write(to[at]!, this.#bytes, this.#offsetOf(from[at]!), count),
+    );
+    arrive(src, dst, to);
+  }
+
+  #offsetOf(frame: Pfn): number {
+    return this.#pagemap.indexOf(frame) * PAGE_SIZE;
+  }
+}
+
+/** Of pages that all move. */
+function framesOf(src: Uint32Array): Pfn[] {
+  const frames: Pfn[] = [];
+  for (let slot = 0; slot < src.length; slot++) {
+    const frame = migrateFrame(src[slot]!);
+    if (!isMigrating(src[slot]!) || frame === 0) throw new Error("mm bench: a page stays");
+    frames.push(frame);
+  }
+  return frames;
+}
+
+function arrive(src: Uint32Array, dst: Uint32Array, frames: readonly Pfn[]): void {
+  for (let slot = 0; slot < src.length; slot++) {
+    dst[slot] = migratePfn(frames[slot]!) | (src[slot]! & MIGRATE_PFN_WRITE);
+  }
+}
+
+function eachRun(
+  from: readonly Pfn[],
+  to: readonly Pfn[],
+  copy: (at: number, count: number) => void,
+): void {
+  for (let at = 0; at < to.length; ) {
+    const count = runLength(from, to, at);
+    copy(at, count);
+    at += count;
   }
 }

@@ -198,11 +198,11 @@ export class DeviceMemory {
     if (!this.isIdle) yield* this.ops.waitIdle!();
   }
 
-  /** A locked frame for a page that is about to live here, or 0. */
-  allocPage(): Pfn | 0 {
-    const frame = this.pagemap.allocLocked();
-    if (frame !== 0) this.frames.addPage(this.pagemap.indexOf(frame));
-    return frame;
+  /** Locked frames for pages that are about to live here: as many as `count` if there are. */
+  allocPages(count: number): Pfn[] {
+    const frames = this.pagemap.allocManyLocked(count);
+    for (const frame of frames) this.frames.addPage(this.pagemap.indexOf(frame));
+    return frames;
   }
 
   /** A frame for a copy that `shadow` will have at `page`, or 0. */

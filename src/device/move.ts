@@ -4,7 +4,7 @@
  * which nobody can touch; what has moved is entered when it is known that it has. Linux:
  * drm_pagemap_migrate_to_devmem().
  */
-import { assert, ENODEV, ENOMEM, type Pfn, type Result, vpn } from "../base/index.ts";
+import { ENODEV, ENOMEM, type Pfn, type Result, vpn } from "../base/index.ts";
 import {
   isMigrating,
   MIGRATE_PFN_WRITE,
@@ -61,30 +61,59 @@ function* copyIn(shadow: DeviceShadow, migration: Migration): Sleeps<Result> {
     yield* memory.waitIdle();
     if (shadow.isClosed) return -ENODEV;
     shadow.noteArrival(migration, false);
-    for (let slot = 0; slot < migration.src.length; slot++) {
-      const word = migration.src[slot]!;
-      const source = migrateFrame(word);
-      // A file's page stays in RAM, and what the device knows of it stays right.
-      if (!isMigrating(word) || (source !== 0 && isCached(memory, source))) continue;
-      const page = vpn(migration.start + slot);
-      const copy = shadow.adopt(page);
-      const frame = copy === 0 ? memory.allocPage() : copy;
-      if (frame === 0) continue;
-      shadow.drop(page, vpn(page + 1));
+    const slots = adoptCopies(shadow, migration);
+    const frames = memory.allocPages(slots.length);
+    for (let i = 0; i < frames.length; i++) {
+      const frame = frames[i]!;
+      const source = migrateFrame(migration.src[slots[i]!]!);
+      arrive(migration, slots[i]!, frame);
       if (source === 0) clear.push(frame);
-      else if (copy === 0) {
+      else {
         from.push(source);
         to.push(frame);
       }
-      const mayWrite = source === 0 ? migration.vma.allows(VM_WRITE) : word & MIGRATE_PFN_WRITE;
-      migration.dst[slot] = migratePfn(frame) | (mayWrite ? MIGRATE_PFN_WRITE : 0);
     }
+    forget(shadow, migration);
   }
   const cleared = clear.length === 0 ? 0 : yield* memory.ops.clear(clear);
   if (cleared < 0 || from.length === 0) return cleared;
   const copied = yield* memory.ops.copyIn(from, to);
   if (copied >= 0) memory.counters.pagesToDevice += from.length;
   return copied;
+}
+
+/**
+ * What moves and has a copy here is here already. The slots of the others; but a file's page stays
+ * in RAM, and what the device knows of it stays right.
+ */
+function adoptCopies(shadow: DeviceShadow, migration: Migration): number[] {
+  const slots: number[] = [];
+  const { src, start } = migration;
+  for (let slot = 0; slot < src.length; slot++) {
+    const source = migrateFrame(src[slot]!);
+    if (!isMigrating(src[slot]!) || (source !== 0 && isCached(shadow.memory, source))) continue;
+    const copy = shadow.adopt(vpn(start + slot));
+    if (copy === 0) slots.push(slot);
+    else arrive(migration, slot, copy);
+  }
+  return slots;
+}
+
+/** The page of `slot` is to live in `frame`. */
+function arrive(migration: Migration, slot: number, frame: Pfn): void {
+  const word = migration.src[slot]!;
+  const isFresh = migrateFrame(word) === 0;
+  const mayWrite = isFresh ? migration.vma.allows(VM_WRITE) : (word & MIGRATE_PFN_WRITE) !== 0;
+  migration.dst[slot] = migratePfn(frame) | (mayWrite ? MIGRATE_PFN_WRITE : 0);
+}
+
+/** The device forgets the pages that have got a frame, run by run. */
+function forget(shadow: DeviceShadow, { dst, start }: Migration): void {
+  for (let slot = 0; slot < dst.length; slot++) {
+    const first = slot;
+    while (slot < dst.length && dst[slot] !== 0) slot++;
+    if (slot > first) shadow.drop(vpn(start + first), vpn(start + slot));
+  }
 }
 
 const isCached = ({ memory }: DeviceMemory, frame: Pfn): boolean =>
@@ -128,19 +157,20 @@ function* copyHome(memory: DeviceMemory, migration: Migration): Sleeps<Result> {
   {
     using _update = shadow === undefined ? undefined : yield* shadow.lock.acquire();
     yield* memory.waitIdle();
-    for (const slot of slotsOf(memory, migration)) {
-      const word = migration.src[slot]!;
-      const frame = migrateFrame(word) as Pfn;
-      const page = vpn(migration.start + slot);
-      const home = migration.space.takeFrame(page);
-      if (home === 0 && frame === migration.faultFrame) return -ENOMEM;
+    const slots = slotsOf(memory, migration);
+    const homes = migration.space.takeFrames(migration.start, slots);
+    for (let i = 0; i < homes.length; i++) {
+      const home = homes[i]!;
       if (home === 0) continue;
-      assert(memory.memory.pages.tryLock(home), "a fresh frame is unlocked");
-      shadow?.drop(page, vpn(page + 1));
-      migration.dst[slot] = migratePfn(home) | (word & MIGRATE_PFN_WRITE);
-      from.push(frame);
+      const word = migration.src[slots[i]!]!;
+      migration.dst[slots[i]!] = migratePfn(home) | (word & MIGRATE_PFN_WRITE);
+      from.push(migrateFrame(word) as Pfn);
       to.push(home);
     }
+    // Without the page that a CPU waits for all is in vain: frames that `dst` names go back.
+    const { faultFrame } = migration;
+    if (faultFrame !== 0 && slots.length > 0 && from[0] !== faultFrame) return -ENOMEM;
+    if (shadow !== undefined) forget(shadow, migration);
   }
   if (from.length === 0) return 0;
   const result = yield* memory.ops.copyHome(from, to);

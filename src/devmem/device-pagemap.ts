@@ -2,7 +2,7 @@
  * Memory that the CPU cannot touch: a zone of frames with an owner who copies and moves them.
  * Linux: struct dev_pagemap of type MEMORY_DEVICE_PRIVATE, memremap_pages().
  */
-import { assert, type Pfn, pfn, type Result } from "../base/index.ts";
+import { assert, type Pfn, pfn, type Result, unreachable } from "../base/index.ts";
 import type { DevPagemap, Fault, Memory } from "../mm/index.ts";
 import { FIRST_ZONE_PFN, Zone } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
@@ -52,18 +52,22 @@ export class DevicePagemap implements DevPagemap {
 
   /** A locked frame with one reference for a page that is about to move here; 0 when full. */
   allocLocked(): Pfn | 0 {
-    const { pages } = this.#memory;
-    const frame = pages.alloc(this.zone);
-    if (frame === 0) return 0;
-    assert(this.zone.contains(frame), () => `frame ${frame} is not of ${this.zone.name}`);
-    assert(pages.refs[frame] === 1, () => `frame ${frame} is fresh and somebody has it`);
-    assert(pages.tryLock(frame), "a fresh frame is unlocked");
-    return frame;
+    return this.allocManyLocked(1)[0] ?? 0;
+  }
+
+  /**
+   * The same for `count` pages: fewer when it is full. They follow each other where they can, so
+   * that one copy moves many.
+   */
+  allocManyLocked(count: number): Pfn[] {
+    const frames = this.#memory.pages.allocManyLocked(this.zone, count);
+    assert(frames.length <= count, "more frames than were asked for");
+    return frames;
   }
 
   /** The frame's place in the device's own memory, 0 up. */
   indexOf(frame: Pfn): number {
-    assert(this.zone.contains(frame), () => `frame ${frame} is not of ${this.zone.name}`);
+    if (!this.zone.contains(frame)) unreachable(`frame ${frame} is not of ${this.zone.name}`);
     return frame - this.zone.start;
   }
 

@@ -10,6 +10,7 @@ import {
   type VirtAddr,
   type Vpn,
   virtAddr,
+  vpn,
 } from "../base/index.ts";
 import { NotifierSubscriptions } from "../notifier/index.ts";
 import { PG_ANON, PG_CACHED, PG_EXCLUSIVE, PG_REFERENCED, type Zone } from "../phys/index.ts";
@@ -85,6 +86,19 @@ export class AddressSpace {
   takeFrame(page: Vpn): Pfn | 0 {
     const { pages, bytes } = this.memory;
     return this.isIdentity ? pages.allocAt(this.ram, bytes.frameAt(page)) : pages.alloc(this.ram);
+  }
+
+  /**
+   * The same for page `start + slots[i]` each, locked by the running task; 0 where there is none.
+   */
+  takeFrames(start: Vpn, slots: readonly number[]): (Pfn | 0)[] {
+    const { pages } = this.memory;
+    if (!this.isIdentity) return pages.allocManyLocked(this.ram, slots.length);
+    const frames = slots.map((slot) => this.takeFrame(vpn(start + slot)));
+    for (const frame of frames) {
+      if (frame !== 0) assert(pages.tryLock(frame), "a fresh frame is unlocked");
+    }
+    return frames;
   }
 
   /** The same, charged. 0 also when the group's limit is reached. */

@@ -44,11 +44,11 @@ export class FrameBytes {
     return pfn(index + this.firstFrame);
   }
 
-  /** The bytes of a frame, for whoever fills or reads them in place. */
-  page(frame: Pfn): Uint8Array {
-    this.#shared?.write(frame);
+  /** The bytes of `count` frames in a row, for whoever fills or reads them in place. */
+  page(frame: Pfn, count = 1): Uint8Array {
+    for (let i = 0; i < count; i++) this.#shared?.write(frame + i);
     const offset = this.#offsetOf(frame);
-    return this.u8.subarray(offset, offset + PAGE_SIZE);
+    return this.u8.subarray(offset, offset + count * PAGE_SIZE);
   }
 
   zero(frame: Pfn): void {
@@ -62,14 +62,14 @@ export class FrameBytes {
     this.#bulk.copy(this.#offsetOf(to), this.#offsetOf(from), PAGE_SIZE);
   }
 
-  /** Copies a whole frame out to `target` at `offset`. */
-  read(frame: Pfn, target: Uint8Array, offset: number): void {
-    target.set(this.page(frame), offset);
+  /** Copies `count` frames in a row out to `target` at `offset`. */
+  read(frame: Pfn, target: Uint8Array, offset: number, count = 1): void {
+    target.set(this.page(frame, count), offset);
   }
 
-  /** Overwrites a whole frame from `source` at `offset`. */
-  write(frame: Pfn, source: Uint8Array, offset: number): void {
-    this.page(frame).set(source.subarray(offset, offset + PAGE_SIZE));
+  /** Overwrites `count` frames in a row from `source` at `offset`. */
+  write(frame: Pfn, source: Uint8Array, offset: number, count = 1): void {
+    this.page(frame, count).set(source.subarray(offset, offset + count * PAGE_SIZE));
   }
 
   loadWord(frame: Pfn, word: number): number {
@@ -85,4 +85,14 @@ export class FrameBytes {
   #offsetOf(frame: Pfn): number {
     return (frame - this.firstFrame) * PAGE_SIZE;
   }
+}
+
+/**
+ * How many frames from index `at` on follow each other in both lists, so that one copy moves the
+ * bytes of all of them.
+ */
+export function runLength(from: readonly Pfn[], to: readonly Pfn[], at: number): number {
+  let end = at + 1;
+  while (end < to.length && from[end] === from[end - 1]! + 1 && to[end] === to[end - 1]! + 1) end++;
+  return end - at;
 }

@@ -25,12 +25,10 @@
  * **What it refuses.** Knowing what maps a frame (`mm`), moving it (`devmem`).
  */
 export { MemoryGroup } from "./accounting.ts";
-export { type BulkMemory, FrameBytes, type FrameBytesOptions } from "./frame-bytes.ts";
+export { type BulkMemory, FrameBytes, type FrameBytesOptions, runLength } from "./frame-bytes.ts";
 export {
-  FIRST_ZONE_PFN,
   LARGE_FRAMES,
   PAGE_FLAG_NAMES,
-  Pages,
   PG_ANON,
   PG_CACHED,
   PG_DIRTY,
@@ -42,6 +40,6 @@ export {
   PG_POISONED,
   PG_REFERENCED,
   PG_RESERVED,
-  ZERO_PFN,
-} from "./pages.ts";
+} from "./page-flags.ts";
+export { FIRST_ZONE_PFN, Pages, ZERO_PFN } from "./pages.ts";
 export { Zone, type ZoneOptions } from "./zone.ts";

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ENOMEM, type Pfn, pfn } from "../base/index.ts";
 import { Scheduler, type Sleeps, TaskState } from "../sync/index.ts";
 import { MemoryGroup } from "./accounting.ts";
-import { FIRST_ZONE_PFN, Pages, PG_CACHED, PG_DIRTY, PG_LOCKED, ZERO_PFN } from "./pages.ts";
+import { PG_CACHED, PG_DIRTY, PG_LOCKED } from "./page-flags.ts";
+import { FIRST_ZONE_PFN, Pages, ZERO_PFN } from "./pages.ts";
 import { Zone } from "./zone.ts";
 
 function build(count = 4) {

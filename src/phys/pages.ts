@@ -18,54 +18,15 @@ import {
   WaitQueue,
 } from "../sync/index.ts";
 import type { MemoryGroup } from "./accounting.ts";
+import {
+  LARGE_FRAMES,
+  PG_CACHED,
+  PG_HUGETLB,
+  PG_LARGE,
+  PG_LOCKED,
+  PG_RESERVED,
+} from "./page-flags.ts";
 import type { Zone } from "./zone.ts";
-
-/** The page is locked: its place and identity stay. */
-export const PG_LOCKED = 1 << 0;
-/** Anonymous memory: `mapping` names an anonymous reverse map, not a file. */
-export const PG_ANON = 1 << 1;
-/** Exactly one space maps it and may write without copying. Linux: PageAnonExclusive. */
-export const PG_EXCLUSIVE = 1 << 2;
-/** Written since it was filled from its backing. */
-export const PG_DIRTY = 1 << 3;
-/** Never freed: the zero page. */
-export const PG_RESERVED = 1 << 4;
-/**
- * A device holds a read-only copy. No page table entry of such a page is writable: whoever
- * wants to write raises an invalidation first, which drops the copies.
- */
-export const PG_DUPLICATED = 1 << 5;
-/**
- * Part of a large page: 512 frames, aligned, that were allocated as one and are locked as one.
- * Linux: a folio of order 9.
- */
-export const PG_LARGE = 1 << 6;
-/** From the pool of huge pages: never split. Linux: hugetlb. */
-export const PG_HUGETLB = 1 << 7;
-/** In a file's page cache, which holds one reference. */
-export const PG_CACHED = 1 << 8;
-/** Its memory is broken: never handed out again. Linux: PG_hwpoison. */
-export const PG_POISONED = 1 << 9;
-/** Looked at since the last round of reclaim. */
-export const PG_REFERENCED = 1 << 10;
-
-/** Frames of a large page. */
-export const LARGE_FRAMES = 512;
-
-/** The names of the flags, bit 0 first: for whoever draws them. */
-export const PAGE_FLAG_NAMES = [
-  "locked",
-  "anon",
-  "exclusive",
-  "dirty",
-  "reserved",
-  "duplicated",
-  "large",
-  "hugetlb",
-  "cached",
-  "poisoned",
-  "referenced",
-] as const;
 
 /** The frame behind every read of memory that nobody has written. Below all zones. */
 export const ZERO_PFN: Pfn = pfnOf(1);
@@ -159,6 +120,17 @@ export class Pages {
     return frame;
   }
 
+  /** The same for as many as `most` frames, locked by the running task. */
+  allocManyLocked(zone: Zone, most: number): Pfn[] {
+    const frames = zone.takeMany(most);
+    for (const frame of frames) {
+      this.#born(frame);
+      this.flags[frame] = PG_LOCKED;
+    }
+    this.noteLocked(frames.length);
+    return frames;
+  }
+
   /** The frame `frame` itself, when it is free. */
   allocAt(zone: Zone, frame: Pfn): Pfn | 0 {
     if (!zone.takeAt(frame)) return 0;
@@ -212,14 +184,14 @@ export class Pages {
   }
 
   get(frame: Pfn): void {
-    assert(this.refs[frame]! > 0, () => `frame ${frame} is free: no reference to take`);
+    if (this.refs[frame]! <= 0) unreachable(`frame ${frame} is free: no reference to take`);
     this.refs[frame] = this.refs[frame]! + 1;
   }
 
   /** Gives a reference back; the last one frees the frame. */
   put(frame: Pfn): void {
     const left = this.refs[frame]! - 1;
-    assert(left >= 0, () => `frame ${frame} is given back once too often`);
+    if (left < 0) unreachable(`frame ${frame} is given back once too often`);
     this.refs[frame] = left;
     if (left === 0) this.#free(frame);
   }
@@ -233,7 +205,7 @@ export class Pages {
   /** One entry less maps `frame`. The reference is the caller's to put, after the flush. */
   unmapped(frame: Pfn): void {
     if (frame === ZERO_PFN) return;
-    assert(this.mapcount[frame]! > 0, () => `frame ${frame} is mapped nowhere`);
+    if (this.mapcount[frame]! <= 0) unreachable(`frame ${frame} is mapped nowhere`);
     this.mapcount[frame] = this.mapcount[frame]! - 1;
   }
 
@@ -286,7 +258,7 @@ export class Pages {
   }
 
   tryLock(page: Pfn): boolean {
-    assert(this.refs[page]! > 0, () => `frame ${page} is free: nothing to lock`);
+    if (this.refs[page]! <= 0) unreachable(`frame ${page} is free: nothing to lock`);
     const frame = this.headOf(page);
     if (this.is(frame, PG_LOCKED)) return false;
     this.setFlag(frame, PG_LOCKED);
@@ -296,7 +268,7 @@ export class Pages {
 
   unlock(page: Pfn): void {
     const frame = this.headOf(page);
-    assert(this.is(frame, PG_LOCKED), () => `frame ${frame} is not locked`);
+    if (!this.is(frame, PG_LOCKED)) unreachable(`frame ${frame} is not locked`);
     this.clearFlag(frame, PG_LOCKED);
     this.noteUnlocked(1);
   }
@@ -340,7 +312,7 @@ export class Pages {
   }
 
   #born(frame: Pfn): void {
-    assert(this.refs[frame] === 0, () => `frame ${frame} was free and has references`);
+    if (this.refs[frame] !== 0) unreachable(`frame ${frame} was free and has references`);
     this.refs[frame] = 1;
     this.mapcount[frame] = 0;
     this.flags[frame] = 0;
@@ -349,17 +321,16 @@ export class Pages {
   }
 
   #free(frame: Pfn): void {
-    assert(this.mapcount[frame] === 0, () => `frame ${frame} is freed while it is mapped`);
-    assert(this.pins[frame] === 0, () => `frame ${frame} is freed while it is pinned`);
+    if (this.mapcount[frame] !== 0) unreachable(`frame ${frame} is freed while it is mapped`);
+    if (this.pins[frame] !== 0) unreachable(`frame ${frame} is freed while it is pinned`);
     this.mapping[frame] = 0;
     this.#chargesShared?.write();
-    this.#groups[this.charged[frame]!]?.uncharge(1);
+    if (this.charged[frame] !== 0) this.#groups[this.charged[frame]!]!.uncharge(1);
     this.charged[frame] = 0;
     if (this.is(frame, PG_LARGE)) this.#freePart(frame);
-    else {
-      assert(!this.is(frame, PG_LOCKED | PG_RESERVED), () => `frame ${frame} may not be freed`);
-      this.#giveBack(frame);
-    }
+    else if (this.is(frame, PG_LOCKED | PG_RESERVED)) {
+      unreachable(`frame ${frame} may not be freed`);
+    } else this.#giveBack(frame);
   }
 
   /** A large page is one allocation: its frames are free when nobody has any of them. */

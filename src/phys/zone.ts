@@ -2,7 +2,16 @@
  * A run of frames and which of them are free, one bit each. Frames are handed out in rising
  * order, starting after the last one, so that a batch is one run and one copy moves it.
  */
-import { assert, bitWords, clearBit, type Pfn, pfn, setBit, testBit } from "../base/index.ts";
+import {
+  assert,
+  bitWords,
+  clearBit,
+  type Pfn,
+  pfn,
+  setBit,
+  testBit,
+  unreachable,
+} from "../base/index.ts";
 import type { Shared } from "../sync/index.ts";
 
 export interface ZoneOptions {
@@ -17,6 +26,8 @@ export interface ZoneOptions {
   /** Called when a frame's last reference is gone, before it may be handed out again. */
   readonly onFree?: (frame: Pfn) => void;
 }
+
+const ALL_USED = 2 ** 32 - 1;
 
 export class Zone {
   readonly name: string;
@@ -97,6 +108,30 @@ export class Zone {
     return 0;
   }
 
+  /** The next free frames, in the order of `take`, as many as `most` if there are. */
+  takeMany(most: number): Pfn[] {
+    const taken: Pfn[] = [];
+    const used = this.#used;
+    let left = Math.min(most, this.freeCount);
+    if (left > 0) this.shared?.write();
+    this.#usedCount += left;
+    let index = this.#next;
+    while (left > 0) {
+      const word = used[index >>> 5]!;
+      const bit = 1 << (index & 31);
+      if ((word & bit) === 0) {
+        used[index >>> 5] = word | bit;
+        taken.push(pfn(this.start + index));
+        left--;
+      }
+      index = word === ALL_USED ? (index | 31) + 1 : index + 1;
+      if (index >= this.count) index = 0;
+    }
+    this.#next = index;
+    assert(this.#usedCount <= this.count, "a zone has fewer frames than are taken");
+    return taken;
+  }
+
   takeAt(frame: Pfn): boolean {
     if (!this.contains(frame) || this.isUsed(frame)) return false;
     this.#mark(frame - this.start);
@@ -130,7 +165,7 @@ export class Zone {
   }
 
   giveBack(frame: Pfn): void {
-    assert(this.isUsed(frame), () => `frame ${frame} of zone ${this.name} is free already`);
+    if (!this.isUsed(frame)) unreachable(`frame ${frame} of zone ${this.name} is free already`);
     this.shared?.write();
     this.#onFree?.(frame);
     clearBit(this.#used, frame - this.start);

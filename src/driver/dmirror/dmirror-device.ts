@@ -3,6 +3,7 @@ import { PAGE_SIZE, type Pfn, type Result } from "../../base/index.ts";
 import { DeviceMemory, type DeviceOps } from "../../device/index.ts";
 import type { DevicePagemap } from "../../devmem/index.ts";
 import type { Memory } from "../../mm/index.ts";
+import { runLength } from "../../phys/index.ts";
 import { Shared, type Sleeps } from "../../sync/index.ts";
 
 export interface DmirrorDeviceOptions {
@@ -20,6 +21,8 @@ export class DmirrorDevice implements DeviceOps {
   readonly deviceMemory: DeviceMemory;
   /** Device frame index * PAGE_SIZE -> bytes. */
   readonly bytes: Uint8Array;
+  // index -> its bytes, once somebody has looked at them: a view costs more than a page's copy
+  readonly #views: (Uint8Array | undefined)[];
   // Device frame -> its bytes, as an explorer knows them
   readonly #shared: Shared;
 
@@ -28,6 +31,7 @@ export class DmirrorDevice implements DeviceOps {
     this.#shared = new Shared(memory.scheduler);
     this.deviceMemory = new DeviceMemory(memory, { ...options, owner: this, ops: this });
     this.bytes = new Uint8Array(this.isCoherent ? 0 : options.frames * PAGE_SIZE);
+    this.#views = new Array(this.isCoherent ? 0 : options.frames).fill(undefined);
   }
 
   get pagemap(): DevicePagemap {
@@ -49,14 +53,20 @@ export class DmirrorDevice implements DeviceOps {
   bytesOf(frame: Pfn): Uint8Array {
     if (this.isCoherent) return this.memory.bytes.page(frame);
     this.#shared.write(frame);
-    const at = this.pagemap.indexOf(frame) * PAGE_SIZE;
-    return this.bytes.subarray(at, at + PAGE_SIZE);
+    const index = this.pagemap.indexOf(frame);
+    const known = this.#views[index];
+    if (known !== undefined) return known;
+    const view = this.bytes.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
+    this.#views[index] = view;
+    return view;
   }
 
   *copyIn(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result> {
-    to.forEach((frame, i) => {
-      this.memory.bytes.read(from[i]!, this.bytesOf(frame), 0);
-    });
+    for (let at = 0; at < to.length; ) {
+      const count = runLength(from, to, at);
+      this.memory.bytes.read(from[at]!, this.#bytesOfRun(to[at]!, count), 0, count);
+      at += count;
+    }
     return 0;
   }
 
@@ -66,9 +76,18 @@ export class DmirrorDevice implements DeviceOps {
   }
 
   *copyHome(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result> {
-    to.forEach((frame, i) => {
-      this.memory.bytes.write(frame, this.bytesOf(from[i]!), 0);
-    });
+    for (let at = 0; at < to.length; ) {
+      const count = runLength(from, to, at);
+      this.memory.bytes.write(to[at]!, this.#bytesOfRun(from[at]!, count), 0, count);
+      at += count;
+    }
     return 0;
+  }
+
+  #bytesOfRun(first: Pfn, count: number): Uint8Array {
+    if (this.isCoherent) return this.memory.bytes.page(first, count);
+    for (let i = 0; i < count; i++) this.#shared.write(first + i);
+    const at = this.pagemap.indexOf(first);
+    return this.bytes.subarray(at * PAGE_SIZE, (at + count) * PAGE_SIZE);
   }
 }
