@@ -94,16 +94,14 @@ export const MUTANTS = [
   {
     name: "copies-before-dropping",
     file: "src/device/move.ts",
-    find: `      shadow.drop(page, vpn(page + 1));
-      if (source === 0) clear.push(frame);
-`,
-    replace: "      if (source === 0) clear.push(frame);\n",
+    find: "    forget(shadow, migration);\n  }\n",
+    replace: "  }\n",
     why: "the device's own migration passes over its event and never drops the old entry",
   },
   {
     name: "keeps-what-goes-home",
     file: "src/device/move.ts",
-    find: "      shadow?.drop(page, vpn(page + 1));\n",
+    find: "    if (shadow !== undefined) forget(shadow, migration);\n",
     replace: "",
     why: "the device keeps its entry of a page that goes home and writes it after the copy",
   },
@@ -153,16 +151,30 @@ export const MUTANTS = [
   {
     name: "fork-keeps-write",
     file: "src/mm/call/fork.ts",
-    find: "  if (shared !== pte) parent.cursor.set(page, shared);\n",
+    find: `    if ((pte & isWrite) !== 0) {
+      words[at] = pte & ~isWrite;
+      writable++;
+    }
+`,
     replace: "",
     why: "fork write-protects the child's entry and forgets the parent's",
   },
   {
     name: "fork-keeps-device-write",
     file: "src/mm/call/fork.ts",
-    find: "const shared = from.isCow ? withFlags(pte, 0, PTE_WRITE) : pte;",
-    replace: `const shared =
-    from.isCow && !parent.memory.isPrivate(ptePfn(pte)) ? withFlags(pte, 0, PTE_WRITE) : pte;`,
+    find: `    if ((pte & isWrite) !== 0) {
+      words[at] = pte & ~isWrite;
+      writable++;
+    }
+    copies[at] = pte & ~isWrite;
+`,
+    replace: `    copies[at] = pte & ~isWrite;
+    if (kind === isPrivate) copies[at] = pte;
+    else if ((pte & isWrite) !== 0) {
+      words[at] = pte & ~isWrite;
+      writable++;
+    }
+`,
     why: "fork leaves the entries of pages on a device writable in parent and child",
   },
   {

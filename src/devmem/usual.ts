@@ -28,7 +28,7 @@ import {
   PG_EXCLUSIVE,
   PG_LARGE,
   PG_LOCKED,
-  ZERO_PFN,
+  PG_RESERVED,
 } from "../phys/index.ts";
 import {
   MIGRATE_PFN_MIGRATE,
@@ -64,16 +64,28 @@ export function collectUsual(
   if (words === undefined) return slot;
   const fresh = vma.isAnonymous ? MIGRATE_PFN_MIGRATE : 0;
   const mayWrite = vma.allows(VM_WRITE);
+  const leafMask = LEAF_MASK;
+  const pteFlags = PTE_FLAGS;
+  const isWrite = PTE_WRITE;
+  const isValid = PTE_VALID;
+  const isPrivate = PTE_DEVICE_PRIVATE;
+  const pteShift = PTE_FLAG_BITS;
+  const isMoving = PTE_MIGRATION;
+  const refused = PG_LARGE | PG_LOCKED | PG_RESERVED;
+  const locked = PG_LOCKED;
+  const guarded = GUARDED;
+  const shift = MIGRATE_PFN_SHIFT;
+  const moves = MOVES;
+  const writes = MIGRATE_PFN_WRITE;
   let known = -1;
   let isWanted = false;
   let freshCount = 0;
   let valid = 0;
   let device = 0;
-  let firstValid = stop;
-  let lastValid = slot;
+  let firstValid = slot;
   let at = slot;
   for (; at < stop; at++) {
-    const index = (start + at) & LEAF_MASK;
+    const index = (start + at) & leafMask;
     const pte = words[index]!;
     src[at] = 0;
     dst[at] = 0;
@@ -82,49 +94,50 @@ export function collectUsual(
       if (fresh !== 0) freshCount++;
       continue;
     }
-    const kind = pte & PTE_FLAGS & ~PTE_WRITE;
-    if (kind !== PTE_VALID && kind !== PTE_DEVICE_PRIVATE) break;
-    const frame = pte >>> PTE_FLAG_BITS;
+    const kind = pte & pteFlags & ~isWrite;
+    if (kind !== isValid && kind !== isPrivate) break;
+    const frame = pte >>> pteShift;
     const state = flags[frame]!;
-    if (frame === ZERO_PFN || (state & (PG_LARGE | PG_LOCKED)) !== 0 || pins[frame] !== 0) break;
+    if ((state & refused) !== 0 || pins[frame] !== 0) break;
     if (pagemap[frame] !== known) {
       known = pagemap[frame]!;
       isWanted = isSelected(migration, asPte(pte));
     }
     if (!isWanted) continue;
     assert(mapcount[frame]! > 0, "a page that moves counts no mapping");
-    const isWritable = (pte & PTE_WRITE) !== 0 || ((state & GUARDED) === GUARDED && mayWrite);
-    flags[frame] = state | PG_LOCKED;
+    const isWritable = (pte & isWrite) !== 0 || ((state & guarded) === guarded && mayWrite);
+    flags[frame] = state | locked;
     refs[frame] = refs[frame]! + 1;
-    words[index] = (pte & ~PTE_FLAGS) | PTE_MIGRATION | (pte & PTE_WRITE);
-    src[at] = (frame << MIGRATE_PFN_SHIFT) | MOVES | (isWritable ? MIGRATE_PFN_WRITE : 0);
-    if (kind === PTE_DEVICE_PRIVATE) {
-      device++;
-      continue;
-    }
-    valid++;
-    lastValid = at;
-    if (firstValid > at) firstValid = at;
+    words[index] = (pte & ~pteFlags) | isMoving | (pte & isWrite);
+    src[at] = (frame << shift) | moves | (isWritable ? writes : 0);
+    if (kind === isPrivate) device++;
+    else if (valid++ === 0) firstValid = at;
   }
   migration.count += freshCount + valid + device;
   space.memory.pages.noteLocked(valid + device);
   countMoves(migration, vpn(start + slot), -valid, -device);
-  if (valid > 0) space.cursor.lost(vpn(start + firstValid), vpn(start + lastValid + 1));
+  if (valid > 0) space.cursor.lost(vpn(start + firstValid), vpn(start + at));
   return at;
 }
 
 /** The first page from `slot` on that somebody else maps or has: `src.length` for none. */
 export function nextShared({ src, space }: Migration, slot: number): number {
   const { flags, refs, mapcount } = space.memory.pages;
+  const isFrame = MIGRATE_PFN_VALID;
+  const shift = MIGRATE_PFN_SHIFT;
+  const cached = PG_CACHED;
+  const large = PG_LARGE;
+  const locked = PG_LOCKED;
+  const isMoving = MIGRATE_PFN_MIGRATE;
   for (let at = slot; at < src.length; at++) {
     const word = src[at]!;
-    if ((word & MIGRATE_PFN_VALID) === 0) continue;
-    const frame = word >>> MIGRATE_PFN_SHIFT;
+    if ((word & isFrame) === 0) continue;
+    const frame = word >>> shift;
     const state = flags[frame]!;
-    const cache = state & PG_CACHED ? 1 : 0;
-    if (mapcount[frame] !== 1 || refs[frame] !== 2 + cache || state & PG_LARGE) return at;
-    assert((word & MIGRATE_PFN_MIGRATE) !== 0, "a page was collected, not to move");
-    assert((state & PG_LOCKED) !== 0, "a page is unmapped without its lock");
+    const cache = state & cached ? 1 : 0;
+    if (mapcount[frame] !== 1 || refs[frame] !== 2 + cache || state & large) return at;
+    assert((word & isMoving) !== 0, "a page was collected, not to move");
+    assert((state & locked) !== 0, "a page is unmapped without its lock");
   }
   return src.length;
 }
@@ -133,20 +146,25 @@ export function nextShared({ src, space }: Migration, slot: number): number {
 export function handOverUsual(migration: Migration, slot: number): number {
   const { src, dst, space } = migration;
   const { flags, refs, mapcount, mapping, index, charged } = space.memory.pages;
+  const moves = MOVES;
+  const isFrame = MIGRATE_PFN_VALID;
+  const shift = MIGRATE_PFN_SHIFT;
+  const locked = PG_LOCKED;
+  const identity = IDENTITY;
   let at = slot;
   for (; at < src.length; at++) {
     const word = src[at]!;
-    if ((word & MOVES) !== MOVES) continue;
-    if ((dst[at]! & MIGRATE_PFN_VALID) === 0) break;
-    const from = word >>> MIGRATE_PFN_SHIFT;
-    const to = dst[at]! >>> MIGRATE_PFN_SHIFT;
+    if ((word & moves) !== moves) continue;
+    if ((dst[at]! & isFrame) === 0) break;
+    const from = word >>> shift;
+    const to = dst[at]! >>> shift;
     const state = flags[from]!;
     if ((state & (PG_CACHED | PG_LARGE)) !== 0 || refs[from] !== mapcount[from]! + 1) break;
-    assert((state & PG_LOCKED) !== 0, "a frame hands over what it is without its lock");
-    assert((flags[to]! & PG_LOCKED) !== 0, "a frame takes a page over without its lock");
+    assert((state & locked) !== 0, "a frame hands over what it is without its lock");
+    assert((flags[to]! & locked) !== 0, "a frame takes a page over without its lock");
     assert(mapcount[to] === 0, "a frame takes a page over and is mapped already");
     assert(charged[to] === 0, "a frame takes a page over and is charged already");
-    flags[to] = flags[to]! | (state & IDENTITY);
+    flags[to] = flags[to]! | (state & identity);
     mapping[to] = mapping[from]!;
     index[to] = index[from]!;
     charged[to] = charged[from]!;
@@ -162,6 +180,21 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
   const { flags, refs, mapcount, pagemap } = memory.pages;
   const words = cursor.wordsOf(vpn(start + slot));
   if (words === undefined) return slot;
+  const moves = MOVES;
+  const isFrame = MIGRATE_PFN_VALID;
+  const isFresh = MIGRATE_PFN_MIGRATE;
+  const shift = MIGRATE_PFN_SHIFT;
+  const leafMask = LEAF_MASK;
+  const pteFlags = PTE_FLAGS;
+  const isWrite = PTE_WRITE;
+  const isValid = PTE_VALID;
+  const isPrivate = PTE_DEVICE_PRIVATE;
+  const pteShift = PTE_FLAG_BITS;
+  const isMoving = PTE_MIGRATION;
+  const locked = PG_LOCKED;
+  const anon = PG_ANON;
+  const duplicated = PG_DUPLICATED;
+  const writes = MIGRATE_PFN_WRITE;
   let known = -1;
   let flagsRead = 0;
   let flagsWrite = 0;
@@ -172,32 +205,32 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
   for (; at < stop; at++) {
     const word = src[at]!;
     if (word === 0 && dst[at] === 0) continue;
-    if ((word & MOVES) === MIGRATE_PFN_MIGRATE && dst[at] === 0) continue;
-    if ((word & MOVES) !== MOVES || (dst[at]! & MIGRATE_PFN_VALID) === 0) break;
-    const from = word >>> MIGRATE_PFN_SHIFT;
-    const to = dst[at]! >>> MIGRATE_PFN_SHIFT;
-    const entry = words[(start + at) & LEAF_MASK]!;
-    if ((entry & ~(PTE_WRITE | PTE_MIGRATION)) >>> 0 !== from * (PTE_FLAGS + 1)) break;
+    if ((word & moves) === isFresh && dst[at] === 0) continue;
+    if ((word & moves) !== moves || (dst[at]! & isFrame) === 0) break;
+    const from = word >>> shift;
+    const to = dst[at]! >>> shift;
+    const entry = words[(start + at) & leafMask]!;
+    if ((entry & ~(isWrite | isMoving)) >>> 0 !== from * (pteFlags + 1)) break;
     if (from === faultFrame || mapcount[from] !== 1 || refs[from] !== 2) break;
     const state = flags[from]!;
-    if ((state & flags[to]! & PG_ANON) === 0 || mapcount[to] !== 0) break;
-    assert((state & PG_LOCKED) !== 0, "a frame is settled and not held");
-    assert((flags[to]! & PG_LOCKED) !== 0, "a page arrives at a frame that is not locked");
+    if ((state & flags[to]! & anon) === 0 || mapcount[to] !== 0) break;
+    assert((state & locked) !== 0, "a frame is settled and not held");
+    assert((flags[to]! & locked) !== 0, "a page arrives at a frame that is not locked");
     if (pagemap[to] !== known) {
       known = pagemap[to]!;
       flagsRead = flagsAt(vma, pfn(to), 0);
-      flagsWrite = flagsAt(vma, pfn(to), PTE_WRITE);
+      flagsWrite = flagsAt(vma, pfn(to), isWrite);
     }
     // The copies that kept the page from being written are gone.
-    const isUnguarded = (word & MIGRATE_PFN_WRITE) !== 0 && (state & PG_DUPLICATED) !== 0;
-    const entryFlags = (entry & PTE_WRITE) !== 0 || isUnguarded ? flagsWrite : flagsRead;
-    words[(start + at) & LEAF_MASK] = (to << PTE_FLAG_BITS) | entryFlags;
-    if (entryFlags & PTE_VALID) valid++;
-    if (entryFlags & PTE_DEVICE_PRIVATE) device++;
+    const isUnguarded = (word & writes) !== 0 && (state & duplicated) !== 0;
+    const entryFlags = (entry & isWrite) !== 0 || isUnguarded ? flagsWrite : flagsRead;
+    words[(start + at) & leafMask] = (to << pteShift) | entryFlags;
+    if (entryFlags & isValid) valid++;
+    if (entryFlags & isPrivate) device++;
     // The reference that the migration had to it is that of its entry now.
     mapcount[to] = 1;
-    flags[to] = flags[to]! & ~PG_LOCKED;
-    flags[from] = state & ~PG_LOCKED;
+    flags[to] = flags[to]! & ~locked;
+    flags[from] = state & ~locked;
     refs[from] = 1;
     cursor.drop(pfn(from));
     settled++;

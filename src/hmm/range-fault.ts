@@ -27,6 +27,8 @@ import {
   isDevicePrivate,
   isMigration,
   LEAF_PAGES,
+  PTE_DEVICE_PRIVATE,
+  PTE_FLAG_BITS,
   PTE_HUGE,
   PTE_VALID,
   PTE_WRITE,
@@ -262,7 +264,46 @@ function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: 
   return true;
 }
 
+/**
+ * The words of a leaf up to the first page that lacks what is requested of all: what nearly every
+ * walk is, without a call a page.
+ */
+function copyWords(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): void {
+  const { pfns, defaultFlags: request } = range;
+  const { pagemap } = space.memory.pages;
+  const leaf = part.leaf ?? EMPTY_LEAF;
+  const start = walk.next as number;
+  const count = part.end - start;
+  const from = start & (LEAF_PAGES - 1);
+  const to = start - vpnOf(range.start);
+  const isAsked = (request & HMM_PFN_REQ_FAULT) !== 0;
+  const isPrivate = PTE_DEVICE_PRIVATE;
+  const shift = PTE_FLAG_BITS;
+  const mask = OUTPUT_MASK;
+  const isValid = PTE_VALID;
+  let known = 0;
+  let own = 0;
+  let at = 0;
+  for (; at < count; at++) {
+    const pte = leaf[from + at]!;
+    let word = 0;
+    if ((pte & isValid) !== 0) word = pte & mask;
+    else if ((pte & isPrivate) !== 0) {
+      const id = pagemap[pte >>> shift]!;
+      if (id !== known) {
+        known = id;
+        own = space.memory.pagemap(id).owner === range.devPrivateOwner ? isValid : 0;
+      }
+      word = own === 0 ? 0 : (pte & mask) | isValid;
+    }
+    if (isAsked && lacks(range, asPte(pte), word, request)) break;
+    pfns[to + at] = word;
+  }
+  walk.next = vpn(start + at);
+}
+
 function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): Result {
+  if (range.pfnFlagsMask === 0 && stickyOf(range) === 0) copyWords(space, range, walk, part);
   const { pfns, pfnFlagsMask: mask, defaultFlags: defaults } = range;
   const sticky = stickyOf(range);
   const leaf = part.leaf ?? EMPTY_LEAF;

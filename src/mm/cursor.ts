@@ -22,7 +22,7 @@ import {
   specialOf,
   swapSlotOf,
 } from "./pte.ts";
-import { rssKindOf } from "./rss.ts";
+import { MM_ANONPAGES, rssKindOf } from "./rss.ts";
 
 /** Above all pages; an integer, so that the field stays one. */
 const NOWHERE = SPACE_PAGES + 1;
@@ -65,9 +65,8 @@ export class PageTableCursor {
 
   /**
    * The words of the table of `page`, for who writes many of one leaf in place between `begin` and
-   * `flush`; undefined where no table is. Such a one keeps map counts, as always, says to
-   * `PageTable.recount` what has changed, and to `lost` what the CPU can reach no more; what counts
-   * as resident must not change.
+   * `flush`; undefined where no table is. Such a one keeps map counts, as always, and says to
+   * `PageTable.recount`, `lost` and `gained` what has changed.
    */
   wordsOf(page: Vpn): Uint32Array | undefined {
     assert(this.#isOpen, "words are written outside begin and flush");
@@ -80,6 +79,14 @@ export class PageTableCursor {
     assert(this.#isOpen, "rights are lost outside begin and flush");
     assert(start < end, "rights to no page are lost");
     this.#gather(start, end);
+  }
+
+  /** So many more anonymous pages are mapped. */
+  gained(pages: number): void {
+    assert(this.#isOpen, "pages are mapped outside begin and flush");
+    const resident = this.#space.rss[MM_ANONPAGES]! + pages;
+    assert(resident >= 0, "fewer pages are resident than none");
+    this.#space.rss[MM_ANONPAGES] = resident;
   }
 
   /** Maps `frame` (one more reference and mapping) at `page`, where nothing is. */

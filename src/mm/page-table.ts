@@ -26,10 +26,9 @@ export const LEAF_PAGES = 1 << LEAF_SHIFT;
 const LEAF_MASK = LEAF_PAGES - 1;
 const DIRECTORY = SPACE_PAGES / LEAF_PAGES;
 
-/** What a leaf's counters count. @forTests */
+/** What a leaf's counters count. */
 export const LEAF_USED = 0;
 export const LEAF_VALID = 1;
-/** @forTests */
 export const LEAF_WRITABLE = 2;
 export const LEAF_DEVICE = 3;
 const COUNTERS = 4;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { PAGE_SIZE, pfn } from "../base/index.ts";
-import { FrameBytes } from "./frame-bytes.ts";
+import { PAGE_SIZE, type Pfn, pfn } from "../base/index.ts";
+import { FrameBytes, runLength } from "./frame-bytes.ts";
 
 describe("the bytes of frames", () => {
   it("are zeroed, copied, read and written a frame at a time", () => {
@@ -16,6 +16,20 @@ describe("the bytes of frames", () => {
     expect([out[7], out[8], out[PAGE_SIZE + 7]]).toEqual([7, 0, 0xde]);
     bytes.write(pfn(3), out, 8);
     expect([bytes.loadWord(pfn(3), 1023), bytes.u8[4 * PAGE_SIZE - 1]]).toEqual([0xdeadbeef, 0xde]);
+  });
+
+  it("go out and come in by runs of frames in a row", () => {
+    const bytes = new FrameBytes(new ArrayBuffer(5 * PAGE_SIZE));
+    for (const frame of [1, 2, 3]) bytes.storeWord(pfn(frame), 5, frame * 11);
+    const out = new Uint8Array(2 * PAGE_SIZE + 4);
+    bytes.read(pfn(1), out, 4, 2);
+    bytes.write(pfn(3), out, 4, 2);
+    expect([3, 4].map((frame) => bytes.loadWord(pfn(frame), 5))).toEqual([11, 22]);
+    const [from, to] = [
+      [7, 8, 9, 11, 12],
+      [1, 2, 5, 6, 7],
+    ].map((list) => list.map(pfn)) as [Pfn[], Pfn[]];
+    expect([0, 1, 2, 3, 4].map((at) => runLength(from, to, at))).toEqual([2, 1, 1, 2, 1]);
   });
 
   it("can be filled and copied by somebody faster", () => {

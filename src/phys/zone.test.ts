@@ -14,6 +14,14 @@ describe("a zone", () => {
     expect([zone.take(), zone.take(), zone.take()]).toEqual([18, 16, 0]);
   });
 
+  it("hands out many at a time in the same order, as many as there are", () => {
+    const zone = zoneOf(70);
+    expect([zone.takeMany(0), zone.takeMany(2), zone.take()]).toEqual([[], [16, 17], 18]);
+    zone.giveBack(pfn(17));
+    const rest = zone.takeMany(100);
+    expect([rest.length, rest[0], rest.at(-1), zone.takeMany(1)]).toEqual([68, 19, 17, []]);
+  });
+
   it("gives one frame that is asked for, when it is free and its own", () => {
     const zone = zoneOf(40);
     expect([zone.takeAt(pfn(20)), zone.takeAt(pfn(20)), zone.isUsed(pfn(20))]).toEqual([
@@ -38,7 +46,10 @@ describe("a zone", () => {
   });
 
   it("agrees with a plain set, whatever is taken and given back", () => {
-    const act = fc.record({ kind: fc.constantFrom("take", "at", "give"), index: fc.nat(70) });
+    const act = fc.record({
+      kind: fc.constantFrom("take", "many", "at", "give"),
+      index: fc.nat(70),
+    });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 70 }), fc.array(act), (count, acts) => {
         const zone = zoneOf(count);
@@ -50,6 +61,12 @@ describe("a zone", () => {
           } else if (kind === "at") {
             expect(zone.takeAt(frame)).toBe(!used.has(frame));
             used.add(frame);
+          } else if (kind === "many") {
+            const free = count - used.size;
+            const taken = zone.takeMany(index % 9);
+            expect(taken.length).toBe(Math.min(index % 9, free));
+            for (const each of taken)
+              expect([used.has(each), used.add(each).has(each)]).toEqual([false, true]);
           } else {
             const taken = zone.take();
             expect([taken === 0, used.has(taken)]).toEqual([used.size === count, false]);

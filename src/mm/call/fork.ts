@@ -22,14 +22,25 @@ import { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
 import { restoreExclusive } from "../fault/device.ts";
 import { splitHugeEntry } from "../large/huge.ts";
-import { LEAF_KIND_TABLE, leafEnd, leafStart } from "../page-table.ts";
+import {
+  LEAF_DEVICE,
+  LEAF_KIND_TABLE,
+  LEAF_USED,
+  LEAF_VALID,
+  LEAF_WRITABLE,
+  leafEnd,
+  leafStart,
+} from "../page-table.ts";
 import {
   hasFrame,
   isExclusive,
   isWritable,
   makePte,
+  PTE_DEVICE_PRIVATE,
+  PTE_FLAG_BITS,
   PTE_HUGE,
   PTE_NONE,
+  PTE_VALID,
   PTE_WRITE,
   type Pte,
   ptePfn,
@@ -42,6 +53,8 @@ import { VM_DONTCOPY, VM_MIXEDMAP, VM_PFNMAP, Vma } from "../vma.ts";
 import { mmputAsync } from "./exit.ts";
 
 const FORK = eventId("mm:fork");
+
+const PTE_FLAGS = (1 << PTE_FLAG_BITS) - 1;
 
 /** One Vma and its copy. While entries are copied the pens of both page tables are out. */
 interface Copy {
@@ -125,6 +138,8 @@ function copyPlain(copy: Copy): Result {
   copy.child.cursor.begin();
   let result: Result = 0;
   for (let page = table.nextUsed(start, end); page < end && result >= 0; ) {
+    page = table.nextUsed(shareUsual(copy, page, vpn(Math.min(end, leafEnd(page)))), end);
+    if (page >= end) break;
     const isWhole = table.isHuge(page);
     result = isWhole ? copyHuge(copy, page) : copyEntry(copy, page);
     page = table.nextUsed(isWhole && table.isHuge(page) ? leafEnd(page) : vpn(page + 1), end);
@@ -132,6 +147,60 @@ function copyPlain(copy: Copy): Result {
   copy.parent.cursor.flush();
   copy.child.cursor.flush();
   return result;
+}
+
+/**
+ * Pages of the usual kind from `page` on, in loops over columns without a call a page: anonymous,
+ * in a table of entries, in memory or on a device, with no pin on them. Gives the first page that
+ * is not, at most `end`, which is in the same leaf.
+ */
+function shareUsual({ parent, child, from }: Copy, page: Vpn, end: Vpn): Vpn {
+  const words = parent.cursor.wordsOf(page);
+  const copies = child.cursor.wordsOf(page);
+  if (words === undefined || copies === undefined || !from.isCow) return page;
+  const { flags, refs, mapcount, pins } = parent.memory.pages;
+  const first = leafStart(page);
+  const pteFlags = PTE_FLAGS;
+  const isWrite = PTE_WRITE;
+  const isValid = PTE_VALID;
+  const isPrivate = PTE_DEVICE_PRIVATE;
+  const pteShift = PTE_FLAG_BITS;
+  const anon = PG_ANON;
+  const exclusive = PG_EXCLUSIVE;
+  let valid = 0;
+  let device = 0;
+  let writable = 0;
+  let at = page - first;
+  for (; at < end - first; at++) {
+    const pte = words[at]!;
+    if (pte === 0) continue;
+    const kind = pte & pteFlags & ~isWrite;
+    const frame = pte >>> pteShift;
+    if (kind !== isValid && kind !== isPrivate) break;
+    const state = flags[frame]!;
+    if ((state & anon) === 0 || pins[frame] !== 0) break;
+    assert(copies[at] === 0, "a page of the child is mapped");
+    assert(mapcount[frame]! > 0, "a page that is shared counts no mapping");
+    flags[frame] = state & ~exclusive;
+    refs[frame] = refs[frame]! + 1;
+    mapcount[frame] = mapcount[frame]! + 1;
+    if ((pte & isWrite) !== 0) {
+      words[at] = pte & ~isWrite;
+      writable++;
+    }
+    copies[at] = pte & ~isWrite;
+    if (kind === isValid) valid++;
+    else device++;
+  }
+  if (writable > 0) {
+    parent.pageTable.recount(page, LEAF_WRITABLE, -writable);
+    parent.cursor.lost(page, vpn(first + at));
+  }
+  child.pageTable.recount(page, LEAF_USED, valid + device);
+  child.pageTable.recount(page, LEAF_VALID, valid);
+  child.pageTable.recount(page, LEAF_DEVICE, device);
+  child.cursor.gained(valid + device);
+  return vpn(first + at);
 }
 
 /** The huge entry at `page`; taken apart, and its first page copied, when part of it is held. */

@@ -36,7 +36,7 @@ import {
 } from "../../../src/mm/index.ts";
 import { PG_ANON, PG_DIRTY, PG_EXCLUSIVE, PG_LOCKED } from "../../../src/phys/index.ts";
 import { type Sleeps, TaskState, YIELD } from "../../../src/sync/index.ts";
-import { BASE, pageAt, type TestWorld, TURNS, testWorld } from "../test-world.ts";
+import { BASE, pageAt, type TestProcess, type TestWorld, TURNS, testWorld } from "../test-world.ts";
 
 const FIRST = vpnOf(BASE);
 const NOTHING: MigrationDriver = { copy: giveNothing, *commit() {} };
@@ -180,6 +180,39 @@ describe("a migration home", () => {
     const migration = migrationOf(world, 0, 1, MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
     expect(migrate(world, { ...migration, owner: {} })).toBe(0);
     expect(isDevicePrivate(world.pte(0))).toBe(true);
+  });
+});
+
+describe("pages of all kinds beside each other", () => {
+  it("each go the way of their kind, there and back, over the border of a leaf", () => {
+    const world = testWorld({ deviceFrames: 24 });
+    const first = 500;
+    world.map(first, 24);
+    for (let page = first; page < first + 24; page++) {
+      if (page % 4 === 0) world.load(page);
+      else if (page % 4 !== 1) world.store(page, page);
+    }
+    const child = world.fork();
+    for (let page = first; page < first + 24; page++) {
+      if (page % 8 === 2) world.store(page, page + 1000);
+    }
+    const pinned = ptePfn(world.pte(first + 6));
+    world.memory.pages.pin(pinned, false);
+    expect(world.toDevice(first, 24)).toBe(-2);
+    world.check();
+    const seen = (process: TestProcess) =>
+      Array.from({ length: 24 }, (_, i) => process.load(first + i));
+    const isHere = Array.from({ length: 24 }, (_, i) => isDevicePrivate(world.pte(first + i)));
+    expect(isHere.map((here, i) => (here ? -1 : i)).filter((i) => i >= 0)).toEqual([6]);
+    const wrote = (page: number): number => (page % 4 < 2 ? 0 : page);
+    const expected = (own: boolean) =>
+      Array.from({ length: 24 }, (_, i) => first + i).map((page) =>
+        own && page % 8 === 2 ? page + 1000 : wrote(page),
+      );
+    expect(world.toRam(first, 24)).toBe(0);
+    world.check();
+    expect([seen(world), seen(child)]).toEqual([expected(true), expected(false)]);
+    world.memory.pages.unpin(pinned, false);
   });
 });
 
