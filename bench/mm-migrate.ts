@@ -12,6 +12,7 @@ import {
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
   type Migration,
+  type MigrationDriver,
   migrateFrame,
   migratePfn,
   newMigration,
@@ -137,26 +138,19 @@ class PlainDriver {
   }
 
   toRam(): Sleeps<Result> {
-    const copy = (migration: Migration): void => this.#copyToRam(migration);
-    return this.#move(MIGRATE_VMA_SELECT_DEVICE_PRIVATE, copy);
+    return this.#move(MIGRATE_VMA_SELECT_DEVICE_PRIVATE, (migration) => this.#copyToRam(migration));
   }
 
-  *#move(select: number, copy: (migration: Migration) => void): Sleeps<Result> {
+  *#move(select: number, copy: MigrationDriver["copy"]): Sleeps<Result> {
     const space = this.#space;
     using _mmap = yield* space.mmapLock.acquireRead();
     const vma = space.vmas.find(addrOf(FIRST))!;
     const end = vpn(FIRST + this.#pages);
     const migration = newMigration({ space, vma, start: FIRST, end, select, owner: this });
-    return yield* runMigration(migration, {
-      *copy() {
-        copy(migration);
-        return 0;
-      },
-      *commit() {},
-    });
+    return yield* runMigration(migration, { copy, commit });
   }
 
-  #copyToDevice({ src, dst }: Migration): void {
+  *#copyToDevice({ src, dst }: Migration): Sleeps<Result> {
     const from = framesOf(src);
     const to = this.#pagemap.allocManyLocked(from.length);
     expect(to.length, src.length, "frames of the device");
@@ -165,9 +159,10 @@ class PlainDriver {
       bytes.read(from[at]!, this.#bytes, this.#offsetOf(to[at]!), count),
     );
     arrive(src, dst, to);
+    return 0;
   }
 
-  #copyToRam({ src, dst }: Migration): void {
+  *#copyToRam({ src, dst }: Migration): Sleeps<Result> {
     const from = framesOf(src);
     const { bytes, pages, ram } = this.#space.memory;
     const to = pages.allocManyLocked(ram, from.length);
@@ -176,12 +171,16 @@ class PlainDriver {
       bytes.write(to[at]!, this.#bytes, this.#offsetOf(from[at]!), count),
     );
     arrive(src, dst, to);
+    return 0;
   }
 
   #offsetOf(frame: Pfn): number {
     return this.#pagemap.indexOf(frame) * PAGE_SIZE;
   }
 }
+
+/** The device keeps no table. Generators that are made anew for each migration cost more than it. */
+function* commit(): Sleeps<void> {}
 
 /** Of pages that all move. */
 function framesOf(src: Uint32Array): Pfn[] {

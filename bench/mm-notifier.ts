@@ -76,11 +76,12 @@ class Subscribed {
 
   *invalidate(overlap: number): Sleeps<Sample> {
     const { notifiers } = this.world.space;
+    const bytes = ((overlap - 1) * STRIDE_PAGES + 1) * PAGE_SIZE;
     const begin = nowNs();
     for (let i = 0; i < REPEATS; i++) {
       const at = this.#below(this.#all.length - overlap + 1);
-      const { start } = rangeOf(at);
-      const end = virtAddr(rangeOf(at + overlap - 1).start + PAGE_SIZE);
+      const start = virtAddr(at * STRIDE_PAGES * PAGE_SIZE);
+      const end = virtAddr(start + bytes);
       const event = new Invalidation({ start, end, event: MMU_NOTIFY_CLEAR });
       yield* notifiers.start(event);
       expect(event.colliding.length, overlap, "how many overlap");

@@ -232,7 +232,9 @@ export class DeviceMemory {
     run: Pick<Migration, "space" | "vma" | "start" | "end"> & { readonly faultFrame?: Pfn },
   ): Sleeps<Result> {
     const { select, owner } = this;
-    return runMigration(newMigration({ ...run, select, owner }), this.#home);
+    const { space, vma, start, end, faultFrame = 0 } = run;
+    const migration = newMigration({ space, vma, start, end, faultFrame, select, owner });
+    return runMigration(migration, this.#home);
   }
 
   /**

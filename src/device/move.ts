@@ -38,9 +38,10 @@ export interface MoveOptions extends Pick<Migration, "vma" | "start" | "end"> {
  */
 export function* moveIn(shadow: DeviceShadow, options: MoveOptions): Sleeps<Result> {
   const { space, memory } = shadow;
-  const { timesliceMs = 0, ...run } = options;
+  const { vma, start, end, timesliceMs = 0 } = options;
   const select = MIGRATE_VMA_SELECT_SYSTEM;
-  const migration = newMigration({ ...run, space, select, owner: memory.owner });
+  const { owner } = memory;
+  const migration = newMigration({ space, vma, start, end, select, owner });
   try {
     return yield* runMigration(migration, {
       copy: () => copyIn(shadow, migration),

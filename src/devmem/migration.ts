@@ -10,7 +10,7 @@
  * +-----+-------------------------+---+---+---+---+---+---+
  * ```
  */
-import { type Pfn, pfn as pfnNumber, type Vpn } from "../base/index.ts";
+import { assert, type Pfn, pfn as pfnNumber, type Vpn } from "../base/index.ts";
 import type { AddressSpace, Vma } from "../mm/index.ts";
 
 export const MIGRATE_PFN_VALID = 1 << 0;
@@ -60,10 +60,18 @@ export type MigrationOptions = Omit<Migration, "src" | "dst" | "count" | "faultF
   readonly faultFrame?: Pfn | 0;
 };
 
+/** Field by field: a spread costs more than the migration of a page. */
 export function newMigration(options: MigrationOptions): Migration {
   const length = options.end - options.start;
+  assert(length > 0, "a migration has no page");
+  assert(options.select !== 0, "a migration chooses nothing");
   return {
-    ...options,
+    space: options.space,
+    vma: options.vma,
+    start: options.start,
+    end: options.end,
+    select: options.select,
+    owner: options.owner,
     faultFrame: options.faultFrame ?? 0,
     src: new Uint32Array(length),
     dst: new Uint32Array(length),

@@ -110,7 +110,7 @@ export class AddressSpace {
       pages.put(frame);
       return 0;
     }
-    assert(pages.refs[frame] === 1, () => `frame ${frame} is fresh and somebody has it`);
+    assert(pages.refs[frame] === 1, "a frame is fresh and somebody has it");
     return frame;
   }
 
@@ -140,8 +140,8 @@ export class AddressSpace {
   /** Says whose page `frame` is: anonymous, at `page` of `vma`, written by this space alone. */
   ownAnonymous(frame: Pfn, vma: Vma, page: Vpn): void {
     const { pages } = this.memory;
-    assert(pages.mapcount[frame] === 0, () => `frame ${frame} gets an owner and is mapped already`);
-    assert(!pages.is(frame, PG_CACHED), () => `frame ${frame} is a file's and gets an owner`);
+    assert(pages.mapcount[frame] === 0, "a frame gets an owner and is mapped already");
+    assert(!pages.is(frame, PG_CACHED), "a frame is a file's and gets an owner");
     pages.setFlag(frame, PG_ANON | PG_EXCLUSIVE | PG_REFERENCED);
     pages.mapping[frame] = this.anonVmaOf(vma).id;
     pages.index[frame] = vma.indexOf(addrOf(page));

@@ -13,6 +13,7 @@ import { LEAF_KIND_TABLE, LEAF_PAGES, leafEnd, leafStart } from "./page-table.ts
 import {
   hasFrame,
   isPresent,
+  PTE_HUGE,
   PTE_NONE,
   PTE_VALID,
   PTE_WRITE,
@@ -53,6 +54,7 @@ export class PageTableCursor {
   /** Replaces the entry of `page`. References and map counts are the caller's (`map`, `unmap`). */
   set(page: Vpn, pte: Pte): void {
     assert(this.#isOpen, "an entry is written outside begin and flush");
+    assert((pte & PTE_HUGE) === 0, "one entry is written as part of a huge one");
     const table = this.#space.pageTable;
     const old = table.get(page);
     if (!isSameFrame(old, pte)) {
@@ -91,7 +93,8 @@ export class PageTableCursor {
 
   /** Maps `frame` (one more reference and mapping) at `page`, where nothing is. */
   map(page: Vpn, pte: Pte): void {
-    assert(this.get(page) === PTE_NONE, () => `page ${page} is mapped already`);
+    assert(this.get(page) === PTE_NONE, "a page is mapped already");
+    assert(hasFrame(pte), "a page without a frame is mapped");
     this.#space.memory.pages.mapped(ptePfn(pte));
     this.set(page, pte);
   }
@@ -99,7 +102,8 @@ export class PageTableCursor {
   /** Empties `page`; what was there is given back after the flush. */
   unmap(page: Vpn): void {
     const old = this.get(page);
-    assert(old !== PTE_NONE, () => `page ${page} is not mapped`);
+    assert(old !== PTE_NONE, "a page is unmapped that is not mapped");
+    assert((old & PTE_HUGE) === 0, "one page of a huge entry is unmapped");
     this.set(page, PTE_NONE);
     if (hasFrame(old)) this.drop(ptePfn(old));
     else if (specialOf(old) === SPECIAL_SWAP) this.#space.memory.swap.put(swapSlotOf(old));
@@ -108,7 +112,9 @@ export class PageTableCursor {
   /** `frame` is mapped here no more: one mapping less now, one reference less after the flush. */
   drop(frame: Pfn): void {
     assert(this.#isOpen, "a frame is dropped outside begin and flush");
-    this.#space.memory.pages.unmapped(frame);
+    const { pages } = this.#space.memory;
+    assert(pages.refs[frame]! > 0, "a free frame is dropped");
+    pages.unmapped(frame);
     this.#dropped.push(frame);
   }
 

@@ -138,7 +138,8 @@ export class PageTable {
     let leaf = this.directory[at]!;
     if (leaf < 0) leaf = this.#addLeaf(page);
     if (this.#kinds[at] === LEAF_KIND_NONE) this.#kinds[at] = LEAF_KIND_TABLE;
-    assert(this.#kinds[at] === LEAF_KIND_TABLE, () => `page ${page} is part of a huge entry`);
+    assert(this.#kinds[at] === LEAF_KIND_TABLE, "an entry is written into a huge one");
+    assert(page < SPACE_PAGES, "an entry is written behind the last page");
     const entries = this.leaves[leaf]!;
     const index = page & LEAF_MASK;
     const old = entries[index]!;

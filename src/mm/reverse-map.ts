@@ -38,6 +38,7 @@ export class ReverseMap {
   /** Adds `vma` behind those that begin at the same offset. */
   link(vma: Vma): void {
     this.#shared?.write();
+    assert(!this.#vmas.includes(vma), "a reverse map lists a Vma twice");
     let at = this.#vmas.length;
     while (at > 0 && this.#vmas[at - 1]!.offset > vma.offset) at--;
     this.#vmas.splice(at, 0, vma);
@@ -52,6 +53,7 @@ export class ReverseMap {
     const at = this.#vmas.indexOf(vma);
     assert(at >= 0, "a Vma leaves a reverse map that it is not in");
     this.#vmas.splice(at, 1);
+    assert(!this.#vmas.includes(vma), "a reverse map listed a Vma twice");
   }
 
   /** Those that cover part of the byte offsets [start, end), in order; a copy. */

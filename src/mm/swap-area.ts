@@ -79,6 +79,7 @@ export class SwapArea {
 
   /** One more entry names `slot`: fork. */
   get(slot: number): void {
+    assert(slot < this.slotCount, () => `there is no swap slot ${slot}`);
     assert(this.#uses[slot]! > 0, () => `swap slot ${slot} is free`);
     this.#uses[slot] = this.#uses[slot]! + 1;
   }

@@ -23,7 +23,8 @@ export const migrateToDevice = (shadow: DeviceShadow, range: AddrRange): Sleeps<
 export const migrateHome = (shadow: DeviceShadow, range: AddrRange): Sleeps<Result> =>
   eachChunk(shadow, range, (part) => {
     const { memory, space } = shadow;
-    return memory.moveHome({ space, ...part });
+    const { vma, start, end } = part;
+    return memory.moveHome({ space, vma, start, end });
   });
 
 /** Each within one readable Vma. */

@@ -15,7 +15,16 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { isWritable, makePte, PTE_VALID, PTE_WRITE, type Pte, ptePfn, withFlags } from "../pte.ts";
+import {
+  isWritable,
+  makePte,
+  PTE_NONE,
+  PTE_VALID,
+  PTE_WRITE,
+  type Pte,
+  ptePfn,
+  withFlags,
+} from "../pte.ts";
 import type { Vma } from "../vma.ts";
 import { clearEvent } from "./event.ts";
 
@@ -25,6 +34,7 @@ const COW = eventId("mm:cow");
 export function faultAnonymous(space: AddressSpace, vma: Vma, page: Vpn, write: boolean): Result {
   const { pages } = space.memory;
   assert(vma.isAnonymous, "zeros are mapped where something else is to be seen");
+  assert(space.pageTable.get(page) === PTE_NONE, "zeros are mapped where something is");
   if (!write) {
     const cursor = space.cursor.begin();
     cursor.map(page, makePte(ZERO_PFN, PTE_VALID));

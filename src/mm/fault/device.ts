@@ -9,7 +9,7 @@ import type { Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { presentFlags } from "../entry-flags.ts";
-import { isExclusive, makePte, PTE_WRITE, type Pte, ptePfn } from "../pte.ts";
+import { isExclusive, isMigration, makePte, PTE_WRITE, type Pte, ptePfn } from "../pte.ts";
 import { reclaimPages } from "../swap/reclaim.ts";
 import type { Vma } from "../vma.ts";
 import { FAULT_REMOTE, FAULT_SIGBUS, FAULT_TRIED } from "./flags.ts";
@@ -18,6 +18,8 @@ const RESTORE = eventId("mm:restore-exclusive");
 
 /** The page is on its way: whoever moves it holds its lock until it has arrived. */
 export function* waitForMigration(space: AddressSpace, pte: Pte): Sleeps<Result> {
+  assert(isMigration(pte), () => `entry ${pte.toString(16)} is not on its way`);
+  space.mmapLock.assertHeld();
   yield* space.memory.pages.waitUnlocked(ptePfn(pte));
   return 0;
 }

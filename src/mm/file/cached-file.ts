@@ -158,6 +158,8 @@ export class CachedFile {
       this.#bytes = done > 0 ? Math.max(before, offset + done) : before;
       this.#backing?.resize(this.bytes);
     }
+    assert(done <= data.length, "more is written than was given");
+    assert(done <= 0 || this.bytes >= offset + done, "a file ends before what was written");
     return done;
   }
 
@@ -174,6 +176,8 @@ export class CachedFile {
     if (!shrunk) return 0;
     yield* unmapMappings(this, { start: this.pageCount * PAGE_SIZE, evenCopies: true });
     this.#forget(this.pageCount, Number.POSITIVE_INFINITY);
+    assert(this.bytes <= bytes, "a file grew while it was being cut");
+    assert(this.find(this.pageCount) === 0, "a page behind the end of a file is cached");
     const tail = bytes % PAGE_SIZE;
     const last = this.find(this.pageCount - 1);
     if (tail !== 0 && last !== 0) this.memory.bytes.page(last).fill(0, tail);
@@ -191,6 +195,8 @@ export class CachedFile {
     do yield* unmapMappings(this, { start, end, evenCopies: false });
     while (this.#isMapped(start / PAGE_SIZE, end / PAGE_SIZE));
     this.#forget(start / PAGE_SIZE, end / PAGE_SIZE);
+    assert(this.find(start / PAGE_SIZE) === 0, "the first page of a hole is still there");
+    assert(this.find(end / PAGE_SIZE - 1) === 0, "the last page of a hole is still there");
     return 0;
   }
 

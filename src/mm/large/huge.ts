@@ -18,6 +18,7 @@ import {
   PG_DIRTY,
   PG_EXCLUSIVE,
   PG_HUGETLB,
+  PG_LARGE,
   ZERO_PFN,
 } from "../../phys/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
@@ -77,6 +78,8 @@ function allocLarge(space: AddressSpace): Pfn | 0 {
   const { pages, group } = space.memory;
   const head = pages.allocLarge(space.ram);
   if (head === 0) return 0;
+  assert(head % LARGE_FRAMES === 0, "a large page does not begin where one can");
+  assert(pages.refs[head] === 1, "a large page is fresh and somebody has it");
   for (let i = 0; i < LARGE_FRAMES; i++) {
     if (pages.charge(pfn(head + i), group) >= 0) continue;
     putLarge(space, head);
@@ -86,7 +89,10 @@ function allocLarge(space: AddressSpace): Pfn | 0 {
 }
 
 function putLarge(space: AddressSpace, head: Pfn): void {
-  for (let i = 0; i < LARGE_FRAMES; i++) space.memory.pages.put(pfn(head + i));
+  const { pages } = space.memory;
+  assert(pages.is(head, PG_LARGE), "a small page is given back as a large one");
+  assert(pages.headOf(head) === head, "part of a large page is given back");
+  for (let i = 0; i < LARGE_FRAMES; i++) pages.put(pfn(head + i));
 }
 
 /** A write to a huge page that is ours alone needs no copy: false when it is not. */
