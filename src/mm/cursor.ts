@@ -103,7 +103,6 @@ export class PageTableCursor {
   unmap(page: Vpn): void {
     const old = this.get(page);
     assert(old !== PTE_NONE, "a page is unmapped that is not mapped");
-    assert((old & PTE_HUGE) === 0, "one page of a huge entry is unmapped");
     this.set(page, PTE_NONE);
     if (hasFrame(old)) this.drop(ptePfn(old));
     else if (specialOf(old) === SPECIAL_SWAP) this.#space.memory.swap.put(swapSlotOf(old));
@@ -112,9 +111,7 @@ export class PageTableCursor {
   /** `frame` is mapped here no more: one mapping less now, one reference less after the flush. */
   drop(frame: Pfn): void {
     assert(this.#isOpen, "a frame is dropped outside begin and flush");
-    const { pages } = this.#space.memory;
-    assert(pages.refs[frame]! > 0, "a free frame is dropped");
-    pages.unmapped(frame);
+    this.#space.memory.pages.unmapped(frame);
     this.#dropped.push(frame);
   }
 
