@@ -63,8 +63,8 @@ describe("the pool of workers", () => {
   it("keeps to --seconds, and goes on with pct until then", async () => {
     const file = writeScenarios(folder, "small.mjs", { small: writers(2) });
     const begin = performance.now();
-    const { status, json } = await explored(file, "--seconds", "2", "--json");
-    expect(performance.now() - begin).toBeLessThan(20_000);
+    const { status, json } = await explored(file, "--seconds", "5", "--json");
+    expect(performance.now() - begin).toBeLessThan(60_000);
     expect(status).toBe(0);
     const scenarios = json.scenarios as readonly { isExhaustive: boolean; chance?: number }[];
     expect(scenarios[0]).toMatchObject({ isExhaustive: true });
