@@ -36,6 +36,7 @@ import { eventId } from "../trace/index.ts";
 import type { DeviceShadow } from "./device-shadow.ts";
 import { FRAME_COPY, FRAME_PAGE, FrameList } from "./frame-list.ts";
 import { homeward, MIGRATION_PAGES } from "./move.ts";
+import { Placement } from "./placement.ts";
 
 const EVICT = eventId("device:evict");
 const TIMESLICE = eventId("device:timeslice");
@@ -78,6 +79,8 @@ export interface DeviceMemoryOptions {
    * of what it reads, and what it writes has to move; its memory holds zeros at first.
    */
   readonly reachesRam?: boolean;
+  /** Neighbours in the space are neighbours here, as far as there is room. Default false. */
+  readonly placesByAddress?: boolean;
   /** A CPU fault brings neighbours home, too. Default false: the page that was touched. */
   readonly readsAhead?: boolean;
 }
@@ -107,6 +110,7 @@ export class DeviceMemory {
   /** Frames that pages and copies may have. */
   readonly capacity: number;
   readonly #readsAhead: boolean;
+  readonly #placement: Placement | undefined;
   #zeroFrame: Pfn | 0 = 0;
   readonly #shadows = new Map<AddressSpace, DeviceShadow>();
   // Which spaces are seen, and what the frames hold, as an explorer knows them.
@@ -134,6 +138,7 @@ export class DeviceMemory {
       pageFree: (frame) => this.frames.remove(this.pagemap.indexOf(frame)),
     });
     this.capacity = frames - (this.reachesRam ? 0 : 1);
+    this.#placement = options.placesByAddress ? new Placement(this.capacity) : undefined;
   }
 
   /** Stands for RAM's zero page on a device that cannot reach it; 0 where none is needed. */
@@ -172,7 +177,8 @@ export class DeviceMemory {
   addShadow(shadow: DeviceShadow): boolean {
     assert(!this.#shadows.has(shadow.space), "a device sees a space once");
     if (!this.reachesRam && this.#zeroFrame === 0) {
-      this.#zeroFrame = this.memory.pages.alloc(this.pagemap.zone);
+      // The last one, so that the others count from 0.
+      this.#zeroFrame = this.pagemap.alloc(this.#pfnAt(this.capacity));
       if (this.#zeroFrame === 0) return false;
     }
     this.#shared.write();
@@ -198,20 +204,44 @@ export class DeviceMemory {
     if (!this.isIdle) yield* this.ops.waitIdle!();
   }
 
-  /** Locked frames for pages that are about to live here: as many as `count` if there are. */
-  allocPages(count: number): Pfn[] {
-    const frames = this.pagemap.allocManyLocked(count);
+  /**
+   * Locked frames for the pages at `slots` from `first` on, which are about to live here: fewer
+   * when it is full.
+   */
+  allocPages(shadow: DeviceShadow, first: Vpn, slots: readonly number[]): Pfn[] {
+    const frames =
+      this.#placement === undefined
+        ? this.pagemap.allocManyLocked(slots.length)
+        : this.#allocPlaced(shadow, first, slots);
     for (const frame of frames) this.frames.addPage(this.pagemap.indexOf(frame));
+    return frames;
+  }
+
+  #allocPlaced(shadow: DeviceShadow, first: Vpn, slots: readonly number[]): Pfn[] {
+    const frames: Pfn[] = [];
+    for (const slot of slots) {
+      const frame = this.pagemap.allocLocked(this.#placeOf(shadow, vpn(first + slot)));
+      if (frame === 0) break;
+      frames.push(frame);
+    }
     return frames;
   }
 
   /** A frame for a copy that `shadow` will have at `page`, or 0. */
   allocCopy(shadow: DeviceShadow, page: Vpn, source: Pfn): Pfn | 0 {
-    const frame = this.memory.pages.alloc(this.pagemap.zone);
+    const frame = this.pagemap.alloc(this.#placeOf(shadow, page));
     if (frame !== 0) {
       this.frames.addCopy(this.pagemap.indexOf(frame), { shadow, page, source });
     }
     return frame;
+  }
+
+  /** The frame in which `page` should be, or 0 where that does not matter. */
+  #placeOf(shadow: DeviceShadow, page: Vpn): Pfn | 0 {
+    const placement = this.#placement;
+    if (placement === undefined) return 0;
+    if (this.residentPages === 0) placement.begin(shadow.space, page);
+    return this.#pfnAt(placement.indexOf(page));
   }
 
   /** The copy in `frame` has no entry any more. */

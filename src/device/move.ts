@@ -63,7 +63,7 @@ function* copyIn(shadow: DeviceShadow, migration: Migration): Sleeps<Result> {
     if (shadow.isClosed) return -ENODEV;
     shadow.noteArrival(migration, false);
     const slots = adoptCopies(shadow, migration);
-    const frames = memory.allocPages(slots.length);
+    const frames = memory.allocPages(shadow, migration.start, slots);
     for (let i = 0; i < frames.length; i++) {
       const frame = frames[i]!;
       const source = migrateFrame(migration.src[slots[i]!]!);

@@ -50,9 +50,22 @@ export class DevicePagemap implements DevPagemap {
     return this.#migrateToRam(fault);
   }
 
-  /** A locked frame with one reference for a page that is about to move here; 0 when full. */
-  allocLocked(): Pfn | 0 {
-    return this.allocManyLocked(1)[0] ?? 0;
+  /** A frame with one reference, `at` itself if that is free; 0 when full. */
+  alloc(at: Pfn | 0 = 0): Pfn | 0 {
+    const { pages } = this.#memory;
+    const own = at === 0 ? 0 : pages.allocAt(this.zone, at);
+    return own === 0 ? pages.alloc(this.zone) : own;
+  }
+
+  /** The same, locked, for a page that is about to move here. */
+  allocLocked(at: Pfn | 0 = 0): Pfn | 0 {
+    const { pages } = this.#memory;
+    const frame = this.alloc(at);
+    if (frame === 0) return 0;
+    assert(this.zone.contains(frame), () => `frame ${frame} is not of ${this.zone.name}`);
+    assert(pages.refs[frame] === 1, () => `frame ${frame} is fresh and somebody has it`);
+    assert(pages.tryLock(frame), "a fresh frame is unlocked");
+    return frame;
   }
 
   /**

@@ -54,6 +54,7 @@ export class WebGpuDevice implements DeviceOps {
       ops: this,
       reachesRam: false,
       readsAhead: true,
+      placesByAddress: true,
     });
   }
 
