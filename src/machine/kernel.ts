@@ -26,6 +26,8 @@ export interface LaunchReport {
   readonly invocations: number;
   /** Submissions until all invocations had finished. */
   readonly rounds: number;
+  /** Of these: rounds in which nearly all was on the device in one run, found by a subtraction. */
+  readonly directRounds: number;
   /** Faults of the device: distinct (page, access) pairs, summed over rounds. */
   readonly faults: number;
   readonly pagesToDevice: number;

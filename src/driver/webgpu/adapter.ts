@@ -272,3 +272,17 @@ function opened(adapter: GPUAdapter, kind: DeviceInfo["kind"], why: string): Ope
     info: { kind, adapter: nameOf(adapter.info), vendor, architecture, why },
   };
 }
+
+/** With limits raised to what `bytes` of frames need, and never below the default ones. */
+export function requestDevice(adapter: GPUAdapter, bytes: number): Promise<GPUDevice> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  return adapter.requestDevice({
+    requiredLimits: {
+      maxStorageBufferBindingSize: Math.min(
+        maxStorageBufferBindingSize,
+        Math.max(bytes, 128 * 2 ** 20),
+      ),
+      maxBufferSize: Math.min(maxBufferSize, Math.max(bytes, 256 * 2 ** 20)),
+    },
+  });
+}

@@ -4,14 +4,16 @@
  * happens later. No view on shared memory ever reaches Dawn (it crashes on them).
  */
 import { AssertionError, assert, PAGE_SIZE, SPACE_PAGES } from "../../base/index.ts";
-import { type AdapterPreference, type DeviceInfo, openAdapter, pin } from "./adapter.ts";
+import {
+  type AdapterPreference,
+  type DeviceInfo,
+  openAdapter,
+  pin,
+  requestDevice,
+} from "./adapter.ts";
+import { DeviceTable, LaunchList, plainBytes, ReadbackPool, SpillBuffer } from "./buffers/index.ts";
 import { type Compiled, compileShader, newLayout } from "./compile.ts";
-import { DeviceTable } from "./device-table.ts";
-import { LaunchList } from "./launch-list.ts";
 import type { RoundLoad } from "./pace.ts";
-import { plainBytes } from "./plain-bytes.ts";
-import { ReadbackPool } from "./readback.ts";
-import { SpillBuffer } from "./spill-buffer.ts";
 import {
   CONTROL_WORDS,
   FAULT_RECORDS,
@@ -22,8 +24,8 @@ import {
 } from "./wgsl/index.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
+export { LaunchList } from "./buffers/index.ts";
 export type { Compiled } from "./compile.ts";
-export { LaunchList } from "./launch-list.ts";
 
 /** Records that come back with the round itself; more need a second readback. */
 const HEAD_RECORDS = 2048;
@@ -63,6 +65,8 @@ export interface RoundResult {
   readonly unbegun: number;
   /** Some made more passes than they may. */
   readonly isLong: boolean;
+  /** Of these: how many asked for what a direct shader does not reach. */
+  readonly strays: number;
   /** Some invocation stores more than its log holds: 0, `LOG_IS_FULL` or `SPILL_IS_FULL`. */
   readonly overflow: number;
   /** How long it took. On a software device not more than the processor's time, if others run. */
@@ -137,7 +141,10 @@ export class Gpu {
     if (bytes > most) {
       throw new GpuError(`${bytes} bytes of device memory: this adapter gives ${most} at most`);
     }
-    const device = pin(await requestDevice(adapter, bytes));
+    const requested = requestDevice(adapter, bytes).catch((error: Error) => {
+      throw new GpuError(error.message, { cause: error });
+    });
+    const device = pin(await requested);
     device.pushErrorScope("out-of-memory");
     const gpu = new Gpu(device, info, frames);
     const error = await device.popErrorScope();
@@ -154,6 +161,16 @@ export class Gpu {
   /** The device's page table as it will be at the next submission. Vpn -> entry. */
   get table(): Uint32Array {
     return this.#table.entries;
+  }
+
+  /** Pages outside of [low, high) have no entry. */
+  get tableBounds(): { readonly low: number; readonly high: number } {
+    return this.#table.runs.bounds;
+  }
+
+  /** Nearly all pages that are here lie in one run: a direct shader reaches them. */
+  get isDense(): boolean {
+    return this.#table.runs.isDense;
   }
 
   setEntry(page: number, entry: number): void {
@@ -205,10 +222,13 @@ export class Gpu {
     return bytes;
   }
 
-  /** Makes a pipeline. Rejects with `KernelCompileError`, in the lines of the kernel's code. */
-  async compile(source: KernelSource, logSize: number): Promise<Compiled> {
+  /**
+   * Makes a pipeline; a direct one finds words by a subtraction (wgsl/translation.ts). Rejects
+   * with `KernelCompileError`, in the lines of the kernel's code.
+   */
+  async compile(source: KernelSource, logSize: number, isDirect = false): Promise<Compiled> {
     this.#check();
-    const shader = wrapKernel(source, logSize);
+    const shader = wrapKernel(source, logSize, isDirect);
     let compiled = this.#compiled.get(shader.wgsl);
     if (compiled === undefined) {
       // A lost device compiles nothing: that is not the code's fault.
@@ -257,9 +277,7 @@ export class Gpu {
     assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
     assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
     this.#table.flush();
-    const { work, passes } = load;
-    const params = plainBytes(Uint32Array.of(fresh.first, fresh.count, retry, work, passes));
-    this.#device.queue.writeBuffer(list.params, 0, params);
+    list.begin({ fresh, retry, load, run: this.#table.runs.longestRun() });
     const startedMs = performance.now();
     const cpuBefore = process.cpuUsage();
     const control = new Uint32Array(CONTROL_WORDS);
@@ -289,14 +307,14 @@ export class Gpu {
     const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
     const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
     const [recorded = 0, unfinished = 0, overflow = 0] = control;
-    const [spilled = 0, long = 0, unbegun = 0] = control.subarray(4);
+    const [spilled = 0, long = 0, unbegun = 0, strays = 0] = control.subarray(4);
     this.#spill.used = spilled;
     list.finishRound(retry, unfinished);
     // Faults that found no room will be made again by who made them.
     const count = Math.min(recorded, FAULT_RECORDS);
     const isInHead = count <= HEAD_RECORDS;
     const faults = isInHead ? head.slice(0, 2 * count) : await this.#allRecords(count);
-    return { faults, unfinished, unbegun, isLong: long !== 0, overflow, milliseconds };
+    return { faults, unfinished, unbegun, isLong: long !== 0, overflow, strays, milliseconds };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {
@@ -363,24 +381,6 @@ export class Gpu {
       this.#check();
       throw new GpuError((error as Error).message, { cause: error });
     }
-  }
-}
-
-/** With limits raised to what `bytes` of frames need, and never below the default ones. */
-async function requestDevice(adapter: GPUAdapter, bytes: number): Promise<GPUDevice> {
-  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  try {
-    return await adapter.requestDevice({
-      requiredLimits: {
-        maxStorageBufferBindingSize: Math.min(
-          maxStorageBufferBindingSize,
-          Math.max(bytes, 128 * 2 ** 20),
-        ),
-        maxBufferSize: Math.min(maxBufferSize, Math.max(bytes, 256 * 2 ** 20)),
-      },
-    });
-  } catch (error) {
-    throw new GpuError((error as Error).message, { cause: error });
   }
 }
 

@@ -9,7 +9,8 @@
  * **Nouns.** *Gpu*: buffers, pipelines, rounds; knows nothing of address spaces.
  * *WebGpuDevice*: what `device` needs of a Gpu. *serveRound*: from faults to entries.
  * *Admission*: how many run at once when memory is short. *Pace*: how much one round may do.
- * *launch*: the loop of rounds.
+ * *launch*: the loop of rounds. *Shaders*: a kernel as it finds what is missing, and as it is fast
+ * when nothing is (*direct*).
  *
  * **Invariants.**
  * - A page that the device reads is a copy (its original is write-protected) or lives there; one
@@ -30,7 +31,7 @@
  * **What it refuses.** Atomics and barriers in kernels (an invocation may run more than once);
  * a working set of one invocation that is larger than device memory; an invocation that takes
  * longer than 1.5 s by itself, or stores to more words than its log can hold (`pace.ts`,
- * `spill-buffer.ts`).
+ * `buffers/spill-buffer.ts`).
  */
 export { AdapterError, describeAdapters } from "./adapter.ts";
 export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";

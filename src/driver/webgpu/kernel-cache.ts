@@ -10,6 +10,9 @@ const LOOK_AGAIN_MS = 100;
 /** A larger log is another pipeline: few steps, until it spills and grows by itself. */
 const LOG_GROWTH = 16;
 
+/** Launches after which a kernel that strayed is tried again, at most. */
+const DETOUR_MAX = 64;
+
 interface Waiting {
   readonly isAborted: () => boolean;
 }
@@ -44,6 +47,25 @@ export class KernelCache {
   readonly #logSizes = new WeakMap<KernelSource, number>();
   // KernelSource -> what a round did in good time
   readonly #loads = new WeakMap<KernelSource, LaunchLoad>();
+
+  // KernelSource -> launches that are still to be checked ones, and how many after the next failure
+  readonly #detours = new WeakMap<KernelSource, { left: number; next: number }>();
+
+  /** False for a while after a launch in which most invocations strayed; longer each time. */
+  mayGoDirect(source: KernelSource): boolean {
+    const detour = this.#detours.get(source);
+    if (detour === undefined || detour.left === 0) return true;
+    detour.left--;
+    return false;
+  }
+
+  noteDirect(source: KernelSource, isRight: boolean): void {
+    if (isRight) this.#detours.delete(source);
+    else {
+      const next = this.#detours.get(source)?.next ?? 1;
+      this.#detours.set(source, { left: next, next: Math.min(2 * next, DETOUR_MAX) });
+    }
+  }
 
   logSizeOf(source: KernelSource): number {
     return this.#logSizes.get(source) ?? firstLogSize(source);

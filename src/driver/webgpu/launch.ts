@@ -19,11 +19,13 @@ import type { Scheduler, Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
-import { type Compiled, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import { LOG_WORDS_MAX } from "./buffers/index.ts";
+import { fillGaps } from "./fill.ts";
+import { GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
 import { serveRound } from "./service.ts";
-import { LOG_WORDS_MAX } from "./spill-buffer.ts";
+import { Shaders } from "./shaders.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 import { KernelCompileError, type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
@@ -62,6 +64,8 @@ export interface LaunchRequest {
 export interface LaunchStats {
   readonly invocations: number;
   readonly rounds: number;
+  /** Of these: rounds of the direct shader (`shaders.ts`). */
+  readonly directRounds: number;
   readonly faults: number;
   readonly pagesToDevice: number;
   readonly pagesHome: number;
@@ -124,6 +128,7 @@ class LaunchRun {
   readonly #request: LaunchRequest;
   readonly #admission: Admission;
   readonly #pace: Pace;
+  readonly #shaders: Shaders;
   readonly #deadlineMs: number;
   readonly #before: WebGpuDevice["counters"];
   #rounds = 0;
@@ -142,6 +147,7 @@ class LaunchRun {
     this.#request = request;
     this.#admission = new Admission(request.count);
     const { source, timeLimit } = request;
+    this.#shaders = new Shaders(device, cache, source);
     this.#pace = new Pace({
       load: cache.loadOf(source),
       widthMax: BATCH_MAX,
@@ -181,7 +187,7 @@ class LaunchRun {
 
   *prepare(): Sleeps<LaunchEnd> {
     try {
-      yield* this.#compile();
+      yield* this.#shaders.prepare();
       return { result: 0 };
     } catch (error) {
       return this.#failureOf(error);
@@ -194,7 +200,6 @@ class LaunchRun {
 
   *#runRounds(list: LaunchList): Sleeps<Failure | undefined> {
     const { count } = this.#request;
-    let compiled = yield* this.#compile();
     let fresh = 0;
     while (fresh < count || list.pending > 0) {
       if (this.#request.isAborted()) return ABORTED;
@@ -207,6 +212,7 @@ class LaunchRun {
       const retry = Math.min(ran, list.pending);
       const begin = { first: fresh, count: ran - retry };
       const { load } = this.#pace;
+      const compiled = yield* this.#shaders.next(this.#rounds === 0);
       const round = yield* this.#device.round(() =>
         this.#device.gpu.runRound({ compiled, list, fresh: begin, retry, load }),
       );
@@ -216,8 +222,10 @@ class LaunchRun {
       this.#admission.finishRound(ran - round.unfinished);
       if (round.overflow === LOG_IS_FULL) {
         this.#cache.growLog(this.#request.source);
-        compiled = yield* this.#compile();
+        this.#shaders.forget();
       }
+      const { strays } = round;
+      this.#shaders.finishRound(compiled, { ran, strays, faults: round.faults.length });
       const failure =
         (yield* this.#makeRoom(list, round, ran)) ??
         (yield* this.#serve(list, round.faults)) ??
@@ -242,7 +250,7 @@ class LaunchRun {
   *#keepPace(list: LaunchList, round: RoundResult, ran: number): Sleeps<Failure | undefined> {
     const { unbegun, isLong, milliseconds } = round;
     const finished = ran - round.unfinished;
-    const isUseful = round.faults.length > 0 || round.overflow !== 0;
+    const isUseful = round.faults.length > 0 || round.overflow !== 0 || round.strays > 0;
     const taken = { ran, finished, unbegun, isLong, isUseful, milliseconds };
     const goesOn = this.#pace.finishRound(taken);
     const isIdle = finished === 0 && !isUseful && unbegun === 0 && !isLong;
@@ -273,13 +281,6 @@ class LaunchRun {
     return yield* awaitPromise(this.#scheduler, reading, "a readback");
   }
 
-  *#compile(): Sleeps<Compiled> {
-    const { source } = this.#request;
-    const logSize = this.#cache.logSizeOf(source);
-    const compiling = this.#device.gpu.compile(source, logSize);
-    return yield* awaitPromise(this.#scheduler, compiling, "a kernel to compile");
-  }
-
   /** Serves the faults of a round, giving the batch less to do when there is no room. */
   *#serve(list: LaunchList, faults: Uint32Array): Sleeps<Failure | undefined> {
     const { tracer } = this.#device.space.memory;
@@ -289,7 +290,7 @@ class LaunchRun {
     const keepAfter = this.#epoch;
     const served = yield* serveRound(this.#device, faults, { around, keepAfter });
     this.#peak = Math.max(this.#peak, this.#device.memory.residentPages);
-    if (served.kind === "served") return undefined;
+    if (served.kind === "served") return yield* this.#fill();
     if (served.kind === "refused") {
       const { result, reason, address, write } = served.refusal;
       return { result, refusal: { reason, address, write } };
@@ -300,6 +301,14 @@ class LaunchRun {
       return undefined;
     }
     return yield* this.#tooLarge(list);
+  }
+
+  /** Who has asked for most gets the rest, unless that would have to make room. */
+  *#fill(): Sleeps<Failure | undefined> {
+    if (this.#admission.isTight) return undefined;
+    const filled = yield* fillGaps(this.#device);
+    if (filled === 0) return undefined;
+    return { result: filled, refusal: { reason: "a page cannot be copied to the device" } };
   }
 
   /** As readahead does: who reads on finds more of what follows. */
@@ -348,6 +357,7 @@ class LaunchRun {
     return {
       invocations: this.#request.count,
       rounds: this.#rounds,
+      directRounds: this.#shaders.directRounds,
       faults: this.#faults,
       pagesToDevice,
       pagesHome,

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { replayable } from "../../../../test/replay/replay.ts";
 import { guardLoops } from "./loop-guards.ts";
 
-const BREAK = " os_passes += 1u; if (os_passes > os_limit) { break; }";
+const BREAK = " os_left -= 1; if (os_left < 0) { break; }";
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
 describe("guardLoops", () => {
@@ -28,10 +28,10 @@ describe("guardLoops", () => {
   it("returns a zero value from a loop that has no condition, as its function may not go on", () => {
     const code = "fn f(a: u32) -> vec2<f32> { loop { return vec2f(); } }";
     expect(guardLoops(code).code).toContain(
-      "loop { os_passes += 1u; if (os_passes > os_limit) { return vec2<f32>(); } return",
+      "loop { os_left -= 1; if (os_left < 0) { return vec2<f32>(); } return",
     );
     expect(guardLoops("fn f() { for (;;) { } }").code).toContain(
-      "{ os_passes += 1u; if (os_passes > os_limit) { return; } }",
+      "{ os_left -= 1; if (os_left < 0) { return; } }",
     );
     expect(guardLoops("fn f() { for (var a = 1; ; a++) { } }").code).toContain("{ return; }");
   });
@@ -39,14 +39,14 @@ describe("guardLoops", () => {
   it("takes the return type of the function that the loop is in", () => {
     const code = "fn f() -> u32 { return 1u; } fn g() { loop { break; } } fn h() -> i32 {}";
     expect(guardLoops(code).code).toContain(
-      "loop { os_passes += 1u; if (os_passes > os_limit) { return; } break; }",
+      "loop { os_left -= 1; if (os_left < 0) { return; } break; }",
     );
   });
 
   it("breaks out of a loop in a continuing block, where no return is allowed", () => {
     const code = "fn f() -> u32 { loop { continuing { loop { break; } } } }";
     expect(guardLoops(code).code).toBe(
-      "fn f() -> u32 { loop { os_passes += 1u; if (os_passes > os_limit) { return u32(); } " +
+      "fn f() -> u32 { loop { os_left -= 1; if (os_left < 0) { return u32(); } " +
         `continuing { loop {${BREAK} break; } } } }`,
     );
   });
@@ -75,12 +75,9 @@ describe("guardLoops", () => {
       fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
         const code = pieces.join("");
         const { code: guarded, insertions } = guardLoops(code);
-        expect(count(guarded, "os_limit")).toBe(insertions.length);
+        expect(count(guarded, "os_left -=")).toBe(insertions.length);
         expect(
-          guarded.replaceAll(
-            / os_passes \+= 1u; if \(os_passes > os_limit\) \{ (?:break|return); \}/g,
-            "",
-          ),
+          guarded.replaceAll(/ os_left -= 1; if \(os_left < 0\) \{ (?:break|return); \}/g, ""),
         ).toBe(code);
         expect(guarded.split("\n").length).toBe(code.split("\n").length);
       }),

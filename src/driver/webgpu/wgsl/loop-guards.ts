@@ -15,7 +15,7 @@ export interface Insertion {
 }
 
 /** One test and no call: a branch with more in it made an empty loop seven times as slow. */
-const GUARD = " os_passes += 1u; if (os_passes > os_limit)";
+const GUARD = " os_left -= 1; if (os_left < 0)";
 
 interface Guard {
   /** Offset just after the opening brace of a loop body. */

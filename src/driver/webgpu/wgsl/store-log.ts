@@ -23,12 +23,29 @@ export const SPILL_IS_FULL = 2;
 export const isSpilled = (logSize: number): boolean => logSize > ARRAY_MAX;
 export const isInRegisters = (logSize: number): boolean => logSize <= REGISTERS_MAX;
 
-/** Functions `load_u32` and `store_u32`, for a log of at least `logSize` words. */
-export function logOf(logSize: number): string {
-  if (logSize === 0) return NO_LOG;
-  if (logSize <= REGISTERS_MAX) return registerLog(logSize);
-  return isSpilled(logSize) ? spilledLog(logSize) : arrayLog(logSize);
+export interface Log {
+  /** Words that it has room for, at least. */
+  readonly size: number;
+  /** A load may follow a store, and has to look here first. */
+  readonly isRead: boolean;
 }
+
+/** Functions `load_u32` and `store_u32`. */
+export function logOf({ size, isRead }: Log): string {
+  const [load, store] = partsOf(size);
+  return `${isRead ? "" : PLAIN_LOAD}\n${store}\n${isRead ? load : ""}`;
+}
+
+function partsOf(size: number): readonly [load: string, store: string] {
+  if (size === 0) return [PLAIN_LOAD, NO_LOG];
+  if (size <= REGISTERS_MAX) return registerLog(size);
+  return isSpilled(size) ? [SPILLED_LOAD, spilledLog(size)] : [ARRAY_LOAD, arrayLog(size)];
+}
+
+const PLAIN_LOAD = `fn load_u32(address: u32) -> u32 {
+  let word = os_load(address);
+  return select(os_memory[word], 0u, word == os_MISS);
+}`;
 
 /** Statements that make the stores happen. */
 export function commitOf(logSize: number): string {
@@ -47,28 +64,24 @@ export function commitOf(logSize: number): string {
   ).join("\n  ");
 }
 
-const NO_LOG = `fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
-  return select(os_memory[word], 0u, word == os_MISS);
-}
-fn store_u32(address: u32, value: u32) { os_overflow(${LOG_IS_FULL}u); }`;
+const NO_LOG = `fn store_u32(address: u32, value: u32) { os_overflow(${LOG_IS_FULL}u); }`;
 
 /** A fixed set of variables needs no loop to search. A word is in it once at most. */
-function registerLog(logSize: number): string {
+function registerLog(logSize: number): readonly [load: string, store: string] {
   const range = Array.from({ length: logSize }, (_, k) => k);
   const perWord = (line: (k: number) => string): string => range.map(line).join("\n");
   const registers = (k: number): string =>
     `var<private> os_at${k}: u32 = os_MISS; var<private> os_value${k}: u32;`;
-  return `${perWord(registers)}
-var<private> os_logged: u32 = 0u;
-fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
+  const load = `fn load_u32(address: u32) -> u32 {
+  let word = os_load(address);
   var value = os_memory[word];
   ${perWord((k) => `value = select(value, os_value${k}, word == os_at${k});`)}
   return select(value, 0u, word == os_MISS);
-}
+}`;
+  const store = `${perWord(registers)}
+var<private> os_logged: u32 = 0u;
 fn store_u32(address: u32, value: u32) {
-  let word = os_word(address, 3u);
+  let word = os_store(address);
   if (os_faulted || word == os_MISS) { return; }
   let isNew = ${range.map((k) => `word != os_at${k}`).join(" && ")};
   if (isNew && os_logged == ${logSize}u) { os_overflow(${LOG_IS_FULL}u); return; }
@@ -76,20 +89,22 @@ fn store_u32(address: u32, value: u32) {
   ${perWord((k) => `os_value${k} = select(os_value${k}, value, os_at${k} == word);`)}
   os_logged += u32(isNew);
 }`;
+  return [load, store];
 }
 
-/** When it is full a store may still take the place of the last one to the same word. */
-const arrayLog = (logSize: number): string => `var<private> os_log: array<vec2u, ${logSize}>;
-var<private> os_logged: u32 = 0u;
-fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
+const ARRAY_LOAD = `fn load_u32(address: u32) -> u32 {
+  let word = os_load(address);
   for (var k = os_logged; k > 0u; k--) {
     if (os_log[k - 1u].x == word) { return os_log[k - 1u].y; }
   }
   return select(os_memory[word], 0u, word == os_MISS);
-}
+}`;
+
+/** When it is full a store may still take the place of the last one to the same word. */
+const arrayLog = (logSize: number): string => `var<private> os_log: array<vec2u, ${logSize}>;
+var<private> os_logged: u32 = 0u;
 fn store_u32(address: u32, value: u32) {
-  let word = os_word(address, 3u);
+  let word = os_store(address);
   if (os_faulted || word == os_MISS) { return; }
   if (os_logged == ${logSize}u) {
     for (var k = os_logged; k > 0u; k--) {
@@ -102,6 +117,16 @@ fn store_u32(address: u32, value: u32) {
   os_logged++;
 }`;
 
+const SPILLED_LOAD = `fn load_u32(address: u32) -> u32 {
+  let word = os_load(address);
+  if (word == os_MISS) { return 0u; }
+  if (os_room != 0u) {
+    let entry = os_spill[os_entryOf(word)];
+    if (entry.x != 0u) { return entry.y; }
+  }
+  return os_memory[word];
+}`;
+
 /**
  * Linear probing, at most three quarters full. A key is the word plus 1: the buffer is zero when
  * a round begins. A table that has grown leaves its old place to nobody until the round ends.
@@ -109,7 +134,7 @@ fn store_u32(address: u32, value: u32) {
 const spilledLog = (logSize: number): string => `var<private> os_base: u32;
 var<private> os_room: u32 = 0u;
 var<private> os_logged: u32 = 0u;
-fn os_place(word: u32) -> u32 {
+fn os_entryOf(word: u32) -> u32 {
   var at = (word * 2654435769u) >> (countLeadingZeros(os_room) + 1u);
   loop {
     let key = os_spill[os_base + at].x;
@@ -127,24 +152,15 @@ fn os_grow() -> bool {
   os_room = more;
   for (var k = old; k < old + room; k++) {
     let entry = os_spill[k];
-    if (entry.x != 0u) { os_spill[os_place(entry.x - 1u)] = entry; }
+    if (entry.x != 0u) { os_spill[os_entryOf(entry.x - 1u)] = entry; }
   }
   return true;
 }
-fn load_u32(address: u32) -> u32 {
-  let word = os_word(address, 1u);
-  if (word == os_MISS) { return 0u; }
-  if (os_room != 0u) {
-    let entry = os_spill[os_place(word)];
-    if (entry.x != 0u) { return entry.y; }
-  }
-  return os_memory[word];
-}
 fn store_u32(address: u32, value: u32) {
-  let word = os_word(address, 3u);
+  let word = os_store(address);
   if (os_faulted || word == os_MISS) { return; }
   if (4u * os_logged >= 3u * os_room) { if (!os_grow()) { return; } }
-  let at = os_place(word);
+  let at = os_entryOf(word);
   os_logged += u32(os_spill[at].x == 0u);
   os_spill[at] = vec2u(word + 1u, value);
 }`;

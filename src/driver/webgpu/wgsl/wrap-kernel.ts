@@ -4,11 +4,13 @@
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
 
-import { loadsOf } from "./loads.ts";
+import { loadsOf, type Way } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
 import { commitOf, logOf } from "./store-log.ts";
+import { storesComeLast } from "./stores-last.ts";
+import { CHECKED, DIRECT } from "./translation.ts";
 
 export interface KernelSource {
   /** For messages. */
@@ -51,18 +53,16 @@ export interface Shader {
 }
 
 /** Throws `KernelCompileError` for what no compiler needs to see. */
-export function wrapKernel(source: KernelSource, logSize: number): Shader {
+export function wrapKernel(source: KernelSource, logSize: number, isDirect = false): Shader {
   // An editor may have marked the text as UTF-8; such a mark is no part of the first line.
   const code = source.code.replace(/^\uFEFF/, "");
   const { messages, main } = checkRules(code);
   if (messages.length > 0) throw new KernelCompileError(source.name, messages);
   const guarded = guardLoops(code);
-  const head = [
-    prelude(source.argsStruct, logSize),
-    loadsOf(logSize),
-    source.accessors,
-    entry(logSize),
-  ].join("\n");
+  const way = { log: logFor(source, logSize), isDirect };
+  const head = [prelude(source.argsStruct, way), loadsOf(way), source.accessors, entry(way)].join(
+    "\n",
+  );
   const headLines = countLines(head);
   return {
     wgsl: `${head}\n${guarded.code}\n`,
@@ -72,6 +72,11 @@ export function wrapKernel(source: KernelSource, logSize: number): Shader {
   };
 }
 
+const logFor = ({ code, accessors }: KernelSource, size: number): Way["log"] => ({
+  size,
+  isRead: size > 0 && !storesComeLast(code, accessors),
+});
+
 function userPlace(line: number, column: number, insertions: readonly Insertion[]): Place {
   let shift = 0;
   for (const each of insertions) {
@@ -80,13 +85,16 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   return { line, column: Math.max(1, column - shift) };
 }
 
-const prelude = (argsStruct: string, logSize: number): string => `
+const prelude = (argsStruct: string, way: Way): string => `
 struct os_Control {
   faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
   work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>, unbegun: atomic<u32>,
-  records: array<vec2u>,
+  strays: atomic<u32>, records: array<vec2u>,
 }
-struct os_Params { first: u32, fresh: u32, retry: u32, work: u32, passes: u32 }
+struct os_Params {
+  first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
+  low: u32, base: u32, span: u32, writes: u32, writable: u32,
+}
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
 @group(0) @binding(2) var<storage, read_write> os_seen: array<atomic<u32>>;
@@ -98,28 +106,35 @@ struct os_Params { first: u32, fresh: u32, retry: u32, work: u32, passes: u32 }
 ${argsStruct === "" ? "" : `${argsStruct}\n@group(0) @binding(7) var<uniform> args: Args;`}
 const os_MISS = 0xffffffffu;
 var<private> os_faulted: bool = false;
-var<private> os_passes: u32 = 0u;
-var<private> os_limit: u32 = 0u;
+// Loop passes that it may make still, of how many, and those that it made before its first fault.
+var<private> os_left: i32 = 0;
+var<private> os_budget: i32 = 0;
+var<private> os_spent: i32 = 0;
 // What it missed first, and the last three after that, the latest one first: addresses, and a
 // byte of flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one). Recorded when it
 // ends: every load has a copy of what is done at once.
 var<private> os_missed: vec4u;
+// Why its log has no room.
+var<private> os_full: u32 = 0u;
 var<private> os_kinds: u32 = 0u;
 var<private> os_latest: u32 = 4u;
 fn os_end() {
-  os_limit = select(min(os_limit, os_passes + ${PASSES_AFTER_FAULT}u), os_limit, os_faulted);
+  if (os_faulted) { return; }
   os_faulted = true;
+  os_spent = os_budget - os_left;
+  os_budget = min(os_left, ${PASSES_AFTER_FAULT});
+  os_left = os_budget;
 }
 fn os_overflow(kind: u32) {
-  if (os_passes > os_limit) { return; }
+  if (os_left < 0) { return; }
   os_end();
-  atomicStore(&os_control.overflow, kind);
+  os_full = kind;
 }
 // After its first fault an invocation computes with zeros: what it asks for then is a guess. What
 // it asks for when it was cut off by the limit is not even that.
 fn os_fault(address: u32, kind: u32) {
   let key = (address & 0xfffff000u) | kind;
-  if (os_passes > os_limit || key == os_latest) { return; }
+  if (os_left < 0 || key == os_latest) { return; }
   os_latest = key;
   let guess = (os_kinds & 255u) | ((os_kinds & 0xffff00u) << 8u) | ((kind | 12u) << 8u);
   os_missed = select(vec4u(address), vec4u(os_missed.x, address, os_missed.yz), os_faulted);
@@ -133,17 +148,10 @@ fn os_record(address: u32, flags: u32) {
   let at = atomicAdd(&os_control.faults, 1u);
   if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags & 7u); }
 }
-fn os_word(address: u32, need: u32) -> u32 {
-  let entry = os_table[address >> 12u];
-  if ((entry & need) != need || (address & 3u) != 0u) {
-    os_fault(address, (need >> 1u) | select(0u, 2u, (address & 3u) != 0u));
-    return os_MISS;
-  }
-  return ((entry >> 8u) << 10u) | ((address >> 2u) & 1023u);
-}
-${logOf(logSize)}`;
+${way.isDirect ? DIRECT : CHECKED}
+${logOf(way.log)}`;
 
-const entry = (logSize: number): string => `
+const entry = (way: Way): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
 fn os_entry(
   @builtin(workgroup_id) group: vec3u,
@@ -161,16 +169,24 @@ fn os_entry(
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
     return;
   }
-  os_limit = os_params.passes;
+  os_budget = os_params.passes;
+  os_left = os_budget;
   main(id);
-  if (os_passes > ${PASSES_UNSAID}u) {
-    atomicAdd(&os_control.work, os_passes / ${UNIT_PASSES}u);
-  } else if (local == 0u) { atomicAdd(&os_control.work, 1u + os_passes); }
-  if (os_passes > os_limit && !os_faulted) {
+  let passes = u32(os_spent + os_budget - os_left);
+  if (passes > ${PASSES_UNSAID}u) {
+    atomicAdd(&os_control.work, passes / ${UNIT_PASSES}u);
+  } else if (local == 0u) { atomicAdd(&os_control.work, 1u + passes); }
+  if (os_isStray()) {
+    atomicAdd(&os_control.strays, 1u);
+    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    return;
+  }
+  if (os_left < 0 && !os_faulted) {
     os_faulted = true;
     atomicStore(&os_control.long, 1u);
   }
   if (os_faulted) {
+    if (os_full != 0u) { atomicStore(&os_control.overflow, os_full); }
     for (var k = 0u; k < 4u; k++) {
       let flags = (os_kinds >> (8u * k)) & 15u;
       if (flags != 0u) { os_record(os_missed[k], flags); }
@@ -178,5 +194,5 @@ fn os_entry(
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
     return;
   }
-  ${commitOf(logSize)}
+  ${commitOf(way.log.size)}
 }`;

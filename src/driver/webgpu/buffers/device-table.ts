@@ -2,15 +2,15 @@
  * The device's page table: an array here, which everybody reads and the driver writes, and its
  * image in a storage buffer, brought up to date before a submission.
  */
-import { assert, SPACE_PAGES } from "../../base/index.ts";
+import { SPACE_PAGES } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
+import { RunTable } from "./run-table.ts";
 
 /** Dirty entries this close together are written at once, clean ones between them included. */
 const GAP = 512;
 
 export class DeviceTable {
-  // Vpn -> frame index << 8 | write << 1 | valid
-  readonly entries = new Uint32Array(SPACE_PAGES);
+  readonly runs = new RunTable();
   readonly buffer: GPUBuffer;
   readonly #device: GPUDevice;
   // pages whose entries differ from the buffer's, in order of change
@@ -25,11 +25,13 @@ export class DeviceTable {
   }
 
   set(page: number, entry: number): void {
-    assert(page >= 0 && page < SPACE_PAGES, () => `page ${page} is outside the space`);
-    if (this.entries[page] === entry) return;
-    this.entries[page] = entry;
+    if (!this.runs.set(page, entry)) return;
     if (this.#dirtyCount === this.#dirty.length) this.#grow();
     this.#dirty[this.#dirtyCount++] = page;
+  }
+
+  get entries(): Uint32Array {
+    return this.runs.entries;
   }
 
   /** Enqueues the writes that make the buffer say what `entries` says. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { AssertionError } from "../../base/index.ts";
+import { AssertionError } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
 
 /** What this test uses of it. */

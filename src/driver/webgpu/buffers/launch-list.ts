@@ -3,8 +3,9 @@
  * to run again. Two buffers take turns: a round reads one and writes those that did not finish
  * to the head of the other; those that were not admitted are copied behind them.
  */
-import { assert } from "../../base/index.ts";
+import { assert, PAGE_SIZE } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
+import type { Run } from "./run-table.ts";
 import type { SpillBuffer } from "./spill-buffer.ts";
 
 export interface LaunchListParts {
@@ -20,10 +21,24 @@ export interface LaunchListParts {
   readonly capacity: number;
 }
 
+export interface RoundParams {
+  /** Invocations that run for the first time: first, first + 1, … */
+  readonly fresh: { readonly first: number; readonly count: number };
+  /** How many of the list, from its head, run again. */
+  readonly retry: number;
+  readonly load: { readonly work: number; readonly passes: number };
+  /** What a direct shader reaches. */
+  readonly run: Run;
+}
+
+const PAGE_WORDS = PAGE_SIZE / 4;
+/** The shader counts down to below 0. */
+const PASSES_MAX = 2 ** 31 - 1;
+
 export class LaunchList {
   /** Invocations that may wait at any time. */
   readonly capacity: number;
-  readonly params: GPUBuffer;
+  readonly #params: GPUBuffer;
   readonly #parts: LaunchListParts;
   readonly #device: GPUDevice;
   readonly #args: GPUBuffer;
@@ -41,7 +56,7 @@ export class LaunchList {
     this.capacity = parts.capacity;
     const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
     const uniform = UNIFORM | COPY_DST;
-    this.params = device.createBuffer({ label: "params", size: 32, usage: uniform });
+    this.#params = device.createBuffer({ label: "params", size: 48, usage: uniform });
     this.#args = device.createBuffer({
       label: "args",
       size: Math.max(16, Math.ceil(parts.args.byteLength / 16) * 16),
@@ -71,13 +86,30 @@ export class LaunchList {
           control,
           waiting,
           again,
-          this.params,
+          this.#params,
           this.#args,
           this.#spill,
         ].map((buffer, binding) => ({ binding, resource: { buffer } })),
       });
     const [a, b] = this.#buffers;
     return [group(a, b), group(b, a)];
+  }
+
+  /** Enqueues what the shader is told of a round. */
+  begin({ fresh, retry, load, run }: RoundParams): void {
+    const words = Uint32Array.of(
+      fresh.first,
+      fresh.count,
+      retry,
+      load.work,
+      Math.min(load.passes, PASSES_MAX),
+      run.firstPage * PAGE_SIZE,
+      run.firstFrame * PAGE_WORDS,
+      run.pages * PAGE_WORDS,
+      run.firstWritable * PAGE_WORDS,
+      run.writablePages * PAGE_WORDS,
+    );
+    this.#device.queue.writeBuffer(this.#params, 0, plainBytes(words));
   }
 
   /** Invocations that have to run again. */
@@ -114,7 +146,7 @@ export class LaunchList {
   }
 
   destroy(): void {
-    for (const buffer of [...this.#buffers, this.params, this.#args]) buffer.destroy();
+    for (const buffer of [...this.#buffers, this.#params, this.#args]) buffer.destroy();
   }
 }
 

@@ -3,7 +3,7 @@
  * memory is shared (the user window is) the process ends in a segmentation fault, so a view on
  * it must never get that far. The bytes of shared pages are copied to a plain array first.
  */
-import { assert } from "../../base/index.ts";
+import { assert } from "../../../base/index.ts";
 
 /** `view`, when it lies in a plain ArrayBuffer. Throws `AssertionError` for shared memory. */
 export function plainBytes(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {

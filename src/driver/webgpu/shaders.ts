@@ -1,0 +1,97 @@
+/**
+ * Which shader of a kernel runs next. The checked one reaches everything and finds out what is
+ * missing. The direct one is half as long and reaches what lies in one run of device memory: it is
+ * taken while nearly all pages do, and nobody has missed one. Whoever strays from the run ends
+ * without effect and is run again, checked.
+ */
+import type { Sleeps } from "../../sync/index.ts";
+import { awaitPromise } from "./await.ts";
+import type { Compiled } from "./gpu.ts";
+import type { KernelCache } from "./kernel-cache.ts";
+import type { WebGpuDevice } from "./webgpu-device.ts";
+import type { KernelSource } from "./wgsl/index.ts";
+
+/** When more than this part of a round strays the kernel goes elsewhere. */
+const STRAYS_MAX = 1 / 8;
+
+/** What the last round says about the next one. */
+export interface Seen {
+  readonly ran: number;
+  readonly strays: number;
+  readonly faults: number;
+}
+
+export class Shaders {
+  readonly #device: WebGpuDevice;
+  readonly #cache: KernelCache;
+  readonly #source: KernelSource;
+  #directRounds = 0;
+  #checked: Compiled | undefined;
+  #direct: Compiled | undefined;
+  #compiling: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  // The last round asked for what was missing or out of reach.
+  #isMissing = false;
+  #isBanned: boolean;
+
+  constructor(device: WebGpuDevice, cache: KernelCache, source: KernelSource) {
+    this.#device = device;
+    this.#cache = cache;
+    this.#source = source;
+    this.#isBanned = !cache.mayGoDirect(source);
+  }
+
+  /** The shader for the next round, compiled; the direct one only if that takes no waiting. */
+  *next(isFirst: boolean): Sleeps<Compiled> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (!this.#isBanned && !this.#isMissing && this.#device.gpu.isDense) {
+      if (isFirst) this.#direct ??= yield* this.#compile(true);
+      if (this.#direct !== undefined) return this.#direct;
+      this.#compiling ??= this.#compileAside();
+    }
+    this.#checked ??= yield* this.#compile(false);
+    return this.#checked;
+  }
+
+  get directRounds(): number {
+    return this.#directRounds;
+  }
+
+  /** What `compiled` met. */
+  finishRound(compiled: Compiled, { ran, strays, faults }: Seen): void {
+    this.#isMissing = strays > 0 || faults > 0;
+    if (compiled !== this.#direct) return;
+    this.#directRounds++;
+    this.#isBanned = strays > STRAYS_MAX * ran;
+    this.#cache.noteDirect(this.#source, !this.#isBanned);
+  }
+
+  /** The log has grown: other shaders. */
+  forget(): void {
+    this.#checked = undefined;
+    this.#direct = undefined;
+    this.#compiling = undefined;
+  }
+
+  /** Both, for a launch to come. */
+  *prepare(): Sleeps<void> {
+    this.#direct = yield* this.#compile(true);
+    this.#checked = yield* this.#compile(false);
+  }
+
+  #compile(isDirect: boolean): Sleeps<Compiled> {
+    const { gpu, space } = this.#device;
+    const compiling = gpu.compile(this.#source, this.#cache.logSizeOf(this.#source), isDirect);
+    return awaitPromise(space.memory.scheduler, compiling, "a kernel to compile");
+  }
+
+  async #compileAside(): Promise<void> {
+    const logSize = this.#cache.logSizeOf(this.#source);
+    try {
+      const direct = await this.#device.gpu.compile(this.#source, logSize, true);
+      if (logSize === this.#cache.logSizeOf(this.#source)) this.#direct = direct;
+    } catch (error) {
+      this.#failure = { error };
+    }
+  }
+}

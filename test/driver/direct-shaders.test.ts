@@ -1,0 +1,157 @@
+/** Kernels that find their words by a subtraction: what they must not do differently. */
+import { beforeAll, expect, it } from "vitest";
+import { type Machine, ptr, u32 } from "../../src/machine/index.ts";
+import { mebibytes, whyNoDevice, withMachine } from "./webgpu-machine.ts";
+
+let reason: string | undefined;
+beforeAll(async () => {
+  reason = await whyNoDevice();
+});
+
+const PAGE = 4096;
+const WORDS = PAGE / 4;
+const COUNT = 64 * WORDS;
+
+const ADD = {
+  args: { data: ptr(u32), addend: u32 },
+  code: `fn main(i: u32) {
+    let at = args.data + 4u * i;
+    store_u32(at, load_u32(at) + args.addend);
+  }`,
+} as const;
+
+/** Loads follow stores: each sees what the same invocation has stored, and nothing else. */
+const TWICE = {
+  args: { data: ptr(u32) },
+  code: `fn main(i: u32) {
+    let at = args.data + 16u * i;
+    store_u32(at, load_u32(at) + 1u);
+    store_u32(at + 4u, load_u32(at) * 2u);
+    store_vec2u(at + 8u, load_vec2u(at));
+  }`,
+} as const;
+
+const REACH = {
+  name: "reach",
+  args: { places: ptr(u32), data: ptr(u32) },
+  code: "fn main(i: u32) { store_u32(args.data + 4u * i, load_u32(load_u32(args.places + 4u * i))); }",
+} as const;
+
+/** An array on the device that may be written there, in one run. */
+async function resident({ space }: Machine, count: number) {
+  const array = space.array(u32, count);
+  await using held = await space.access(array, "write");
+  for (let i = 0; i < count; i++) held.u32[i] = i;
+  held.close();
+  await space.prefetch(array, "device", "write");
+  return array;
+}
+
+async function words({ space }: Machine, array: { address: number; bytes: number }) {
+  await using held = await space.access({ start: array.address, bytes: array.bytes }, "read");
+  return held.u32.slice();
+}
+
+it("do what the others do", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const data = await resident(machine, COUNT);
+    const report = await machine.kernel(ADD).run(COUNT, { data, addend: 5 });
+    expect(report).toMatchObject({ faults: 0, pagesToDevice: 0 });
+    expect(report.directRounds).toBe(report.rounds);
+    expect([...(await words(machine, data))]).toEqual(
+      Array.from({ length: COUNT }, (_, i) => i + 5),
+    );
+  });
+});
+
+it("see their own stores", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const data = await resident(machine, COUNT);
+    const report = await machine.kernel(TWICE).run(COUNT / 4, { data });
+    expect(report.directRounds).toBeGreaterThan(0);
+    const seen = await words(machine, data);
+    for (let i = 0; i < COUNT; i += 4) {
+      expect([...seen.subarray(i, i + 4)]).toEqual([i + 1, 2 * i + 2, i + 1, 2 * i + 2]);
+    }
+  });
+});
+
+it("store once, though a page is taken away while they run", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const { space } = machine;
+    const data = await resident(machine, COUNT);
+    const kernel = machine.kernel(ADD);
+    let direct = 0;
+    for (let turn = 0; turn < 6; turn++) {
+      const page = data.address + ((turn * 11) % 64) * PAGE;
+      const taking = space.populate({ start: page, bytes: PAGE }, "write");
+      direct += (await kernel.run(COUNT, { data, addend: 1 })).directRounds;
+      await taking;
+      machine.check();
+    }
+    expect(direct).toBeGreaterThan(0);
+    expect([...(await words(machine, data))]).toEqual(
+      Array.from({ length: COUNT }, (_, i) => i + 6),
+    );
+  });
+});
+
+it("that stray run again: elsewhere, on pages that may not be written, nowhere at all", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const { space } = machine;
+    const far = await space.mmap({ bytes: PAGE, address: 0x2000_0000 });
+    {
+      await using held = await space.access({ start: far, bytes: PAGE }, "write");
+      held.u32.fill(77);
+    }
+    const data = await resident(machine, COUNT);
+    const places = await resident(machine, COUNT);
+    const aim = async (at: (i: number) => number): Promise<void> => {
+      await using held = await space.access(places, "write");
+      for (let i = 0; i < COUNT; i++) held.u32[i] = at(i);
+      held.close();
+      await space.prefetch(places, "device", "write");
+    };
+    const kernel = machine.kernel(REACH);
+    const isFar = (i: number): boolean => i % 100 === 0;
+    await aim((i) => (isFar(i) ? far + 4 : data.address + 4 * i));
+    const report = await kernel.run(COUNT, { places, data });
+    expect(report.directRounds).toBeGreaterThan(0);
+    const seen = await words(machine, data);
+    for (let i = 0; i < COUNT; i++) expect(seen[i]).toBe(isFar(i) ? 77 : i);
+    for (const [wrong, address] of [
+      [{ code: "EFAULT", kernel: "reach" }, 0x3000_0000],
+      [{ code: "EINVAL", kernel: "reach" }, data.address + 2],
+      [{ code: "EFAULT", kernel: "reach" }, 0],
+    ] as const) {
+      await aim((i) => (i === 5000 ? address : data.address + 4 * i));
+      await space.prefetch(data, "device", "write");
+      await expect(kernel.run(COUNT, { places, data })).rejects.toMatchObject({
+        ...wrong,
+        address,
+      });
+      machine.check();
+    }
+  });
+});
+
+it("that mostly stray are not tried again at once", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const { space } = machine;
+    const large = await resident(machine, COUNT);
+    const small = await space.mmap({ bytes: 4 * PAGE, address: 0x2000_0000 });
+    const kernel = machine.kernel(ADD);
+    const run = async () => (await kernel.run(4 * WORDS, { data: small, addend: 1 })).directRounds;
+    const direct = [await run(), await run(), await run(), await run(), await run()];
+    // Its pages are few beside the large run's: every try is in vain, and there is one after 1, 2, … launches.
+    expect(direct).toEqual([1, 0, 1, 0, 0]);
+    await using held = await space.access({ start: small, bytes: 4 * PAGE }, "read");
+    expect(held.u32.every((word) => word === 5)).toBe(true);
+    expect((await words(machine, large))[7]).toBe(7);
+  });
+});
