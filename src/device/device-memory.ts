@@ -33,6 +33,7 @@ import {
 } from "../mm/index.ts";
 import { Shared, type Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
+import type { DeviceOps } from "./device-ops.ts";
 import type { DeviceShadow } from "./device-shadow.ts";
 import { FRAME_COPY, FRAME_PAGE, FrameList } from "./frame-list.ts";
 import { homeward, MIGRATION_PAGES } from "./move.ts";
@@ -48,23 +49,6 @@ const TIMESLICE = eventId("device:timeslice");
 const AROUND_PAGES = 16;
 /** How often an eviction tries pages that somebody holds. Linux: once, and twice more. */
 const EVICT_TRIES = 3;
-
-/**
- * The driver's half: it moves bytes, and knows what its hardware does. Nobody can touch the pages
- * meanwhile. A negative result: the copy failed, and all stays where it was.
- */
-export interface DeviceOps {
-  /** Copies frames of RAM to those of the device, one for one. */
-  copyIn(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result>;
-  /** Fills frames of the device with zeros. */
-  clear(frames: readonly Pfn[]): Sleeps<Result>;
-  /** Copies frames of the device to those of RAM, one for one. */
-  copyHome(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result>;
-  /** False while the hardware may use what a table said. Default: it never does between steps. */
-  readonly isIdle?: boolean;
-  /** Sleeps until `isIdle`. Called with the driver's lock held, which new work waits for. */
-  waitIdle?(): Sleeps<void>;
-}
 
 export interface DeviceMemoryOptions {
   readonly name: string;

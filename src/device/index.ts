@@ -42,8 +42,8 @@ export {
   type DeviceCounters,
   DeviceMemory,
   type DeviceMemoryOptions,
-  type DeviceOps,
 } from "./device-memory.ts";
+export type { DeviceOps } from "./device-ops.ts";
 export { DeviceShadow, type ShadowOptions } from "./device-shadow.ts";
 export {
   allows,

@@ -6,9 +6,9 @@
  *
  * *Direct*: most pages of a program follow each other on the device as they do in the space
  * (`DeviceMemory` sees to it), so a word of the longest such run is found by a subtraction. Nothing
- * is looked at on the way; an invocation remembers how far out it was, and if that is outside of the
- * run it has strayed: it ends without effect and runs again, checked. `os_place` is the number of a
- * word in the run, by a rotation: an address that is no multiple of 4 is far outside.
+ * is looked at on the way; an invocation remembers how far out it was, and if that is outside of
+ * the run it has strayed: it ends without effect and runs again, checked. `os_place` is the number
+ * of a word in the run, by a rotation: an address that is no multiple of 4 is far outside.
  */
 export const CHECKED = `fn os_isStray() -> bool { return false; }
 fn os_walk(address: u32, need: u32) -> u32 {
