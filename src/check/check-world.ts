@@ -6,6 +6,7 @@ import { ChargeCount, RssCount } from "./charges.ts";
 import { type Entry, walkEntries } from "./entry.ts";
 import { checkIntent, checkVmas } from "./fact-within-intent.ts";
 import { checkHuge } from "./huge-entries.ts";
+import { checkLeafCounts } from "./leaf-counts.ts";
 import { checkNotifiers } from "./notifiers.ts";
 import { checkPlace } from "./places.ts";
 import { ReferenceCount } from "./references.ts";
@@ -45,6 +46,7 @@ export function checkWorld(memory: Memory, options: CheckOptions): void {
       checkEntry(entry, isQuiet);
     });
     rss.check();
+    checkLeafCounts(space);
   }
   checkShadows(shadows, isQuiet);
   for (const shadow of shadows) for (const frame of shadow.held ?? []) references.hold(frame);

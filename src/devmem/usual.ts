@@ -5,13 +5,13 @@
  * slot and gives the first that it has not done, at most `stop`, which ends the leaf: that page is
  * for the functions of `migrate.ts`, which know all kinds.
  */
-import { assert, pfn, type Vpn, vpn } from "../base/index.ts";
+import { assert, pfn, vpn } from "../base/index.ts";
 import {
   asPte,
   flagsAt,
-  LEAF_DEVICE,
   LEAF_PAGES,
   LEAF_VALID,
+  LEAF_WRITABLE,
   PTE_DEVICE_PRIVATE,
   PTE_FLAG_BITS,
   PTE_MIGRATION,
@@ -81,7 +81,7 @@ export function collectUsual(
   let isWanted = false;
   let freshCount = 0;
   let valid = 0;
-  let device = 0;
+  let taken = 0;
   let firstValid = slot;
   let at = slot;
   for (; at < stop; at++) {
@@ -110,13 +110,14 @@ export function collectUsual(
     refs[frame] = refs[frame]! + 1;
     words[index] = (pte & ~pteFlags) | isMoving | (pte & isWrite);
     src[at] = (frame << shift) | moves | (isWritable ? writes : 0);
-    if (kind === isPrivate) device++;
-    else if (valid++ === 0) firstValid = at;
+    taken++;
+    if (kind === isValid && valid++ === 0) firstValid = at;
   }
-  migration.count += freshCount + valid + device;
-  space.memory.pages.noteLocked(valid + device);
-  countMoves(migration, vpn(start + slot), -valid, -device);
-  if (valid > 0) space.cursor.lost(vpn(start + firstValid), vpn(start + at));
+  migration.count += freshCount + taken;
+  space.memory.pages.noteLocked(taken);
+  if (valid === 0) return at;
+  space.pageTable.recount(vpn(start + slot), LEAF_VALID, -valid);
+  space.cursor.lost(vpn(start + firstValid), vpn(start + at));
   return at;
 }
 
@@ -188,7 +189,6 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
   const pteFlags = PTE_FLAGS;
   const isWrite = PTE_WRITE;
   const isValid = PTE_VALID;
-  const isPrivate = PTE_DEVICE_PRIVATE;
   const pteShift = PTE_FLAG_BITS;
   const isMoving = PTE_MIGRATION;
   const locked = PG_LOCKED;
@@ -199,7 +199,7 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
   let flagsRead = 0;
   let flagsWrite = 0;
   let valid = 0;
-  let device = 0;
+  let writable = 0;
   let settled = 0;
   let at = slot;
   for (; at < stop; at++) {
@@ -226,7 +226,7 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
     const entryFlags = (entry & isWrite) !== 0 || isUnguarded ? flagsWrite : flagsRead;
     words[(start + at) & leafMask] = (to << pteShift) | entryFlags;
     if (entryFlags & isValid) valid++;
-    if (entryFlags & isPrivate) device++;
+    writable += ((entryFlags & isWrite) !== 0 ? 1 : 0) - ((entry & isWrite) !== 0 ? 1 : 0);
     // The reference that the migration had to it is that of its entry now.
     mapcount[to] = 1;
     flags[to] = flags[to]! & ~locked;
@@ -236,12 +236,7 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
     settled++;
   }
   memory.pages.noteUnlocked(2 * settled);
-  countMoves(migration, vpn(start + slot), valid, device);
+  if (valid !== 0) space.pageTable.recount(vpn(start + slot), LEAF_VALID, valid);
+  if (writable !== 0) space.pageTable.recount(vpn(start + slot), LEAF_WRITABLE, writable);
   return at;
-}
-
-/** So many more entries of the leaf of `page` are valid, so many more name private pages. */
-function countMoves({ space }: Migration, page: Vpn, valid: number, device: number): void {
-  if (valid !== 0) space.pageTable.recount(page, LEAF_VALID, valid);
-  if (device !== 0) space.pageTable.recount(page, LEAF_DEVICE, device);
 }

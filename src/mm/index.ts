@@ -71,10 +71,12 @@ export {
   thawOpen,
 } from "./migration-entries.ts";
 export {
-  LEAF_DEVICE,
+  LEAF_COUNTERS,
   LEAF_PAGES,
   LEAF_SHIFT,
+  LEAF_USED,
   LEAF_VALID,
+  LEAF_WRITABLE,
   leafEnd,
   leafStart,
   PageTable,

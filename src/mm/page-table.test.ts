@@ -1,13 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pfn, SPACE_PAGES, vpn } from "../base/index.ts";
-import {
-  LEAF_DEVICE,
-  LEAF_PAGES,
-  LEAF_USED,
-  LEAF_VALID,
-  LEAF_WRITABLE,
-  PageTable,
-} from "./page-table.ts";
+import { LEAF_PAGES, LEAF_USED, LEAF_VALID, LEAF_WRITABLE, PageTable } from "./page-table.ts";
 import { makePte, PTE_DEVICE_PRIVATE, PTE_NONE, PTE_VALID, PTE_WRITE } from "./pte.ts";
 
 const READ = makePte(pfn(7), PTE_VALID);
@@ -34,15 +27,13 @@ describe("a page table", () => {
   it("counts the kinds of entries of each leaf", () => {
     const table = new PageTable();
     const counts = () =>
-      [LEAF_USED, LEAF_VALID, LEAF_WRITABLE, LEAF_DEVICE].map((each) =>
-        table.countOf(vpn(0), each),
-      );
+      [LEAF_USED, LEAF_VALID, LEAF_WRITABLE].map((each) => table.countOf(vpn(0), each));
     for (const [page, pte] of [READ, WRITE, PRIVATE].entries()) table.set(vpn(page), pte);
     table.set(vpn(LEAF_PAGES), READ);
-    expect([counts(), table.usedCount]).toEqual([[3, 2, 2, 1], 4]);
+    expect([counts(), table.usedCount]).toEqual([[3, 2, 2], 4]);
     table.set(vpn(1), READ);
     table.set(vpn(2), PTE_NONE);
-    expect([counts(), table.usedCount]).toEqual([[2, 2, 0, 0], 3]);
+    expect([counts(), table.usedCount]).toEqual([[2, 2, 0], 3]);
   });
 
   it("finds the next entry, across leaves and holes", () => {

@@ -11,7 +11,6 @@ import { assert, SPACE_PAGES, type Vpn } from "../base/index.ts";
 import { type Column, type Footprint, unwatched } from "../sync/index.ts";
 import {
   asPte,
-  isDevicePrivate,
   isWritable,
   PTE_FLAG_BITS,
   PTE_HUGE,
@@ -30,8 +29,7 @@ const DIRECTORY = SPACE_PAGES / LEAF_PAGES;
 export const LEAF_USED = 0;
 export const LEAF_VALID = 1;
 export const LEAF_WRITABLE = 2;
-export const LEAF_DEVICE = 3;
-const COUNTERS = 4;
+export const LEAF_COUNTERS = 3;
 
 /** What a leaf is. */
 export const LEAF_KIND_NONE = 0;
@@ -49,7 +47,7 @@ export class PageTable {
   // page >>> LEAF_SHIFT -> LEAF_KIND_
   readonly #kinds: Uint8Array;
   readonly leaves: Uint32Array[] = [];
-  // leaf index * COUNTERS + LEAF_ -> entries of that kind
+  // leaf index * LEAF_COUNTERS + LEAF_ -> entries of that kind
   counters: Int32Array;
   readonly #footprint: Footprint | undefined;
 
@@ -58,7 +56,7 @@ export class PageTable {
     this.#footprint = footprint;
     this.directory = this.#watched(new Int16Array(DIRECTORY).fill(-1));
     this.#kinds = this.#watched(new Uint8Array(DIRECTORY));
-    this.counters = this.#watched(new Int32Array(COUNTERS * 8));
+    this.counters = this.#watched(new Int32Array(LEAF_COUNTERS * 8));
   }
 
   get(page: Vpn): Pte {
@@ -84,7 +82,7 @@ export class PageTable {
   /** A counter (`LEAF_…`) of the leaf that holds `page`; 0 when there is no leaf. */
   countOf(page: Vpn, counter: number): number {
     const leaf = this.directory[page >>> LEAF_SHIFT]!;
-    return leaf < 0 ? 0 : this.counters[leaf * COUNTERS + counter]!;
+    return leaf < 0 ? 0 : this.counters[leaf * LEAF_COUNTERS + counter]!;
   }
 
   /**
@@ -105,7 +103,7 @@ export class PageTable {
     while (at < end) {
       const leaf = directory[at >>> LEAF_SHIFT]!;
       const stop = Math.min(end, leafEnd(at as Vpn));
-      if (leaf >= 0 && this.counters[leaf * COUNTERS + LEAF_USED]! > 0) {
+      if (leaf >= 0 && this.counters[leaf * LEAF_COUNTERS + LEAF_USED]! > 0) {
         const entries = this.leaves[leaf]!;
         for (; at < stop; at++) if (entries[at & LEAF_MASK] !== 0) return at as Vpn;
       }
@@ -127,7 +125,7 @@ export class PageTable {
   get usedCount(): number {
     let used = 0;
     for (let leaf = 0; leaf < this.leaves.length; leaf++) {
-      used += this.counters[leaf * COUNTERS + LEAF_USED]!;
+      used += this.counters[leaf * LEAF_COUNTERS + LEAF_USED]!;
     }
     return used;
   }
@@ -153,7 +151,7 @@ export class PageTable {
    * words of a leaf in place, through `PageTableCursor.wordsOf`, calls this.
    */
   recount(page: Vpn, counter: number, more: number): void {
-    const at = this.directory[page >>> LEAF_SHIFT]! * COUNTERS + counter;
+    const at = this.directory[page >>> LEAF_SHIFT]! * LEAF_COUNTERS + counter;
     const count = this.counters[at]! + more;
     assert(count >= 0 && count <= LEAF_PAGES, "a leaf has more entries of a kind than there are");
     this.counters[at] = count;
@@ -209,18 +207,17 @@ export class PageTable {
 
   #count(leaf: number, pte: Pte, change: number): void {
     const counters = this.counters;
-    const at = leaf * COUNTERS;
+    const at = leaf * LEAF_COUNTERS;
     counters[at + LEAF_USED] = counters[at + LEAF_USED]! + change;
     if (pte & PTE_VALID) counters[at + LEAF_VALID] = counters[at + LEAF_VALID]! + change;
     if (isWritable(pte)) counters[at + LEAF_WRITABLE] = counters[at + LEAF_WRITABLE]! + change;
-    if (isDevicePrivate(pte)) counters[at + LEAF_DEVICE] = counters[at + LEAF_DEVICE]! + change;
   }
 
   #addLeaf(page: Vpn): number {
     assert(page >= 0 && page < SPACE_PAGES, () => `page ${page} is outside the space`);
     const leaf = this.leaves.length;
     this.leaves.push(this.#watched(new Uint32Array(LEAF_PAGES)));
-    if ((leaf + 1) * COUNTERS > this.counters.length) {
+    if ((leaf + 1) * LEAF_COUNTERS > this.counters.length) {
       const grown = new Int32Array(this.counters.length * 2);
       grown.set(this.counters);
       this.counters = this.#watched(grown);

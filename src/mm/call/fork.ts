@@ -23,7 +23,6 @@ import { presentFlags } from "../entry-flags.ts";
 import { restoreExclusive } from "../fault/device.ts";
 import { splitHugeEntry } from "../large/huge.ts";
 import {
-  LEAF_DEVICE,
   LEAF_KIND_TABLE,
   LEAF_USED,
   LEAF_VALID,
@@ -198,7 +197,6 @@ function shareUsual({ parent, child, from }: Copy, page: Vpn, end: Vpn): Vpn {
   }
   child.pageTable.recount(page, LEAF_USED, valid + device);
   child.pageTable.recount(page, LEAF_VALID, valid);
-  child.pageTable.recount(page, LEAF_DEVICE, device);
   child.cursor.gained(valid + device);
   return vpn(first + at);
 }
