@@ -196,6 +196,7 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       const ended = await runProgram(`${KERNEL.replace("LIMITS", "deviceMemory: 2 ** 22")}
         const kernel = other.kernel({ args: { at: ptr(u32) },
           code: "fn main(i: u32) { store_u32(args.at + 4u * i, i); }" });
+        await kernel.prepare(); // Dawn aborts when its thread is ended while it compiles
         await kernel.run(64 * 1024, { at });
         threads[0].terminate();
         console.log(words[1]);

@@ -28,7 +28,7 @@ export class Shaders {
   #directRounds = 0;
   #checked: Compiled | undefined;
   #direct: Compiled | undefined;
-  #compiling: Promise<void> | undefined;
+  #isCompiling = false;
   #failure: { readonly error: unknown } | undefined;
   // The last round asked for what was missing or out of reach.
   #isMissing = false;
@@ -47,7 +47,7 @@ export class Shaders {
     if (!this.#isBanned && !this.#isMissing && this.#device.gpu.isDense) {
       if (isFirst) this.#direct ??= yield* this.#compile(true);
       if (this.#direct !== undefined) return this.#direct;
-      this.#compiling ??= this.#compileAside();
+      this.#compileAside();
     }
     this.#checked ??= yield* this.#compile(false);
     return this.#checked;
@@ -70,7 +70,7 @@ export class Shaders {
   forget(): void {
     this.#checked = undefined;
     this.#direct = undefined;
-    this.#compiling = undefined;
+    this.#isCompiling = false;
   }
 
   /** Both, for a launch to come. */
@@ -85,10 +85,17 @@ export class Shaders {
     return awaitPromise(space.memory.scheduler, compiling, "a kernel to compile");
   }
 
-  async #compileAside(): Promise<void> {
+  /** By a task: a machine that ends waits for what Dawn still does, which aborts otherwise. */
+  #compileAside(): void {
+    if (this.#isCompiling) return;
+    this.#isCompiling = true;
+    this.#device.space.memory.scheduler.spawn("a kernel to compile aside", this.#aside());
+  }
+
+  *#aside(): Sleeps<void> {
     const logSize = this.#cache.logSizeOf(this.#source);
     try {
-      const direct = await this.#device.gpu.compile(this.#source, logSize, true);
+      const direct = yield* this.#compile(true);
       if (logSize === this.#cache.logSizeOf(this.#source)) this.#direct = direct;
     } catch (error) {
       this.#failure = { error };

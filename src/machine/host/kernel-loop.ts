@@ -23,7 +23,7 @@ const DRAIN_MS = 1000;
 /** The same when the process ends. */
 const EXIT_DRAIN_MS = 50;
 /** How long the device may take, when the process ends, to give back what only it has. */
-const RETREAT_MS = 1000;
+const RETREAT_MS = 2000;
 /** How long a fault may wait before somebody is told. */
 const WARN_MS = 10_000;
 
@@ -162,7 +162,7 @@ export class KernelLoop {
     const { engine } = this.#parts;
     for (let idle = 0; ; ) {
       const hasWorked = this.#work();
-      if (engine.life.isOver) return false;
+      if (this.#isOver) return false;
       if (this.#isEnding && this.#hasRetreated()) return false;
       if (engine.scheduler.outside > 0) return true;
       if (hasWorked) idle = 0;
@@ -171,6 +171,12 @@ export class KernelLoop {
         idle = 0;
       }
     }
+  }
+
+  /** Dawn aborts the process when a thread ends while it still does something for it. */
+  get #isOver(): boolean {
+    const { life, scheduler } = this.#parts.engine;
+    return life.state === "failed" || (life.isOver && scheduler.outside === 0);
   }
 
   /** The process ends. */
