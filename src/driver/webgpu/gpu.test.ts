@@ -67,7 +67,7 @@ interface Kernel {
 }
 
 const newList = (capacity: number, args = new ArrayBuffer(0)): LaunchList =>
-  gpu.newList(args, capacity);
+  gpu.takeList(args, capacity);
 
 /** One round of fresh invocations 0 … count - 1. */
 async function round(kernel: Kernel): Promise<RoundResult & { readonly list: LaunchList }> {
@@ -435,7 +435,7 @@ describe("a log that has spilled", () => {
     own.setEntry(0x10, (7 << 8) | WRITE);
     const code = "fn main(i: u32) { store_u32(0x10000u, 1u); }";
     const compiled = await own.compile(source(code), LOG);
-    const list = own.newList(new ArrayBuffer(0), 1);
+    const list = own.takeList(new ArrayBuffer(0), 1);
     const fresh = { first: 0, count: 1 };
     const full = await own.runRound({ compiled, list, fresh, retry: 0, load });
     expect([full.overflow, full.unfinished]).toEqual([SPILL_IS_FULL, 1]);
@@ -567,6 +567,50 @@ describe("rounds", () => {
     b.destroy();
   });
 
+  it("take over the list of a launch that is over, and nothing that it said", async () => {
+    map(0x10, 7, WRITE);
+    put(7, []);
+    const argsStruct = "struct Args { value: u32, more: u32 }";
+    const code = "fn main(i: u32) { store_u32(0x10000u + 4u * i, args.value + args.more); }";
+    const compiled = await gpu.compile(source(code, argsStruct), 1);
+    const count = 3;
+    const run = async (list: LaunchList, first: number): Promise<void> => {
+      const { faults } = await gpu.runRound({
+        compiled,
+        list,
+        fresh: { first, count },
+        retry: 0,
+        load,
+      });
+      expect([list.pending, faults.length]).toEqual([0, 0]);
+    };
+    const first = gpu.takeList(Uint32Array.of(1, 50).buffer, 4);
+    await run(first, 0);
+    gpu.keepList(first);
+    const second = gpu.takeList(Uint32Array.of(2).buffer, 3);
+    expect(second).toBe(first);
+    await run(second, 3);
+    gpu.keepList(second);
+    const larger = gpu.takeList(new ArrayBuffer(0), 5);
+    expect([larger === first, larger.capacity]).toEqual([false, 5]);
+    await run(larger, 6);
+    larger.destroy();
+    expect(await get(7, 9)).toEqual([51, 51, 51, 2, 2, 2, 0, 0, 0]);
+  });
+
+  it("record a page again that an earlier round recorded, with rounds between or without", async () => {
+    map(0x10, 7, WRITE);
+    const missing = await gpu.compile(source("fn main(i: u32) { _ = load_u32(0x55000u); }"), 0);
+    const present = await gpu.compile(source("fn main(i: u32) { _ = load_u32(0x10000u); }"), 0);
+    const fresh = { first: 0, count: 1 };
+    for (const compiled of [missing, missing, present, present, missing]) {
+      const list = newList(1);
+      const { faults } = await gpu.runRound({ compiled, list, fresh, retry: 0, load });
+      expect(pairs(faults)).toEqual(compiled === missing ? [[0x55000, 0]] : []);
+      list.destroy();
+    }
+  });
+
   it("dispatch more groups than one dimension holds", async () => {
     const count = 65_536 * 64 + 100;
     map(0x10, 7, WRITE);
@@ -655,7 +699,7 @@ describe("failures", () => {
   it("rejects all that is under way, and all that comes later, when the device goes", async () => {
     const lost = await Gpu.open({ prefer: "auto", frames: 16 });
     const compiled = await lost.compile(source("fn main(i: u32) {}"), 0);
-    const list = lost.newList(new ArrayBuffer(0), 64);
+    const list = lost.takeList(new ArrayBuffer(0), 64);
     const fresh = { first: 0, count: 64 };
     const running = lost.runRound({ compiled, list, fresh, retry: 0, load });
     const reading = lost.readback(Int32Array.of(1), 1);

@@ -11,7 +11,15 @@ import {
   pin,
   requestDevice,
 } from "./adapter.ts";
-import { DeviceTable, LaunchList, plainBytes, ReadbackPool, SpillBuffer } from "./buffers/index.ts";
+import {
+  DeviceTable,
+  LaunchList,
+  type LaunchListParts,
+  type LaunchSize,
+  plainBytes,
+  ReadbackPool,
+  SpillBuffer,
+} from "./buffers/index.ts";
 import { type Compiled, compileShader, newLayout } from "./compile.ts";
 import type { RoundLoad } from "./pace.ts";
 import {
@@ -104,6 +112,10 @@ export class Gpu {
   #lost: string | undefined;
   #isDestroyed = false;
   #isInRound = false;
+  // Bits of `seen` may be set.
+  #isSeen = false;
+  // What the next launch takes over, if it is large enough.
+  #keptList: LaunchList | undefined;
 
   private constructor(device: GPUDevice, info: DeviceInfo, frames: number) {
     this.#device = device;
@@ -240,10 +252,21 @@ export class Gpu {
     return this.#guard(compiled);
   }
 
-  /** The state of a launch of at most `capacity` waiting invocations. `destroy` it in the end. */
-  newList(args: ArrayBuffer, capacity: number): LaunchList {
+  /** For a launch of at most `capacity` waiting invocations. In the end it is for `keepList`. */
+  takeList(args: ArrayBuffer, capacity: number): LaunchList {
     this.#check();
-    return new LaunchList({
+    const size = { capacity, argsBytes: args.byteLength };
+    const kept = this.#keptList;
+    this.#keptList = undefined;
+    const fits = kept?.fits(size) === true;
+    if (!fits) kept?.destroy();
+    const list = fits ? kept : this.#newList(size);
+    list.reset(args);
+    return list;
+  }
+
+  #newList(size: LaunchSize): LaunchList {
+    const parts: LaunchListParts = {
       device: this.#device,
       layout: this.#layout,
       table: this.#table.buffer,
@@ -251,9 +274,15 @@ export class Gpu {
       seen: this.#seen,
       control: this.#control,
       spill: this.#spill,
-      args,
-      capacity,
-    });
+    };
+    return new LaunchList(parts, size);
+  }
+
+  /** A launch is over. */
+  keepList(list: LaunchList): void {
+    // Whoever was killed in a round leaves it to the GPU, which still writes there.
+    if (this.#isInRound || this.#keptList !== undefined) list.destroy();
+    else this.#keptList = list;
   }
 
   /**
@@ -285,7 +314,8 @@ export class Gpu {
     await this.#readback.read(
       4 * CONTROL_WORDS + 8 * HEAD_RECORDS,
       (encoder, target, bytes) => {
-        encoder.clearBuffer(this.#seen);
+        if (this.#isSeen) encoder.clearBuffer(this.#seen);
+        this.#isSeen = true;
         encoder.clearBuffer(this.#control, 0, 4 * CONTROL_WORDS);
         this.#spill.clear(encoder);
         const pass = encoder.beginComputePass();
@@ -308,6 +338,7 @@ export class Gpu {
     const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
     const [recorded = 0, unfinished = 0, overflow = 0] = control;
     const [spilled = 0, long = 0, unbegun = 0, strays = 0] = control.subarray(4);
+    this.#isSeen = recorded > 0;
     this.#spill.used = spilled;
     list.finishRound(retry, unfinished);
     // Faults that found no room will be made again by who made them.

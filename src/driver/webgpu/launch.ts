@@ -172,14 +172,17 @@ class LaunchRun {
     let failure: Failure | undefined;
     let list: LaunchList | undefined;
     try {
-      list = this.#device.gpu.newList(this.#request.args, Math.min(this.#request.count, BATCH_MAX));
+      list = this.#device.gpu.takeList(
+        this.#request.args,
+        Math.min(this.#request.count, BATCH_MAX),
+      );
       failure = yield* this.#runRounds(list);
       // What an endless one was given tells nothing of those that end.
       if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
     } catch (error) {
       failure = this.#failureOf(error);
     } finally {
-      list?.destroy();
+      if (list !== undefined) this.#device.gpu.keepList(list);
     }
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return this.outcome(failure);

@@ -20,7 +20,7 @@
  * **What it refuses.** To know what a frame holds, or for whom.
  */
 export { DeviceTable } from "./device-table.ts";
-export { LaunchList } from "./launch-list.ts";
+export { LaunchList, type LaunchListParts, type LaunchSize } from "./launch-list.ts";
 export { plainBytes } from "./plain-bytes.ts";
 export { ReadbackPool } from "./readback.ts";
 export { LOG_WORDS_MAX, SpillBuffer } from "./spill-buffer.ts";

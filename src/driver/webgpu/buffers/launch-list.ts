@@ -1,7 +1,8 @@
 /**
  * What one launch keeps on the GPU: its arguments, and the ordered list of invocations that have
  * to run again. Two buffers take turns: a round reads one and writes those that did not finish
- * to the head of the other; those that were not admitted are copied behind them.
+ * to the head of the other; those that were not admitted are copied behind them. The next launch
+ * takes the list over (`reset`): making its buffers takes longer than a small launch runs.
  */
 import { assert, PAGE_SIZE } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
@@ -16,9 +17,13 @@ export interface LaunchListParts {
   readonly seen: GPUBuffer;
   readonly control: GPUBuffer;
   readonly spill: SpillBuffer;
-  readonly args: ArrayBuffer;
+}
+
+/** What one launch asks of a list. */
+export interface LaunchSize {
   /** Invocations that may wait at any time. */
   readonly capacity: number;
+  readonly argsBytes: number;
 }
 
 export interface RoundParams {
@@ -34,14 +39,22 @@ export interface RoundParams {
 const PAGE_WORDS = PAGE_SIZE / 4;
 /** The shader counts down to below 0. */
 const PASSES_MAX = 2 ** 31 - 1;
+const PARAM_WORDS = 12;
+/** Where the arguments are in the buffer of uniforms: as far as any device wants it. Words. */
+const ARGS_AT = 64;
+/** Of most kernels. Bytes. */
+const ARGS_MIN = 256;
 
 export class LaunchList {
   /** Invocations that may wait at any time. */
   readonly capacity: number;
-  readonly #params: GPUBuffer;
+  readonly #argsBytes: number;
   readonly #parts: LaunchListParts;
   readonly #device: GPUDevice;
-  readonly #args: GPUBuffer;
+  readonly #uniforms: GPUBuffer;
+  // What the buffer of uniforms says, and what it is to say.
+  readonly #written: Uint32Array<ArrayBuffer>;
+  readonly #wanted: Uint32Array<ArrayBuffer>;
   readonly #buffers: readonly [GPUBuffer, GPUBuffer];
   #bindGroups: readonly [GPUBindGroup, GPUBindGroup];
   // The buffer of the store logs that the bind groups name.
@@ -49,24 +62,21 @@ export class LaunchList {
   #turn: 0 | 1 = 0;
   #pending = 0;
 
-  constructor(parts: LaunchListParts) {
+  constructor(parts: LaunchListParts, { capacity, argsBytes }: LaunchSize) {
     const { device } = parts;
     this.#parts = parts;
     this.#device = device;
-    this.capacity = parts.capacity;
+    this.capacity = capacity;
+    this.#argsBytes = Math.max(ARGS_MIN, Math.ceil(argsBytes / 16) * 16);
     const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
-    const uniform = UNIFORM | COPY_DST;
-    this.#params = device.createBuffer({ label: "params", size: 48, usage: uniform });
-    this.#args = device.createBuffer({
-      label: "args",
-      size: Math.max(16, Math.ceil(parts.args.byteLength / 16) * 16),
-      usage: uniform,
-    });
-    device.queue.writeBuffer(this.#args, 0, plainBytes(padded(parts.args)));
+    const size = 4 * ARGS_AT + this.#argsBytes;
+    this.#uniforms = device.createBuffer({ label: "uniforms", size, usage: UNIFORM | COPY_DST });
+    this.#written = new Uint32Array(size / 4);
+    this.#wanted = new Uint32Array(size / 4);
     const list = () =>
       device.createBuffer({
         label: "list",
-        size: Math.max(16, parts.capacity * 4),
+        size: Math.max(16, capacity * 4),
         usage: STORAGE | COPY_DST | COPY_SRC,
       });
     this.#buffers = [list(), list()];
@@ -76,40 +86,58 @@ export class LaunchList {
 
   #newBindGroups(): readonly [GPUBindGroup, GPUBindGroup] {
     const { device, layout, table, memory, seen, control } = this.#parts;
+    const whole = (buffer: GPUBuffer): GPUBufferBinding => ({ buffer });
+    const params = { buffer: this.#uniforms, size: 4 * PARAM_WORDS };
+    const args = { buffer: this.#uniforms, offset: 4 * ARGS_AT, size: this.#argsBytes };
+    const shared = [table, memory, seen, control].map(whole);
     const group = (waiting: GPUBuffer, again: GPUBuffer) =>
       device.createBindGroup({
         layout,
-        entries: [
-          table,
-          memory,
-          seen,
-          control,
-          waiting,
-          again,
-          this.#params,
-          this.#args,
-          this.#spill,
-        ].map((buffer, binding) => ({ binding, resource: { buffer } })),
+        entries: [...shared, whole(waiting), whole(again), params, args, whole(this.#spill)].map(
+          (resource, binding) => ({ binding, resource }),
+        ),
       });
     const [a, b] = this.#buffers;
     return [group(a, b), group(b, a)];
   }
 
-  /** Enqueues what the shader is told of a round. */
+  /** There is room for such a launch. */
+  fits({ capacity, argsBytes }: LaunchSize): boolean {
+    return capacity <= this.capacity && argsBytes <= this.#argsBytes;
+  }
+
+  /** A launch begins, with these arguments: nobody waits. */
+  reset(args: ArrayBuffer): void {
+    assert(args.byteLength <= this.#argsBytes, "the arguments of a launch have no room");
+    this.#pending = 0;
+    this.#turn = 0;
+    const bytes = new Uint8Array(this.#wanted.buffer, 4 * ARGS_AT);
+    bytes.fill(0);
+    bytes.set(new Uint8Array(args));
+  }
+
+  /** Enqueues what the shader is told of a round, as far as it is not what it was told last. */
   begin({ fresh, retry, load, run }: RoundParams): void {
-    const words = Uint32Array.of(
-      fresh.first,
-      fresh.count,
-      retry,
-      load.work,
-      Math.min(load.passes, PASSES_MAX),
-      run.firstPage * PAGE_SIZE,
-      run.firstFrame * PAGE_WORDS,
-      run.pages * PAGE_WORDS,
-      run.firstWritable * PAGE_WORDS,
-      run.writablePages * PAGE_WORDS,
-    );
-    this.#device.queue.writeBuffer(this.#params, 0, plainBytes(words));
+    const words = this.#wanted;
+    words[0] = fresh.first;
+    words[1] = fresh.count;
+    words[2] = retry;
+    words[3] = load.work;
+    words[4] = Math.min(load.passes, PASSES_MAX);
+    words[5] = run.firstPage * PAGE_SIZE;
+    words[6] = run.firstFrame * PAGE_WORDS;
+    words[7] = run.pages * PAGE_WORDS;
+    words[8] = run.firstWritable * PAGE_WORDS;
+    words[9] = run.writablePages * PAGE_WORDS;
+    const written = this.#written;
+    let first = 0;
+    while (first < words.length && words[first] === written[first]) first++;
+    if (first === words.length) return;
+    let end = words.length;
+    while (words[end - 1] === written[end - 1]) end--;
+    written.set(words);
+    const changed = plainBytes(words.subarray(first, end));
+    this.#device.queue.writeBuffer(this.#uniforms, 4 * first, changed);
   }
 
   /** Invocations that have to run again. */
@@ -146,14 +174,6 @@ export class LaunchList {
   }
 
   destroy(): void {
-    for (const buffer of [...this.#buffers, this.#params, this.#args]) buffer.destroy();
+    for (const buffer of [...this.#buffers, this.#uniforms]) buffer.destroy();
   }
-}
-
-/** WebGPU writes whole words only. */
-function padded(bytes: ArrayBuffer): Uint8Array {
-  if (bytes.byteLength % 4 === 0) return new Uint8Array(bytes);
-  const whole = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
-  whole.set(new Uint8Array(bytes));
-  return whole;
 }
