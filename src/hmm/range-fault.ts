@@ -28,8 +28,6 @@ import {
   isMigration,
   LEAF_PAGES,
   PTE_DEVICE_PRIVATE,
-  PTE_FLAG_BITS,
-  PTE_HUGE,
   PTE_VALID,
   PTE_WRITE,
   type Pte,
@@ -50,15 +48,13 @@ import {
   HMM_PFN_REQ_WRITE,
   type HmmRange,
 } from "./hmm-range.ts";
+import { copyFull, copyMixed, isKnown, OUTPUT_MASK, type WordRun } from "./word-run.ts";
 
 const FAULT = eventId("hmm:fault");
 const RETRY = eventId("hmm:retry");
 
 /** Private to the walk and its loop: pages have to be faulted in first. */
 const PENDING = 1;
-
-/** All frame bits and what a device may know besides. */
-const OUTPUT_MASK = ~0xff | PTE_VALID | PTE_WRITE | PTE_HUGE;
 
 interface RangeWalk {
   /** The first page that is not final yet. */
@@ -269,38 +265,36 @@ function copyWhole(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: 
  * walk is, without a call a page.
  */
 function copyWords(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): void {
-  const { pfns, defaultFlags: request } = range;
   const { pagemap } = space.memory.pages;
+  const { devPrivateOwner, pfns } = range;
   const leaf = part.leaf ?? EMPTY_LEAF;
-  const start = walk.next as number;
-  const count = part.end - start;
-  const from = start & (LEAF_PAGES - 1);
-  const to = start - vpnOf(range.start);
-  const isAsked = (request & HMM_PFN_REQ_FAULT) !== 0;
-  const isPrivate = PTE_DEVICE_PRIVATE;
-  const shift = PTE_FLAG_BITS;
-  const mask = OUTPUT_MASK;
-  const isValid = PTE_VALID;
-  let known = 0;
-  let own = 0;
-  let at = 0;
-  for (; at < count; at++) {
-    const pte = leaf[from + at]!;
-    let word = 0;
-    if ((pte & isValid) !== 0) word = pte & mask;
-    else if ((pte & isPrivate) !== 0) {
-      const id = pagemap[pte >>> shift]!;
-      if (id !== known) {
-        known = id;
-        own = space.memory.pagemap(id).owner === range.devPrivateOwner ? isValid : 0;
-      }
-      word = own === 0 ? 0 : (pte & mask) | isValid;
+  const run: WordRun = { leaf, pfns, at: 0, end: 0, to: 0, low: 1, high: 0, need: needOf(range) };
+  run.at = walk.next & (LEAF_PAGES - 1);
+  run.end = run.at + part.end - walk.next;
+  run.to = walk.next - vpnOf(range.start) - run.at;
+  for (let isFull = true; run.at < run.end; ) {
+    if (isFull) copyFull(run);
+    else copyMixed(run);
+    if (run.at === run.end) break;
+    const pte = asPte(leaf[run.at]!);
+    if (isFull && (pte & (PTE_VALID | PTE_DEVICE_PRIVATE)) === 0) isFull = false;
+    else if (!isDevicePrivate(pte) || isKnown(run, ptePfn(pte))) break;
+    else {
+      const { owner, zone } = space.memory.pagemap(pagemap[ptePfn(pte)]!);
+      if (owner === devPrivateOwner) {
+        run.low = zone.start;
+        run.high = zone.start + zone.count - 1;
+      } else if (run.need !== 0) break;
+      else pfns[run.to + run.at++] = 0;
     }
-    if (isAsked && lacks(range, asPte(pte), word, request)) break;
-    pfns[to + at] = word;
   }
-  walk.next = vpn(start + at);
+  walk.next = vpn(run.at + run.to + vpnOf(range.start));
 }
+
+const needOf = ({ defaultFlags }: HmmRange): number => {
+  if ((defaultFlags & HMM_PFN_REQ_FAULT) === 0) return 0;
+  return defaultFlags & HMM_PFN_REQ_WRITE ? PTE_VALID | PTE_WRITE : PTE_VALID;
+};
 
 function walkLeaf(space: AddressSpace, range: HmmRange, walk: RangeWalk, part: LeafPart): Result {
   if (range.pfnFlagsMask === 0 && stickyOf(range) === 0) copyWords(space, range, walk, part);

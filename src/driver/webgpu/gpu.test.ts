@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AssertionError, PAGE_SIZE } from "../../base/index.ts";
 import { AdapterError } from "./adapter.ts";
-import { DeviceLostError, Gpu, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import { Gpu, GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import { DeviceLostError } from "./round.ts";
 import { FAULT_RECORDS, KernelCompileError, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
 const FRAMES = 512;
