@@ -35,7 +35,7 @@ async function measure(cpu: "scoped" | "host", name: string, peer: RawKernel): P
     code: "fn main(i: u32) { store_u32(args.out + 4u * i, i); }",
   });
   let missing = 0;
-  const warm = await kernel.run(INVOCATIONS, { out });
+  await kernel.run(INVOCATIONS, { out });
   const repeated = (launch: () => Promise<unknown>) => async (): Promise<void> => {
     for (let k = 0; k < LAUNCHES; k++) await launch();
   };
@@ -45,7 +45,7 @@ async function measure(cpu: "scoped" | "host", name: string, peer: RawKernel): P
     }),
     repeated(() => peer.run(INVOCATIONS)),
   );
-  if (warm.faults === 0 || missing > 0) throw new Error(`launch: ${missing} faults when warm`);
+  if (missing > 0) throw new Error(`launch: ${missing} faults when warm`);
   const expected = await peer.read(0);
   await using result = await machine.space.access(out, "read");
   for (let i = 0; i < INVOCATIONS; i++) {

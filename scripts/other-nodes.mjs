@@ -177,7 +177,9 @@ function runSuite(node, name) {
   counts.failed += error === undefined ? suite.failed : Math.max(1, suite.failed);
   counts.skipped.push(...suite.skipped.map((line) => `${name}: ${line}`));
   const line = `${suite.passed} passed, ${suite.failed} failed`;
-  console.log(`${error === undefined ? "ok  " : "FAIL"} ${name}: ${values.suite ? "all tests" : "tests of the machine"}: ${line}`);
+  console.log(
+    `${error === undefined ? "ok  " : "FAIL"} ${name}: ${values.suite ? "all tests" : "tests of the machine"}: ${line}`,
+  );
   if (error !== undefined) console.log(error.message);
 }
 

@@ -43,5 +43,6 @@ export {
   type LaunchStats,
   launch,
   prepare,
+  storedArguments,
   WebGpuDevice,
 } from "./webgpu/index.ts";

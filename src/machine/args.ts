@@ -38,8 +38,8 @@ export interface ArgsLayout<Args extends ArgsSchema> {
   readonly bytes: number;
   /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
   write(view: DataView, values: ArgValues<Args>): void;
-  /** Where the views among the values lie. Throws as `write` does. */
-  places(values: ArgValues<Args>): MemoryRange[];
+  /** Where the views among the values lie, and as which argument. Throws as `write` does. */
+  places(values: ArgValues<Args>): (MemoryRange & { readonly name: string })[];
 }
 
 export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Args> {
@@ -61,9 +61,9 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
     write: (view, values) => writeArgs(entries, view, values),
     places: (values) => {
       wordsOf(entries, values);
-      return Object.values(values)
-        .filter(isPlaced)
-        .map(({ address, bytes }) => ({ start: address, bytes }));
+      return Object.entries(values).flatMap(([name, value]) =>
+        isPlaced(value) ? [{ name, start: value.address, bytes: value.bytes }] : [],
+      );
     },
   };
 }

@@ -2,7 +2,7 @@
  * A kernel: WGSL code with typed arguments, to be run many times. Pointers in it are the
  * program's own addresses.
  */
-import { errnoName } from "../base/index.ts";
+import { errnoName, SPACE_BYTES } from "../base/index.ts";
 import type { KernelSource, LaunchEnd, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
 import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
@@ -143,7 +143,10 @@ export class Kernel<Args extends ArgsSchema> {
     const args = new ArrayBuffer(Math.max(16, this.#args.bytes));
     this.#args.write(new DataView(args), values);
     const kernel = this.#number ?? this.#source;
-    return { kernel, count, args, ...(timeLimit === undefined ? {} : { timeLimit }) };
+    const views = this.#args
+      .places(values)
+      .filter(({ start, bytes }) => bytes > 0 && start + bytes <= SPACE_BYTES);
+    return { kernel, count, args, views, ...(timeLimit === undefined ? {} : { timeLimit }) };
   }
 
   #reportOf(outcome: LaunchOutcome, started: number, signal?: AbortSignal): LaunchReport {

@@ -147,11 +147,13 @@ it("that mostly stray are not tried again at once", async (ctx) => {
     const small = await space.mmap({ bytes: 4 * PAGE, address: 0x2000_0000 });
     const kernel = machine.kernel(ADD);
     const run = async () => (await kernel.run(4 * WORDS, { data: small, addend: 1 })).directRounds;
-    const direct = [await run(), await run(), await run(), await run(), await run()];
-    // Its pages are few beside the large run's: every try is in vain, and there is one after 1, 2, … launches.
-    expect(direct).toEqual([1, 0, 1, 0, 0]);
+    const direct: number[] = [];
+    for (let k = 0; k < 6; k++) direct.push(await run());
+    // Its pages are few beside the large run's: every try is in vain. The first could blame that
+    // they were missing; after the others there is one after 1, 2, … launches.
+    expect(direct).toEqual([1, 1, 0, 1, 0, 0]);
     await using held = await space.access({ start: small, bytes: 4 * PAGE }, "read");
-    expect(held.u32.every((word) => word === 5)).toBe(true);
+    expect(held.u32.every((word) => word === 6)).toBe(true);
     expect((await words(machine, large))[7]).toBe(7);
   });
 });

@@ -1,33 +1,103 @@
 /**
- * Filling gaps: a launch that has asked for most of what a program keeps between two of its pages
+ * Bringing what nobody has asked for yet. What a launch is given as arrays and structs comes
+ * beforehand, if it is small: a page that is first written late in a run would cost a round.
+ *
+ * Filling gaps: a launch that has asked for much of what a program keeps between two of its pages
  * gets the rest, if there is room. Where no gaps are a kernel finds its words by a subtraction
  * (`wgsl/translation.ts`), and the rest would have come in more rounds.
  */
-import { addrOf, type Result, type Vpn, virtAddr, vpn, vpnOf } from "../../base/index.ts";
+import {
+  addrOf,
+  EFAULT,
+  PAGE_SIZE,
+  type Result,
+  type Vpn,
+  virtAddr,
+  vpn,
+  vpnOf,
+} from "../../base/index.ts";
 import { prefetch } from "../../device/index.ts";
-import { VM_READ, type Vma } from "../../mm/index.ts";
+import { PTE_NONE, VM_READ, type Vma } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
+
+/** Memory that a launch was given as such, not only a pointer to it. */
+export interface LaunchView {
+  readonly start: number;
+  /** May be 0. */
+  readonly bytes: number;
+  /** The code says that it stores there. */
+  readonly write: boolean;
+}
+
+/** So many pages of all views together come beforehand: 8 MiB, some 10 ms. */
+const VIEW_PAGES_MAX = 2048;
+
+/** Brings small views, as far as there is room. Evicts nothing. 0, or why a copy failed. */
+export function* bringViews(device: WebGpuDevice, views: readonly LaunchView[]): Sleeps<Result> {
+  const { shadow, memory } = device;
+  let left = VIEW_PAGES_MAX;
+  for (const { start, bytes, write } of views) {
+    const first = vpnOf(virtAddr(start));
+    const end = vpn(Math.ceil((start + bytes) / PAGE_SIZE));
+    if (end - first > left) continue;
+    left -= end - first;
+    const missing = yield* missingOf(device, first, end, write);
+    if (missing === 0 || missing > memory.pagemap.zone.freeCount) continue;
+    const options = { write, keepAfter: memory.frames.arrivals };
+    const failure = { address: virtAddr(start) };
+    const result = yield* prefetch(shadow, { start: first, end }, options, failure);
+    // The launch finds out by itself, if it goes there.
+    if (result < 0 && result !== -EFAULT) return result;
+  }
+  return 0;
+}
+
+/** Pages that would come. */
+function* missingOf(
+  { shadow, space }: WebGpuDevice,
+  start: Vpn,
+  end: Vpn,
+  write: boolean,
+): Sleeps<number> {
+  using _mmap = yield* space.mmapLock.acquireRead();
+  // What the host has given unasked is not in the page table yet.
+  if (!write) space.catchUp(start, end);
+  let missing = 0;
+  for (let page = start; page < end; page = vpn(page + 1)) {
+    if (shadow.allows(page, write)) continue;
+    if (write || space.pageTable.get(page) !== PTE_NONE) missing++;
+  }
+  return missing;
+}
 
 interface Gaps {
   readonly start: Vpn;
   readonly end: Vpn;
-  /** Pages that have content and are not on the device. */
+  /** Pages that have content and are on the device, and that are not. */
+  readonly there: number;
   readonly missing: number;
 }
 
+/** What it takes to bring a page with its neighbours, in milliseconds (SwiftShader, 2 cores). */
+const PAGE_MS = 0.005;
+
 /**
- * Brings the rest of every mapping of whose content, from the first page that the device has to
- * the last one, half or more is there. Evicts nothing. 0, or why a copy failed.
+ * Brings the rest of mappings, from the first page of content that the device has to the last one,
+ * where half of it or more is there, or where it takes less time than the launch has lost by rounds
+ * that missed pages (`lostMs`): so who fills in vain loses no more than twice what it had to.
+ * Evicts nothing. 0, or why a copy failed.
  */
-export function* fillGaps(device: WebGpuDevice): Sleeps<Result> {
+export function* fillGaps(device: WebGpuDevice, lostMs: number): Sleeps<Result> {
   const { shadow, memory, space } = device;
   const { low, high } = device.gpu.tableBounds;
   if (low >= high) return 0;
   const start = addrOf(vpn(low));
   for (const vma of space.vmas.overlapping(start, virtAddr(addrOf(vpn(high))))) {
     const gaps = gapsOf(device, vma, vpn(low), vpn(high));
-    if (gaps === undefined || gaps.missing > memory.pagemap.zone.freeCount) continue;
+    if (gaps === undefined) continue;
+    if (gaps.there < gaps.missing && gaps.missing * PAGE_MS > lostMs) continue;
+    if (gaps.missing > memory.pagemap.zone.freeCount) continue;
     const options = { write: false, keepAfter: memory.frames.arrivals };
     const result = yield* prefetch(shadow, gaps, options, { address: start });
     if (result < 0) return result;
@@ -54,6 +124,6 @@ function gapsOf(device: WebGpuDevice, vma: Vma, low: Vpn, high: Vpn): Gaps | und
     there++;
     last = page;
   }
-  if (missing === 0 || there < missing) return undefined;
-  return { start: vpn(first), end: vpn(last + 1), missing };
+  if (missing === 0) return undefined;
+  return { start: vpn(first), end: vpn(last + 1), there, missing };
 }

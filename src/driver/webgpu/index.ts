@@ -46,4 +46,4 @@ export {
   prepare,
 } from "./launch.ts";
 export { WebGpuDevice } from "./webgpu-device.ts";
-export { KernelCompileError, type KernelSource } from "./wgsl/index.ts";
+export { KernelCompileError, type KernelSource, storedArguments } from "./wgsl/index.ts";

@@ -20,7 +20,7 @@ import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
 import { LOG_WORDS_MAX } from "./buffers/index.ts";
-import { fillGaps } from "./fill.ts";
+import { bringViews, fillGaps, type LaunchView } from "./fill.ts";
 import { GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
@@ -55,6 +55,8 @@ export interface LaunchRequest {
   readonly source: KernelSource;
   readonly count: number;
   readonly args: ArrayBuffer;
+  /** Memory that it was given as such: what is small of it comes beforehand. */
+  readonly views?: readonly LaunchView[];
   readonly onProgress?: (progress: LaunchProgress) => void;
   readonly isAborted: () => boolean;
   /** How long it may run, once it is its turn. Milliseconds. */
@@ -120,6 +122,7 @@ export function prepare(
   return new LaunchRun(device, cache, nothing).prepare();
 }
 
+const COPY_FAILED = { reason: "a page cannot be copied to the device" };
 const ABORTED: Failure = { result: -EINTR, refusal: { reason: "aborted" } };
 
 class LaunchRun {
@@ -135,6 +138,8 @@ class LaunchRun {
   #faults = 0;
   #peak = 0;
   #idleRounds = 0;
+  // Milliseconds of rounds that missed pages.
+  #lostMs = 0;
   #around = AROUND_PAGES;
   // Pages that follow those which came for the last faults.
   readonly #nextPages = new Set<number>();
@@ -176,7 +181,7 @@ class LaunchRun {
         this.#request.args,
         Math.min(this.#request.count, BATCH_MAX),
       );
-      failure = yield* this.#runRounds(list);
+      failure = (yield* this.#bringViews()) ?? (yield* this.#runRounds(list));
       // What an endless one was given tells nothing of those that end.
       if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
     } catch (error) {
@@ -186,6 +191,12 @@ class LaunchRun {
     }
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return this.outcome(failure);
+  }
+
+  /** Not while it waits for its turn: what others then run with is theirs. */
+  *#bringViews(): Sleeps<Failure | undefined> {
+    const result = yield* bringViews(this.#device, this.#request.views ?? []);
+    return result === 0 ? undefined : { result, refusal: COPY_FAILED };
   }
 
   *prepare(): Sleeps<LaunchEnd> {
@@ -222,6 +233,8 @@ class LaunchRun {
       fresh += begin.count;
       this.#rounds++;
       this.#faults += round.faults.length >>> 1;
+      // What the first round of all takes is the driver's own beginning.
+      if (round.faults.length > 0 && this.#rounds > 1) this.#lostMs += round.milliseconds;
       this.#admission.finishRound(ran - round.unfinished);
       if (round.overflow === LOG_IS_FULL) {
         this.#cache.growLog(this.#request.source);
@@ -309,9 +322,9 @@ class LaunchRun {
   /** Who has asked for most gets the rest, unless that would have to make room. */
   *#fill(): Sleeps<Failure | undefined> {
     if (this.#admission.isTight) return undefined;
-    const filled = yield* fillGaps(this.#device);
+    const filled = yield* fillGaps(this.#device, this.#lostMs);
     if (filled === 0) return undefined;
-    return { result: filled, refusal: { reason: "a page cannot be copied to the device" } };
+    return { result: filled, refusal: COPY_FAILED };
   }
 
   /** As readahead does: who reads on finds more of what follows. */

@@ -127,7 +127,8 @@ export class Pace {
     const isHeld = isLong || (isUseful && 2 * finished < ran);
     const share = changed(ran - unbegun, isHeld ? Math.min(1, factor) : factor);
     // A round of those who were left tells only that it was not too long.
-    if (ran >= this.#share || factor < TOO_LONG) this.#share = Math.max(WORKGROUP_SIZE, share);
+    const isTelling = ran >= this.#share || unbegun > 0 || factor < TOO_LONG;
+    if (isTelling) this.#share = Math.max(WORKGROUP_SIZE, share);
     else this.#share = Math.max(this.#share, share);
     if (finished === ran) this.#widen(ran);
     return true;

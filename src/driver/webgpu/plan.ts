@@ -44,7 +44,7 @@ export interface Refusal {
 }
 
 /** So many blocks in one round are a scattered access: see `narrow`. */
-const SCATTERED_BLOCKS = 64;
+const SCATTERED_BLOCKS = 32;
 
 interface WantedPage {
   readonly page: Vpn;

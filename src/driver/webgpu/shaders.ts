@@ -11,8 +11,10 @@ import type { KernelCache } from "./kernel-cache.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 import type { KernelSource } from "./wgsl/index.ts";
 
-/** When more than this part of a round strays the kernel goes elsewhere. */
+/** When more than this part of a round strays the kernel goes elsewhere, or pages are missing. */
 const STRAYS_MAX = 1 / 8;
+/** How often a launch may blame missing pages. */
+const EXCUSES_MAX = 3;
 
 /** What the last round says about the next one. */
 export interface Seen {
@@ -32,6 +34,9 @@ export class Shaders {
   #failure: { readonly error: unknown } | undefined;
   // The last round asked for what was missing or out of reach.
   #isMissing = false;
+  // Many strayed in the last direct round, and whether for want of pages is not known yet.
+  #hasStrayed = false;
+  #excuses = 0;
   #isBanned: boolean;
 
   constructor(device: WebGpuDevice, cache: KernelCache, source: KernelSource) {
@@ -47,8 +52,9 @@ export class Shaders {
     if (!this.#isBanned && !this.#isMissing && this.#device.gpu.isDense) {
       if (isFirst) this.#direct ??= yield* this.#compile(true);
       if (this.#direct !== undefined) return this.#direct;
-      this.#compileAside();
     }
+    // Both at once: it is wanted as soon as the first pages have come.
+    if (!this.#isBanned) this.#compileAside();
     this.#checked ??= yield* this.#compile(false);
     return this.#checked;
   }
@@ -60,10 +66,18 @@ export class Shaders {
   /** What `compiled` met. */
   finishRound(compiled: Compiled, { ran, strays, faults }: Seen): void {
     this.#isMissing = strays > 0 || faults > 0;
-    if (compiled !== this.#direct) return;
-    this.#directRounds++;
-    this.#isBanned = strays > STRAYS_MAX * ran;
-    this.#cache.noteDirect(this.#source, !this.#isBanned);
+    if (compiled === this.#direct) {
+      this.#directRounds++;
+      this.#hasStrayed = strays > STRAYS_MAX * ran;
+      if (!this.#hasStrayed) this.#cache.noteDirect(this.#source, true);
+      return;
+    }
+    if (!this.#hasStrayed) return;
+    // Those who strayed have run again, checked: did they miss a page, or nothing?
+    this.#hasStrayed = false;
+    if (faults > 0 && ++this.#excuses <= EXCUSES_MAX) return;
+    this.#isBanned = true;
+    this.#cache.noteDirect(this.#source, false);
   }
 
   /** The log has grown: other shaders. */

@@ -94,6 +94,8 @@ interface Calls {
       readonly kernel: number | KernelSource;
       readonly count: number;
       readonly args: ArrayBuffer;
+      /** Arguments that are memory, not only pointers to it. */
+      readonly views: readonly (ByteRange & { readonly name: string })[];
       /** Milliseconds. */
       readonly timeLimit?: number;
     },

@@ -14,6 +14,7 @@ import {
   type KernelSource,
   launch,
   prepare,
+  storedArguments,
   type WebGpuDevice,
 } from "../../driver/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
@@ -34,6 +35,8 @@ export class DeviceCalls {
   readonly #kernels = new KernelCache();
   // number of a kernel -> its text
   readonly #sources: KernelSource[] = [];
+  // KernelSource -> arguments that it stores through
+  readonly #stored = new WeakMap<KernelSource, ReadonlySet<string>>();
 
   constructor(parts: DeviceCallsParts) {
     this.#parts = parts;
@@ -42,12 +45,14 @@ export class DeviceCalls {
   *run(ask: Ask<"run">, context: CallContext): Sleeps<Answer<"run">> {
     const { launches, isClosing } = this.#parts;
     const { kernel, source } = this.#kernelOf("run", ask.kernel);
+    const stored = this.#storedBy(source);
     const device = this.#device("run", source);
     Atomics.add(launches, 0, 1);
     const outcome = yield* launch(device, this.#kernels, {
       source,
       count: ask.count,
       args: ask.args,
+      views: ask.views.map(({ name, ...range }) => ({ ...range, write: stored.has(name) })),
       ...(ask.timeLimit === undefined ? {} : { timeLimit: ask.timeLimit }),
       isAborted: () => context.isAborted() || isClosing(),
       onProgress: (progress) => context.progress?.(progress),
@@ -93,6 +98,12 @@ export class DeviceCalls {
     if (device !== undefined) return device;
     const detail = 'the machine was created with device "none"';
     throw hmmError({ code: "ENODEV", call, detail, ...(source && { kernel: source.name }) });
+  }
+
+  #storedBy(source: KernelSource): ReadonlySet<string> {
+    const stored = this.#stored.get(source) ?? storedArguments(source.code);
+    this.#stored.set(source, stored);
+    return stored;
   }
 
   /** The same text gets the same number. */

@@ -24,6 +24,7 @@
  */
 export type { CompileMessage } from "./rules.ts";
 export { isSpilled, LOG_IS_FULL, SPILL_IS_FULL } from "./store-log.ts";
+export { storedArguments } from "./stored-arguments.ts";
 export {
   CONTROL_WORDS,
   FAULT_RECORDS,
