@@ -54,5 +54,7 @@ describe("accessorsOf", () => {
     const sizes = struct("SIZE_OF", { Leaf: u32 });
     expect(() => accessorsOf([Leaf, sizes])).toThrow(/would both be SIZE_OF_Leaf/);
     expect(() => accessorsOf([struct("load", { u32 })])).toThrow(/load.u32 would be load_u32/);
+    const set = struct("set", { key: u32 });
+    expect(() => accessorsOf([set])).toThrow(/set.key would be set_key: names with set_ are for/);
   });
 });

@@ -17,7 +17,7 @@ export function accessorsOf(schemas: Iterable<Schema>): string {
     claim(`SIZE_OF_${struct.name}`, struct.name, owners);
     lines.push(`const SIZE_OF_${struct.name} = ${struct.size}u;`);
     for (const [field, member] of Object.entries(struct.fields)) {
-      claim(`${struct.name}_${field}`, `${struct.name}.${field}`, owners);
+      claim(`${struct.name}_${field}`, `${struct.name}.${field}`, owners, /^(?:load|store|set)_/);
       const access = accessOf(member);
       lines.push(getterText(struct, field, access));
       if (access.word === undefined) continue;
@@ -41,10 +41,17 @@ function collect(schema: Schema, structs: Map<string, StructSchema>): void {
   for (const member of Object.values(schema.fields)) collect(member, structs);
 }
 
-/** `a_b` of struct `A` and `b` of struct `A_a` would be one function. */
-function claim(name: string, owner: string, owners: Map<string, string>): void {
-  if (/^(load|store)_/.test(name)) {
-    throw invalid("kernel", `${owner} would be ${name}: load_ and store_ are for the helpers`);
+/** `a_b` of struct `A` and `b` of struct `A_a` would be one function; a getter is no setter. */
+function claim(
+  name: string,
+  owner: string,
+  owners: Map<string, string>,
+  taken = /^(?:load|store)_/,
+): void {
+  const prefix = taken.exec(name)?.[0];
+  if (prefix !== undefined) {
+    const whose = prefix === "set_" ? "functions that store" : "the helpers";
+    throw invalid("kernel", `${owner} would be ${name}: names with ${prefix} are for ${whose}`);
   }
   const other = owners.get(name);
   if (other !== undefined) {

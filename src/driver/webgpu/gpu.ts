@@ -13,6 +13,7 @@ import {
 } from "./adapter.ts";
 import {
   DeviceTable,
+  forEachRun,
   LaunchList,
   type LaunchListParts,
   type LaunchSize,
@@ -74,6 +75,7 @@ export class Gpu {
   // The first error that Dawn reported to nobody in particular.
   #failure: string | undefined;
   #lost: string | undefined;
+  #compilingCount = 0;
   #isDestroyed = false;
   #isInRound = false;
   // Bits of `seen` may be set.
@@ -127,6 +129,10 @@ export class Gpu {
     if (error === null) return gpu;
     gpu.destroy();
     throw new GpuError(`${bytes} bytes of device memory: ${error.message}`);
+  }
+
+  get isCompiling(): boolean {
+    return this.#compilingCount > 0;
   }
 
   /** Why it is lost, once it is; the one who knows first. */
@@ -212,6 +218,11 @@ export class Gpu {
         throw this.#lost === undefined ? error : new DeviceLostError(this.#lost);
       });
       this.#compiled.set(shader.wgsl, compiled);
+      this.#compilingCount++;
+      const over = (): void => {
+        this.#compilingCount--;
+      };
+      compiled.then(over, over);
     }
     return this.#guard(compiled);
   }
@@ -376,20 +387,5 @@ export class Gpu {
       this.#check();
       throw new GpuError((error as Error).message, { cause: error });
     }
-  }
-}
-
-/** Calls `visit` for each run of neighbouring frames in [from, to). */
-function forEachRun(
-  frames: Int32Array,
-  from: number,
-  to: number,
-  visit: (start: number, end: number) => void,
-): void {
-  for (let start = from; start < to; ) {
-    let end = start + 1;
-    while (end < to && frames[end] === frames[end - 1]! + 1) end++;
-    visit(start, end);
-    start = end;
   }
 }

@@ -19,7 +19,7 @@ import {
 } from "../../driver/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
-import type { Answer, Ask, CallContext } from "./calls.ts";
+import type { Answer, Ask, CallContext, Caller } from "./calls.ts";
 
 export interface DeviceCallsParts {
   /** Without: who launches is told that there is none. */
@@ -30,9 +30,18 @@ export interface DeviceCallsParts {
   readonly isClosing: () => boolean;
 }
 
+interface Asked {
+  readonly caller: Caller;
+  readonly timeLimit: number;
+  /** The thread that called has ended: nobody waits for the answer. */
+  isOrphan: boolean;
+}
+
 export class DeviceCalls {
   readonly #parts: DeviceCallsParts;
   readonly #kernels = new KernelCache();
+  // Launches that run or wait.
+  readonly #asked = new Set<Asked>();
   // number of a kernel -> its text
   readonly #sources: KernelSource[] = [];
   // KernelSource -> arguments that it stores through
@@ -48,18 +57,35 @@ export class DeviceCalls {
     const stored = this.#storedBy(source);
     const device = this.#device("run", source);
     Atomics.add(launches, 0, 1);
+    const { caller } = context;
+    const asked: Asked = { caller, timeLimit: ask.timeLimit ?? 0, isOrphan: false };
+    const isAborted = (): boolean => context.isAborted() || asked.isOrphan;
+    this.#asked.add(asked);
+    using _asked = { [Symbol.dispose]: () => this.#asked.delete(asked) };
     const outcome = yield* launch(device, this.#kernels, {
       source,
       count: ask.count,
       args: ask.args,
       views: ask.views.map(({ name, ...range }) => ({ ...range, write: stored.has(name) })),
       ...(ask.timeLimit === undefined ? {} : { timeLimit: ask.timeLimit }),
-      isAborted: () => context.isAborted() || isClosing(),
+      isAborted: () => isAborted() || isClosing(),
       onProgress: (progress) => context.progress?.(progress),
     });
-    const isEnded = outcome.result === -EINTR && !context.isAborted();
+    const isEnded = outcome.result === -EINTR && !isAborted();
     const refusal = { reason: "the machine is being closed" };
     return { ...outcome, ...(isEnded && { refusal }), kernel };
+  }
+
+  /** Launches of threads that have ended end, too. */
+  endOrphans(isAlive: (caller: Caller) => boolean): void {
+    for (const asked of this.#asked) asked.isOrphan ||= !isAlive(asked.caller);
+  }
+
+  /** How long a launch may have the device to itself, as those who launched allow. Milliseconds. */
+  get longestLimitMs(): number {
+    let longest = 0;
+    for (const { timeLimit } of this.#asked) longest = Math.max(longest, timeLimit);
+    return longest;
   }
 
   *prepare(ask: Ask<"prepare">): Sleeps<Answer<"prepare">> {

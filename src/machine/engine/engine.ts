@@ -246,6 +246,22 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     this.#brackets.close(bracket);
   }
 
+  /** What threads have left that are gone: to be called now and then. */
+  sweep(): void {
+    this.#closeOfGone();
+    this.#calls.endOrphans(this.#isAlive);
+  }
+
+  /** So much longer than otherwise a fault may wait, since launches were given that time. */
+  get patienceMs(): number {
+    return this.#calls.longestLimitMs;
+  }
+
+  /** Dawn compiles a kernel, and aborts when its thread ends meanwhile. */
+  get isCompiling(): boolean {
+    return this.#device?.gpu.isCompiling === true;
+  }
+
   /** Nobody who is gone shall stand in anybody's way. */
   #closeOfGone(): void {
     if (this.#brackets.count > 0) this.#brackets.closeOfGone((owner) => !this.#isAlive(owner));

@@ -38,8 +38,11 @@ export interface HostOptions extends GpuChoice {
   readonly kernelFaults: KernelFaults;
 }
 
-/** How long a thread that ends waits for its kernel thread to let go. Milliseconds. */
-const EXIT_MS = 3000;
+/**
+ * How long a thread that ends waits for its kernel thread to let go. Milliseconds. Only one that
+ * compiles takes so long.
+ */
+const EXIT_MS = 15_000;
 
 /** Starts a kernel thread. Throws what it threw while it opened the device and the window. */
 export async function openHost(options: HostOptions): Promise<HostMachine> {

@@ -24,6 +24,8 @@ const DRAIN_MS = 1000;
 const EXIT_DRAIN_MS = 50;
 /** How long the device may take, when the process ends, to give back what only it has. */
 const RETREAT_MS = 2000;
+/** How much longer a kernel may take to compile: Dawn would abort. */
+const COMPILE_MS = 12_000;
 /** How long a fault may wait before somebody is told. */
 const WARN_MS = 10_000;
 
@@ -236,7 +238,8 @@ export class KernelLoop {
       return false;
     }
     const isDone = engine.life.state === "retreated" && engine.scheduler.outside === 0;
-    return isDone || now >= this.#deadlineMs;
+    const isLate = now >= this.#deadlineMs + (engine.isCompiling ? COMPILE_MS : 0);
+    return isDone || isLate;
   }
 
   #sleep(): void {
@@ -250,6 +253,7 @@ export class KernelLoop {
   #watch(now: number): void {
     const { engine, limitMs } = this.#parts;
     engine.cpu.unseal();
+    engine.sweep();
     const waited = engine.cpu.oldestWaitMs(now);
     if (waited < WARN_MS) {
       this.#hasWarned = false;
@@ -257,7 +261,7 @@ export class KernelLoop {
     }
     const seconds = Math.round(waited / 1000);
     const what = `a page fault has waited for ${seconds} s: ${engine.scheduler.describeWaits()}`;
-    if (waited >= limitMs) {
+    if (waited >= limitMs + engine.patienceMs) {
       writeSync(2, `onespace: ${what}; the process ends with SIGBUS\n`);
       process.kill(process.pid, "SIGBUS");
     }

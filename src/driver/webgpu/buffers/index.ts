@@ -20,6 +20,7 @@
  * **What it refuses.** To know what a frame holds, or for whom.
  */
 export { DeviceTable } from "./device-table.ts";
+export { forEachRun } from "./frame-runs.ts";
 export { LaunchList, type LaunchListParts, type LaunchSize } from "./launch-list.ts";
 export { plainBytes } from "./plain-bytes.ts";
 export { ReadbackPool } from "./readback.ts";

@@ -24,6 +24,11 @@ describe("checkRules", () => {
     ["struct A { n: atomic<u32> }", "1:15", "atomic", "do not work together"],
     ["fn f() { _ = atomicAdd(&x, 1u); }", "1:14", "atomicAdd", "more than once"],
     ["fn f() { _ = subgroupAdd(1u); }", "1:14", "subgroupAdd", "do not work together"],
+    ["fn max(a: f32) -> f32 { return a; }", "1:4", "max", "the helpers use WGSL's own max"],
+    ["struct vec2u { a: u32 }", "1:8", "vec2u", "call yours something else"],
+    ["alias u32 = f32;", "1:7", "u32", "call yours something else"],
+    ["fn f() { }\nconst select = 1;", "2:7", "select", "call yours something else"],
+    ["var<private> min: u32;", "1:14", "min", "call yours something else"],
     ["const os_x = 1u;", "1:7", "os_x", "names that begin with os_ are ours"],
   ])("refuses %j at its place", (code, place, words, rule) => {
     const [message, ...more] = said(`${code}\n${MAIN}`);
@@ -55,6 +60,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) { data[id.x] += 1u; }`;
   });
 
   it.each([
+    "fn f() { let max = 1u; const min = 2u; var select = max; }\nfn maximum(max: u32) { }",
     "// enable f16; @compute atomicAdd(",
     "/* os_x /* var<workgroup> */ override */",
     "var<private> a: u32;\n@diagnostic(off, derivative_uniformity) fn f() { }",

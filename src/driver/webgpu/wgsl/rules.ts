@@ -48,6 +48,30 @@ const RULES: readonly Rule[] = [
   { found: /\batomic\s*(?=<)/, why: ALONE },
 ];
 
+/**
+ * What of WGSL the text around a kernel uses. A declaration of that name is legal, and would be
+ * taken for WGSL's own by what stands before it, too.
+ */
+const USED = new Set(
+  `arrayLength atomicAdd atomicLoad atomicOr atomicStore bitcast countLeadingZeros max min select
+  array atomic bool f32 i32 u32 mat3x4f mat4x4f vec2f vec2i vec2u vec3f vec3i vec3u vec4f vec4i
+  vec4u vec2 vec3 vec4`.split(/\s+/),
+);
+
+/** Declarations of the whole module that are called like something in `USED`. */
+function* hiding(bare: string): Iterable<{ readonly index: number; readonly message: string }> {
+  const token = /[{}]|\b(?:fn|struct|alias|const|var(?:\s*<[^>]*>)?)\s+([A-Za-z_]\w*)/g;
+  let depth = 0;
+  for (const { 0: text, 1: name, index } of bare.matchAll(token)) {
+    if (text === "{") depth++;
+    else if (text === "}") depth--;
+    else if (depth === 0 && USED.has(name!)) {
+      const message = `${name}: the helpers use WGSL's own ${name}; call yours something else`;
+      yield { index: index + text.length - name!.length, message };
+    }
+  }
+}
+
 /** The first breach of each rule, in the order of the code; and where `main` is. */
 export function checkRules(code: string): {
   readonly messages: readonly CompileMessage[];
@@ -61,6 +85,7 @@ export function checkRules(code: string): {
     const words = match[0].trim().replace(/\s+/g, " ");
     breaches.push({ index: match.index, message: `${words}: ${why}` });
   }
+  breaches.push(...hiding(bare));
   const main = /\bfn\s+main\s*\(/.exec(bare);
   if (main === null) breaches.push({ index: 0, message: "there must be a function main(i: u32)" });
   else if (

@@ -12,9 +12,12 @@
 const REGISTERS_MAX = 4;
 /** Logs up to this many words are an array, which loads search backwards; larger ones spill. */
 const ARRAY_MAX = 64;
-/** Words for which a spilled log has room at first; then four times as many. */
-const ROOM_MIN = 128;
-const ROOM_MAX = 1024;
+/**
+ * Words for which a spilled log has room at first; then four times as many. From either the steps
+ * lead to the largest table that the buffer holds (`LOG_WORDS_MAX`).
+ */
+const ROOM_MIN = 256;
+const ROOM_MAX = 4 * ROOM_MIN;
 
 /** Values of `os_control.overflow`. */
 export const LOG_IS_FULL = 1;
@@ -165,9 +168,5 @@ fn store_u32(address: u32, value: u32) {
   os_spill[at] = vec2u(word + 1u, value);
 }`;
 
-/** A power of two that is less than three quarters full with what is expected. */
-function firstRoom(logSize: number): number {
-  let room = ROOM_MIN;
-  while (room < 2 * logSize && room < ROOM_MAX) room *= 2;
-  return room;
-}
+/** The smaller one if that is less than three quarters full with what is expected. */
+const firstRoom = (logSize: number): number => (2 * logSize <= ROOM_MIN ? ROOM_MIN : ROOM_MAX);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { blankComments } from "./source-text.ts";
 import { KernelCompileError, wrapKernel } from "./wrap-kernel.ts";
 
 const source = (code: string) => ({ name: "k", code, argsStruct: "", accessors: "" });
@@ -35,6 +36,35 @@ describe("wrapKernel", () => {
     const column = lines[line - 1]!.indexOf("wrong") + 1;
     expect(shader.userPlace(line, column)).toEqual({ line: 2, column: 14 });
     expect(shader.userPlace(line - 1, 4)).toEqual({ line: 1, column: 4 });
+  });
+
+  it("refuses to hide anything that the text around a kernel uses", () => {
+    const own = new Set(
+      `fn let var const if else for loop while return struct break true false private storage
+      uniform read read_write group binding compute builtin workgroup_size workgroup_id
+      num_workgroups local_invocation_index main args diagnostic off chromium`.split(/\s+/),
+    );
+    const used = new Set<string>();
+    for (const size of [0, 2, 20, 200]) {
+      for (const isDirect of [false, true]) {
+        const code = "fn main(i: u32) { store_u32(i, 1u); _ = load_u32(i); }";
+        const { wgsl } = wrapKernel(
+          { ...source(code), argsStruct: "struct Args {}" },
+          size,
+          isDirect,
+        );
+        const head = blankComments(wgsl.slice(0, wgsl.lastIndexOf("fn main")));
+        const declared = /\b(?:fn|let|var(?:<private>)?|const|struct)\s+(\w+)|\b(\w+)\s*:/g;
+        for (const [, a, b] of head.matchAll(declared)) own.add((a ?? b)!);
+        for (const [name] of head.matchAll(/(?<![.\w])[A-Za-z_]\w*/g)) used.add(name);
+      }
+    }
+    const hidden = [...used].filter((name) => !own.has(name));
+    expect(hidden).toContain("select");
+    const accepted = hidden.filter(
+      (name) => messagesOf(`fn ${name}() {}\nfn main(i: u32) {}`).length === 0,
+    );
+    expect(accepted).toEqual([]);
   });
 
   it("blames main for what the text before the user's code cannot do with it", () => {

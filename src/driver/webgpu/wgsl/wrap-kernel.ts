@@ -85,7 +85,11 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   return { line, column: Math.max(1, column - shift) };
 }
 
-const prelude = (argsStruct: string, way: Way): string => `
+// The directive: Dawn prints warnings with lines of this text, which nobody has written.
+const prelude = (
+  argsStruct: string,
+  way: Way,
+): string => `diagnostic(off, chromium.unreachable_code);
 struct os_Control {
   faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
   work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>, unbegun: atomic<u32>,
