@@ -157,3 +157,22 @@ it("that mostly stray are not tried again at once", async (ctx) => {
     expect((await words(machine, large))[7]).toBe(7);
   });
 });
+
+it("that mostly stray are tried again at once when the run has grown", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(16) }, async (machine) => {
+    const { space } = machine;
+    await resident(machine, 3 * COUNT);
+    const far = await space.mmap({ bytes: 2048 * PAGE, address: 0x2000_0000 });
+    const kernel = machine.kernel(ADD);
+    const run = async (data: number) =>
+      (await kernel.run(4 * WORDS, { data, addend: 1 })).directRounds;
+    const before: number[] = [];
+    for (let k = 0; k < 5; k++) before.push(await run(far));
+    expect(before).toEqual([1, 1, 0, 1, 0]);
+    await space.prefetch({ start: far, bytes: 2048 * PAGE }, "device", "write");
+    expect(await run(far + 64 * PAGE)).toBeGreaterThan(0);
+    await using held = await space.access({ start: far, bytes: 68 * PAGE }, "read");
+    expect([held.u32[0], held.u32[64 * WORDS], held.u32[64 * WORDS - 1]]).toEqual([5, 1, 0]);
+  });
+});

@@ -155,6 +155,11 @@ export class Gpu {
     return this.#table.runs.isDense;
   }
 
+  /** Of the longest run. */
+  get runPages(): number {
+    return this.#table.runs.longestRun().pages;
+  }
+
   setEntry(page: number, entry: number): void {
     this.#table.set(page, entry);
   }

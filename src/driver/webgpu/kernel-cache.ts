@@ -13,6 +13,15 @@ const LOG_GROWTH = 16;
 /** Launches after which a kernel that strayed is tried again, at most. */
 const DETOUR_MAX = 64;
 
+interface Detour {
+  /** Of the run from which they strayed. */
+  readonly pages: number;
+  /** Launches that are still to be checked ones. */
+  left: number;
+  /** How many after the next failure. */
+  readonly next: number;
+}
+
 interface Waiting {
   readonly isAborted: () => boolean;
 }
@@ -47,23 +56,26 @@ export class KernelCache {
   readonly #logSizes = new WeakMap<KernelSource, number>();
   // KernelSource -> what a round did in good time
   readonly #loads = new WeakMap<KernelSource, LaunchLoad>();
+  readonly #detours = new WeakMap<KernelSource, Detour>();
 
-  // KernelSource -> launches that are still to be checked ones, and how many after the next failure
-  readonly #detours = new WeakMap<KernelSource, { left: number; next: number }>();
-
-  /** False for a while after a launch in which most invocations strayed; longer each time. */
-  mayGoDirect(source: KernelSource): boolean {
+  /**
+   * For a launch that begins: the pages of the run from which most invocations of an earlier one
+   * strayed, 0 if there is nothing against it. It is forgotten after a while, a longer one each
+   * time.
+   */
+  strayedFrom(source: KernelSource): number {
     const detour = this.#detours.get(source);
-    if (detour === undefined || detour.left === 0) return true;
+    if (detour === undefined || detour.left === 0) return 0;
     detour.left--;
-    return false;
+    return detour.pages;
   }
 
-  noteDirect(source: KernelSource, isRight: boolean): void {
-    if (isRight) this.#detours.delete(source);
+  /** Most have strayed from a run of so many pages; 0: they have not. */
+  noteStrayed(source: KernelSource, pages: number): void {
+    if (pages === 0) this.#detours.delete(source);
     else {
       const next = this.#detours.get(source)?.next ?? 1;
-      this.#detours.set(source, { left: next, next: Math.min(2 * next, DETOUR_MAX) });
+      this.#detours.set(source, { pages, left: next, next: Math.min(2 * next, DETOUR_MAX) });
     }
   }
 

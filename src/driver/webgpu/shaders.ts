@@ -15,6 +15,8 @@ import type { KernelSource } from "./wgsl/index.ts";
 const STRAYS_MAX = 1 / 8;
 /** How often a launch may blame missing pages. */
 const EXCUSES_MAX = 3;
+/** When the run has grown so much they may find there what they did not find before. */
+const GROWTH = 2;
 
 /** What the last round says about the next one. */
 export interface Seen {
@@ -37,24 +39,26 @@ export class Shaders {
   // Many strayed in the last direct round, and whether for want of pages is not known yet.
   #hasStrayed = false;
   #excuses = 0;
-  #isBanned: boolean;
+  // Pages of the run from which too many strayed; 0: none did.
+  #strayedFrom: number;
 
   constructor(device: WebGpuDevice, cache: KernelCache, source: KernelSource) {
     this.#device = device;
     this.#cache = cache;
     this.#source = source;
-    this.#isBanned = !cache.mayGoDirect(source);
+    this.#strayedFrom = cache.strayedFrom(source);
   }
 
   /** The shader for the next round, compiled; the direct one only if that takes no waiting. */
   *next(isFirst: boolean): Sleeps<Compiled> {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (!this.#isBanned && !this.#isMissing && this.#device.gpu.isDense) {
+    const isBanned = this.#isBanned;
+    if (!isBanned && !this.#isMissing && this.#device.gpu.isDense) {
       if (isFirst) this.#direct ??= yield* this.#compile(true);
       if (this.#direct !== undefined) return this.#direct;
     }
     // Both at once: it is wanted as soon as the first pages have come.
-    if (!this.#isBanned) this.#compileAside();
+    if (!isBanned) this.#compileAside();
     this.#checked ??= yield* this.#compile(false);
     return this.#checked;
   }
@@ -69,15 +73,19 @@ export class Shaders {
     if (compiled === this.#direct) {
       this.#directRounds++;
       this.#hasStrayed = strays > STRAYS_MAX * ran;
-      if (!this.#hasStrayed) this.#cache.noteDirect(this.#source, true);
+      if (!this.#hasStrayed) this.#cache.noteStrayed(this.#source, 0);
       return;
     }
     if (!this.#hasStrayed) return;
     // Those who strayed have run again, checked: did they miss a page, or nothing?
     this.#hasStrayed = false;
     if (faults > 0 && ++this.#excuses <= EXCUSES_MAX) return;
-    this.#isBanned = true;
-    this.#cache.noteDirect(this.#source, false);
+    this.#strayedFrom = this.#device.gpu.runPages;
+    this.#cache.noteStrayed(this.#source, this.#strayedFrom);
+  }
+
+  get #isBanned(): boolean {
+    return this.#strayedFrom > 0 && this.#device.gpu.runPages < GROWTH * this.#strayedFrom;
   }
 
   /** The log has grown: other shaders. */
