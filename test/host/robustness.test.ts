@@ -111,6 +111,33 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
     expect(killed).toMatchObject({ signal: "SIGTERM", hung: false });
   });
 
+  it.each([
+    ["says so", "big.prepare().catch(() => undefined); await sleep(300); process.exit(7);"],
+    [
+      "has nothing left to do",
+      `const worker = thread("machine.kernel(workerData.source).runSync(1, { at: 0 });", { source });
+       await sleep(700);
+       await worker.terminate();
+       process.exitCode = 7;`,
+    ],
+  ])("a process that %s ends while a kernel compiles for seconds", async (_, end) => {
+    if (noDevice !== undefined) return;
+    const ended = await runProgram(
+      `const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+      const sourceOf = (loads) => ({ args: { at: ptr(u32) }, code:
+        "fn main(i: u32) { var a = i; " + "a = load_u32(args.at + 4u * (a & 1023u)); ".repeat(loads) +
+        "store_u32(args.at, a); }" });
+      // As many as take so long here: more than who waits for the kernel thread has patience for.
+      const begun = performance.now();
+      await machine.kernel(sourceOf(32)).prepare();
+      const source = sourceOf(Math.min(2000, Math.ceil(32 * 4000 / (performance.now() - begun))));
+      const big = machine.kernel(source);
+      ${end}`,
+      { device: true },
+    );
+    expect(ended).toMatchObject({ code: 7, stderr: "", hung: false });
+  });
+
   it("a process that may not reserve 4 GiB is told so", async () => {
     const ended = await runProgram("", { under: ["prlimit", "--as=4000000000"] });
     expect(ended).toMatchObject({ code: 1, hung: false });
