@@ -8,7 +8,14 @@ import { KERNEL_FAULTS_CURE, type KernelFaults, ScopedCpu, type Window } from ".
 import type { DeviceInfo } from "../driver/index.ts";
 import { MMAP_MIN_ADDR } from "../mm/index.ts";
 import type { ArgsSchema } from "./args.ts";
-import { Engine, type EnginePort, EventLoopHost, LocalPort, openGpu } from "./engine/index.ts";
+import {
+  Engine,
+  type EnginePort,
+  EventLoopHost,
+  LocalPort,
+  openGpu,
+  PagesHere,
+} from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
 import { Heap, newHeapRange } from "./heap/index.ts";
@@ -302,6 +309,7 @@ async function openScoped(options: Required<MachineOptions>, why: string): Promi
   const heap = new Heap({
     ...range,
     onPagesFree: (start, end, run) => freed.forget(start, end, run),
+    presence: new PagesHere(engine, port),
   });
   const systemCalls = "system calls take the bytes of an open access bracket";
   const cpu = { backend: "scoped", why, systemCalls, kernelFaults: false } as const;

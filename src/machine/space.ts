@@ -33,7 +33,14 @@ import {
   rangeOf,
 } from "./place.ts";
 import { type PrefetchTarget, prefetchRange } from "./prefetch.ts";
-import { type ArraySchema, array, type Ptr, type Schema, type StructSchema } from "./schema.ts";
+import {
+  type ArraySchema,
+  array,
+  type Infer,
+  type Ptr,
+  type Schema,
+  type StructSchema,
+} from "./schema.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
 import type { Adoption, AdoptOptions } from "./wasm/index.ts";
 
@@ -120,11 +127,18 @@ export class Space implements MemoryAccess {
   }
 
   /** A struct on the heap, with `init` stored; fields that `init` lacks are zero. */
-  alloc<S extends StructSchema>(schema: S): Cursor<S> {
+  alloc<S extends StructSchema>(schema: S, init?: Partial<Infer<S>>): Cursor<S> {
     const address = this.malloc(schema.size, Math.max(8, schema.align));
-    this.need(address, schema.size, true);
-    this.u8.fill(0, address, address + schema.size);
-    return this.at(schema, address);
+    try {
+      this.need(address, schema.size, true);
+      this.u8.fill(0, address, address + schema.size);
+      const made = this.at(schema, address);
+      if (init !== undefined) made.assign(init);
+      return made;
+    } catch (error) {
+      this.#heap.free(address);
+      throw error;
+    }
   }
 
   /** A view of what is at `address`; nothing is touched yet. */

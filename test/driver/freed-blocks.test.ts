@@ -78,7 +78,8 @@ describe.each(["scoped", "host"] as const)("with CPU backend %s", (cpu) => {
     space.free(block);
     const { invalidations } = machine.report;
     for (let i = 0; i < 100; i++) space.free(space.malloc(4096));
-    expect(machine.report.invalidations).toBe(invalidations);
+    // And once when it is taken, where that does not wait for what the device still has of it.
+    expect(machine.report.invalidations).toBeLessThanOrEqual(invalidations + 1);
     await machine.close();
   });
 });

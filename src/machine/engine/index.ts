@@ -31,4 +31,5 @@ export type {
 export { Engine } from "./engine.ts";
 export { LocalPort } from "./local-port.ts";
 export { type GpuChoice, openGpu } from "./open-gpu.ts";
+export { PagesHere } from "./pages-here.ts";
 export { EventLoopHost, Tasks } from "./tasks.ts";

@@ -147,6 +147,41 @@ describe("a heap", () => {
     ]);
   });
 
+  it("makes blocks of pages that are here, if any are, and passes over the others", () => {
+    const away = new Set<number>();
+    const moving = new Set<number>();
+    const each = (start: number, end: number) =>
+      Array.from({ length: end - start }, (_, i) => start + i);
+    const heap = new Heap({
+      start: START,
+      end: START + MIB,
+      presence: {
+        isHere: (start, end) =>
+          each(start, end).every((page) => !away.has(page) && !moving.has(page)),
+        renew: (start, end) => {
+          for (const page of each(start, end)) away.delete(page);
+          return each(start, end).every((page) => !moving.has(page));
+        },
+      },
+    });
+    const first = heap.malloc(8);
+    const page = START / 4096;
+    for (let i = 0; i < 20; i++) away.add(page + i);
+    const second = heap.malloc(8);
+    expect([second, heap.malloc(8)]).toEqual([first + 4096, first + 4104]);
+    away.delete(page);
+    for (let i = 0; i < 509; i++) heap.malloc(8);
+    expect([heap.malloc(8), heap.malloc(8)]).toEqual([first + 4096 + 511 * 8, first + 8]);
+    for (let i = 2; i < 18; i++) moving.add(page + i);
+    expect(heap.malloc(5000)).toBeGreaterThanOrEqual(START + 18 * 4096);
+    const { bytesHeld } = heap.usage;
+    for (let i = 18; i < 256; i++) moving.add(page + i);
+    // Nothing is here: it does not go on taking more.
+    moving.add(page);
+    for (let i = 0; i < 100; i++) heap.malloc(8);
+    expect(heap.usage.bytesHeld).toBe(bytesHeld);
+  });
+
   it("holds 871,414 blocks and forgets them all", () => {
     const heap = heapOf(64 * MIB);
     const blocks = Array.from({ length: 871_414 }, () => heap.malloc(64));

@@ -243,10 +243,15 @@ export class Heap {
     this.collect();
     const address = this.#slabs.take(index);
     if (address !== NONE) return address;
-    const page = this.#takeRun(classPages(index), 1);
-    if (page === NONE) return NONE;
-    this.#slabs.open(index, page);
-    return this.#slabs.take(index);
+    // One that is elsewhere: its pages are as good as any, once nobody needs what they hold.
+    this.#slabs.dropSpare(index);
+    const pages = classPages(index);
+    const page = this.#takeRun(pages, 1);
+    if (page === NONE) return this.#slabs.take(index, true);
+    // No better than what there is: nothing can be touched just now.
+    if (this.#slabs.hasSlot(index) && !this.#pages.isHere(page, pages)) this.#pages.give(page);
+    else this.#slabs.open(index, page);
+    return this.#slabs.take(index, true);
   }
 
   #takePages(bytes: number, align: number): Result {
@@ -258,8 +263,13 @@ export class Heap {
     return this.start + first * PAGE_SIZE;
   }
 
-  /** Takes pages; when there are none, after giving back those that only wait to be used. */
   #takeRun(pages: number, align: number): number {
+    const first = this.#findRun(pages, align);
+    return first === NONE ? NONE : this.#pages.renewed(first, pages, align);
+  }
+
+  /** Takes pages; when there are none, after giving back those that only wait to be used. */
+  #findRun(pages: number, align: number): number {
     const first = this.#pages.take(pages, align);
     if (first !== NONE) return first;
     this.collect();
@@ -347,8 +357,7 @@ export class Heap {
   }
 
   #newPages(): OwnPages {
-    const { start, onPagesFree } = this.#options;
-    return new OwnPages(this.#shared, this.#number, start / PAGE_SIZE, onPagesFree);
+    return new OwnPages(this.#shared, this.#number, this.start / PAGE_SIZE, this.#options);
   }
 
   #assertAttached(): void {

@@ -52,5 +52,5 @@
 export { Heap } from "./heap.ts";
 export { type HeapRange, LentSpans, newHeapRange } from "./lent-spans.ts";
 export type { HeapOptions, HeapUsage } from "./options.ts";
-export type { FreedRun } from "./own-pages.ts";
+export type { FreedRun, Presence } from "./own-pages.ts";
 export type { HeapRemains } from "./remains.ts";

@@ -1,7 +1,7 @@
 /** What a Heap is made with, and what it tells of itself. */
-import type { OnPagesFree } from "./own-pages.ts";
+import type { PagesOptions } from "./own-pages.ts";
 
-export interface HeapOptions {
+export interface HeapOptions extends PagesOptions {
   /** The pages of the heap: `[start, end)`, page aligned. */
   readonly start: number;
   readonly end: number;
@@ -9,11 +9,6 @@ export interface HeapOptions {
   readonly shared?: SharedArrayBuffer;
   /** What `invite` of another thread's Heap gave; without it the thread gets an id by itself. */
   readonly id?: number;
-  /**
-   * Told of pages that no block uses any more; what they hold is forgotten, before this returns:
-   * another thread may have them right after. It does not call the heap.
-   */
-  readonly onPagesFree?: OnPagesFree;
   /** Told of an address that another thread freed here and that is no block. */
   readonly onBadFree?: (address: number) => void;
 }

@@ -15,6 +15,9 @@ const NONE = -1;
 /** How often other threads may be faster before there is no room. Each time somebody got some. */
 const TRIES_MAX = 1000;
 
+/** How much is passed over at a time, at most, for pages that can be touched at once: 4 MiB. */
+const SKIP_PAGES_MAX = 1024;
+
 /** Pages [start, end) that could be had; where to go on looking. */
 interface Room {
   readonly start: number;
@@ -33,23 +36,44 @@ export interface FreedRun {
   readonly end: number;
 }
 
-/** Pages [start, end) are free now, and `run` is what they are part of. */
-export type OnPagesFree = (start: Vpn, end: Vpn, run: FreedRun) => void;
+/** Where pages are: blocks are made of those that can be touched at once, as far as can be. */
+export interface Presence {
+  /** Pages [start, end) can be touched at once. */
+  isHere(start: Vpn, end: Vpn): boolean;
+  /**
+   * Pages [start, end) are about to be used, and nobody needs what they hold. False: who touches
+   * some of them would have to wait.
+   */
+  renew(start: Vpn, end: Vpn): boolean;
+}
+
+export interface PagesOptions {
+  /**
+   * Told of pages [start, end) that no block uses any more, and of what they are part of; what they
+   * hold is forgotten, before this returns: another thread may have them right after. It does not
+   * call the heap.
+   */
+  readonly onPagesFree?: (start: Vpn, end: Vpn, run: FreedRun) => void;
+  /** For a thread that cannot wait for pages that are elsewhere. */
+  readonly presence?: Presence;
+}
 
 export class OwnPages {
   readonly #base: number;
   readonly #runs: PageRuns;
   readonly #spans: Spans;
-  readonly #onPagesFree: OnPagesFree | undefined;
+  readonly presence: Presence | undefined;
+  readonly #onPagesFree: PagesOptions["onPagesFree"];
   /** A span in which nothing lies, or NONE. */
   #kept = NONE;
 
   /** `base`: the page number of the heap's first page. */
-  constructor(shared: HeapShared, me: number, base: number, onPagesFree?: OnPagesFree) {
+  constructor(shared: HeapShared, me: number, base: number, options: PagesOptions = {}) {
     this.#base = base;
+    this.presence = options.presence;
     this.#runs = new PageRuns(shared.pages, base);
     this.#spans = new Spans(shared, me);
-    this.#onPagesFree = onPagesFree;
+    this.#onPagesFree = options.onPagesFree;
   }
 
   get spans(): Spans {
@@ -85,6 +109,34 @@ export class OwnPages {
     const first = this.take(pages, align);
     if (first !== NONE || !this.#grow(pages, align)) return first;
     return this.take(pages, align);
+  }
+
+  /** Pages of a taken run can be touched at once. */
+  isHere(first: number, pages: number): boolean {
+    const start = this.#base + first;
+    return this.presence?.isHere(vpn(start), vpn(start + pages)) ?? true;
+  }
+
+  /** A run that was just taken is about to be used: it, or one nobody has to wait for. */
+  renewed(first: number, pages: number, align: number): number {
+    const passed: number[] = [];
+    let run = first;
+    // What a launch has on its way lies together: farther away each time.
+    for (let skip = 1; skip <= SKIP_PAGES_MAX && !this.#renew(run, pages); skip *= 4) {
+      const gap = this.takeOrGrow(skip, 1);
+      if (gap !== NONE) passed.push(gap);
+      const next = this.takeOrGrow(pages, align);
+      if (next === NONE) break;
+      passed.push(run);
+      run = next;
+    }
+    for (const each of passed) this.give(each);
+    return run;
+  }
+
+  #renew(first: number, pages: number): boolean {
+    const start = this.#base + first;
+    return this.presence?.renew(vpn(start), vpn(start + pages)) ?? true;
   }
 
   /** Gives a taken run back. Its content is forgotten before another thread can have it. */

@@ -82,10 +82,13 @@ export class Slabs {
     return this.#bytesUsed;
   }
 
-  /** The address of a slot of class `index`, or -1 when no slab has one: open one. */
-  take(index: number): number {
+  /**
+   * The address of a slot of class `index`, or -1 when no slab has one that can be touched at once
+   * (`anywhere`: when no slab has one): open one.
+   */
+  take(index: number, anywhere = this.#pages.presence === undefined): number {
     const slab = this.#partial[index]!;
-    if (slab === NONE) return NONE;
+    if (slab === NONE || (!anywhere && !this.#isHere(slab))) return NONE;
     if (this.#spare[index] === slab) this.#spare[index] = NONE;
     let word = this.#firstWord[slab]!;
     const begin = slab * SLAB_WORDS;
@@ -99,6 +102,16 @@ export class Slabs {
     this.#bytesUsed += size;
     const slot = word * 32 + 31 - Math.clz32(lowest);
     return this.#start + this.#page[slab]! * PAGE_SIZE + slot * size;
+  }
+
+  /** Some slab has a slot of class `index`. */
+  hasSlot(index: number): boolean {
+    return this.#partial[index] !== NONE;
+  }
+
+  /** Of the slab that `take` would take from: those behind it are not worth the search. */
+  #isHere(slab: number): boolean {
+    return this.#pages.isHere(this.#page[slab]!, classPages(this.#class[slab]!));
   }
 
   /** Gives back the slot of `slab` that begins at `address`; false: none in use does. */
@@ -159,13 +172,17 @@ export class Slabs {
   dropSpares(): boolean {
     let isAny = false;
     for (let index = 0; index < this.#spare.length; index++) {
-      const slab = this.#spare[index]!;
-      if (slab === NONE) continue;
-      this.#spare[index] = NONE;
-      this.#close(slab);
-      isAny = true;
+      if (this.dropSpare(index)) isAny = true;
     }
     return isAny;
+  }
+
+  dropSpare(index: number): boolean {
+    const slab = this.#spare[index]!;
+    if (slab === NONE) return false;
+    this.#spare[index] = NONE;
+    this.#close(slab);
+    return true;
   }
 
   /** The class of the slab that begins at `page`, or -1: none does. */
