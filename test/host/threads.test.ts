@@ -200,4 +200,69 @@ describe.skipIf(obstacle !== undefined)(`threads of a machine (${obstacle ?? "he
     const stdout = "EINTR,false\ntrue\nETIMEDOUT,false\n0 true\nEINTR,true\n";
     expect(ended).toMatchObject({ code: 0, stdout, stderr: "", hung: false });
   });
+
+  it("leave no launch behind when they end: neither one that runs nor one that waits", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const at = await space.mmap({ bytes: PAGE });
+      const endless = () => thread(\`
+        const kernel = machine.kernel({ args: { at: ptr(u32) },
+          code: "fn main(i: u32) { while (true) { } store_u32(args.at, 1u); }" });
+        const onProgress = () => parentPort.postMessage("runs");
+        kernel.run(64, { at: workerData.at }, { timeLimit: 600_000, onProgress });
+        parentPort.postMessage("waits");\`, { at });
+      const said = (worker, word) => new Promise((resolve) =>
+        worker.on("message", (message) => message === word && resolve()));
+      const bump = machine.kernel({ args: { at: ptr(u32) },
+        code: "fn main(i: u32) { store_u32(args.at, load_u32(args.at) + 1u); }" });
+      await bump.run(1, { at });
+      const first = endless();
+      await said(first, "runs");
+      const second = endless();
+      await said(second, "waits");
+      const begun = performance.now();
+      const mine = bump.run(1, { at });
+      await Promise.all([first.terminate(), second.terminate()]);
+      await mine;
+      const tookMs = performance.now() - begun;
+      console.log(space.u32[at >>> 2], tookMs < 8000 || tookMs);
+      machine.check();
+      await machine.close();`,
+      { device: true, limitMs: 30_000 },
+    );
+    expect(ended).toMatchObject({ code: 0, stdout: "2 true\n", stderr: "", hung: false });
+  });
+
+  it("give back what they held, also to a launch that waits for it already", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const at = await space.mmap({ bytes: PAGE });
+      const bump = machine.kernel({ args: { at: ptr(u32) },
+        code: "fn main(i: u32) { store_u32(args.at, load_u32(args.at) + 1u); }" });
+      await bump.prepare();
+      const worker = thread(\`
+        space.accessSync({ start: workerData.at, bytes: 4 }, "write").u32[0] = 7;
+        parentPort.postMessage("holds");
+        setInterval(() => {}, 1000);\`, { at });
+      await says(worker);
+      const waiting = bump.run(1, { at });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await worker.terminate();
+      await waiting;
+      console.log(space.u32[at >>> 2]);
+      machine.check();
+      await machine.close();`,
+      {
+        device: true,
+        // The second for which a launch waits takes four on the kernel thread.
+        first: `
+          const { workerData } = require("node:worker_threads");
+          const now = performance.now.bind(performance);
+          if (workerData?.limitMs !== undefined) performance.now = () => now() / 4;`,
+      },
+    );
+    expect(ended).toMatchObject({ code: 0, stdout: "8\n", stderr: "", hung: false });
+  });
 });

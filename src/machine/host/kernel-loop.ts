@@ -76,8 +76,9 @@ export class KernelLoop {
     // First: who is told, or goes on and meets a lost page, may end the process at once.
     writeSync(2, `onespace: the kernel thread has failed; ${this.#whatIsLeft()}\n${words}\n`);
     this.#abandon();
-    this.#parts.server.die(`the kernel thread has failed: ${text}`);
+    // Before anything else that may break as well: who ends waits for this word.
     tell(this.#parts.control, Part.hasLetGo);
+    this.#parts.server.die(`the kernel thread has failed: ${text}`);
     this.#end();
   }
 
