@@ -152,9 +152,11 @@ describe("an invocation that stores much", () => {
     [1, 10_000],
     [2, 20_000],
     [1, 200_000],
+    // More than half of what the largest log has room for.
+    [1, 1_600_000],
   ])("%i prefix sums over %i words, each in one invocation", async (count, n) => {
     if (reason !== undefined) return;
-    await withMachine({ deviceMemory: mebibytes(4) }, async (machine) => {
+    await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
       expect(await scanOnes(machine, count, n)).toEqual(new Array(count).fill(n));
     });
   });
