@@ -31,7 +31,6 @@
  * **What it refuses.** Copy calls: there are none. On the portable backend (`scoped`), touching
  * memory that is on the device outside of a bracket (EAGAIN): JavaScript cannot wait there.
  */
-export { Access, type AccessMode } from "./access.ts";
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
 export { Heap, type HeapUsage } from "./heap/index.ts";
@@ -46,8 +45,15 @@ export {
   type MachineReport,
 } from "./machine.ts";
 export type { MemoryAccess } from "./memory-access.ts";
-export type { MemoryRange, Place } from "./place.ts";
-export type { PrefetchTarget } from "./prefetch.ts";
+export {
+  Access,
+  type AccessMode,
+  type MemoryRange,
+  type MmapOptions,
+  type Place,
+  type PrefetchTarget,
+  type Rights,
+} from "./place/index.ts";
 export {
   type ArraySchema,
   array,
@@ -72,7 +78,7 @@ export {
   vec4i,
   vec4u,
 } from "./schema.ts";
-export { type MmapOptions, type Rights, Space } from "./space.ts";
+export { Space } from "./space.ts";
 export { HostFile, type HostFileOptions, HostSwapStore, openHostFile } from "./store/index.ts";
 export { type Struct, struct } from "./struct.ts";
 export { ArrayView, type Cursor, VectorView, type View, viewOf } from "./view.ts";

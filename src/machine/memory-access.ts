@@ -6,7 +6,7 @@
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
 import { type HmmError, invalid } from "./error.ts";
 import type { Layout } from "./layout.ts";
-import { asAddress } from "./place.ts";
+import { asAddress } from "./place/index.ts";
 
 export interface MemoryAccess {
   // The whole window: the word of an address is at `address >>> 2`.

@@ -4,35 +4,37 @@
  * cannot await: it blocks this thread where the engine lives on another one, and throws EAGAIN
  * where it would have to wait for itself.
  */
-import {
-  EBUSY,
-  formatAddress,
-  type Result,
-  SPACE_BYTES,
-  type VirtAddr,
-  virtAddr,
-} from "../base/index.ts";
+import { PAGE_SIZE, SPACE_BYTES, type VirtAddr, virtAddr } from "../base/index.ts";
 import type { Window } from "../cpu/index.ts";
-import { VM_READ, VM_WRITE } from "../mm/index.ts";
-import { Access, type AccessMode } from "./access.ts";
 import { adoptInto } from "./adopt.ts";
-import type { Answer, Ask, CallName, EnginePort, Outcome } from "./engine/index.ts";
-import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
+import type { Answer, Ask, CallName, EnginePort } from "./engine/index.ts";
+import { errorCode, hmmError, invalid } from "./error.ts";
 import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
+  Access,
+  type AccessMode,
   asAddress,
+  askToMap,
   type Cut,
-  checkCount,
   cutIntoPages,
   type MemoryRange,
+  type MmapOptions,
+  mapped,
   type Place,
-  pageAddress,
+  type PrefetchTarget,
   pagesOf,
   piecesOf,
+  prefetchRange,
+  type Rights,
   rangeOf,
-} from "./place.ts";
-import { type PrefetchTarget, prefetchRange } from "./prefetch.ts";
+  refusedHeap,
+  refusedModule,
+  rightsOf,
+  throwIf,
+  touched,
+  zero,
+} from "./place/index.ts";
 import {
   type ArraySchema,
   array,
@@ -43,11 +45,6 @@ import {
 } from "./schema.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
 import type { Adoption, AdoptOptions } from "./wasm/index.ts";
-
-/** The rights of a mapping, as `mmap` and `mprotect` take them. */
-export type Rights = "rw" | "r" | "none";
-
-const RIGHTS: Readonly<Record<Rights, number>> = { rw: VM_READ | VM_WRITE, r: VM_READ, none: 0 };
 
 /** What this thread may touch without asking anybody. */
 export interface TouchRights {
@@ -65,13 +62,6 @@ export interface SpaceParts {
   readonly rights: TouchRights;
 }
 
-export interface MmapOptions {
-  readonly bytes: number;
-  readonly rights?: Rights;
-  /** Exactly there, or EEXIST. Default: anywhere. */
-  readonly address?: number;
-}
-
 export class Space implements MemoryAccess {
   /** The whole window as words. Without page faults: to be touched in a bracket or after `need`. */
   readonly u32: Uint32Array;
@@ -82,6 +72,8 @@ export class Space implements MemoryAccess {
   readonly #window: Window;
   readonly #heap: Heap;
   readonly #rights: TouchRights;
+  // What an adopted module has ends here.
+  #moduleEnd = 0;
 
   constructor(parts: SpaceParts) {
     this.#port = parts.port;
@@ -164,48 +156,53 @@ export class Space implements MemoryAccess {
     };
     const adoption = await adoptInto({ memory: this.memory, port: this.#port, need }, options);
     this.#rights.allowLow?.();
+    this.#moduleEnd = adoption.limit;
     return adoption;
   }
 
   /** Maps zeroed pages; gives their address. Throws EINVAL, ENOMEM, EEXIST (address taken). */
   async mmap(options: MmapOptions): Promise<number> {
-    return mapped(await this.#port.call("mmap", askToMap(options)), options);
+    return mapped("mmap", await this.#port.call("mmap", askToMap("mmap", options)), options);
   }
 
   mmapSync(options: MmapOptions): number {
-    return mapped(this.#now("mmap", askToMap(options)), options);
+    return mapped("mmapSync", this.#now("mmap", askToMap("mmapSync", options)), options);
   }
 
   /** Unmaps [address, address + bytes). Throws EBUSY under a bracket, EINVAL for the heap. */
   async munmap(address: number, bytes: number): Promise<void> {
-    const range = this.#pagesToUnmap(address, bytes);
+    const range = this.#mappedPages("munmap", address, bytes);
     throwIf(await this.#port.call("munmap", range), "munmap", range);
   }
 
   munmapSync(address: number, bytes: number): void {
-    const range = this.#pagesToUnmap(address, bytes);
-    throwIf(this.#now("munmap", range), "munmap", range);
+    const range = this.#mappedPages("munmapSync", address, bytes);
+    throwIf(this.#now("munmap", range), "munmapSync", range);
   }
 
-  /** Other rights for [address, address + bytes). Throws EBUSY, ENOMEM (over a hole). */
+  /**
+   * Other rights for [address, address + bytes). Throws EBUSY under a bracket, ENOMEM over a hole,
+   * EINVAL for the heap.
+   */
   async mprotect(address: number, bytes: number, rights: Rights): Promise<void> {
-    const ask = { ...pagesOf("mprotect", address, bytes), flags: rightsOf("mprotect", rights) };
+    const ask = this.#askToProtect("mprotect", address, bytes, rights);
     throwIf(await this.#port.call("mprotect", ask), "mprotect", ask);
   }
 
   mprotectSync(address: number, bytes: number, rights: Rights): void {
-    const ask = { ...pagesOf("mprotect", address, bytes), flags: rightsOf("mprotect", rights) };
-    throwIf(this.#now("mprotect", ask), "mprotect", ask);
+    const ask = this.#askToProtect("mprotectSync", address, bytes, rights);
+    throwIf(this.#now("mprotect", ask), "mprotectSync", ask);
   }
 
   /**
    * Forgets the content of `range`: the next touch finds zeros. Whole pages go back to the system;
-   * with an address and a number of bytes they have to be whole. Throws EBUSY under a bracket.
+   * with an address and a number of bytes they have to be whole, and not the heap's. Throws EBUSY
+   * under a bracket.
    */
   discard(range: Place): Promise<void>;
   discard(address: number, bytes: number): Promise<void>;
   async discard(where: Place | number, bytes = 0): Promise<void> {
-    const { pages, edges } = this.#toDiscard(where, bytes);
+    const { pages, edges } = this.#toDiscard("discard", where, bytes);
     if (pages !== undefined) throwIf(await this.#port.call("discard", pages), "discard", pages);
     for (const edge of edges) zero(await this.access(edge, "write"));
   }
@@ -213,8 +210,8 @@ export class Space implements MemoryAccess {
   discardSync(range: Place): void;
   discardSync(address: number, bytes: number): void;
   discardSync(where: Place | number, bytes = 0): void {
-    const { pages, edges } = this.#toDiscard(where, bytes);
-    if (pages !== undefined) throwIf(this.#now("discard", pages), "discard", pages);
+    const { pages, edges } = this.#toDiscard("discardSync", where, bytes);
+    if (pages !== undefined) throwIf(this.#now("discard", pages), "discardSync", pages);
     for (const edge of edges) zero(this.accessSync(edge, "write"));
   }
 
@@ -299,13 +296,16 @@ export class Space implements MemoryAccess {
     });
   }
 
-  /** Addresses that `malloc` gives out stay mapped. */
-  #pagesToUnmap(address: number, bytes: number): MemoryRange {
-    const range = pagesOf("munmap", address, bytes);
-    const { start, end } = this.#heap;
-    if (!this.#heap.hasAny(range.start, range.start + bytes)) return range;
-    const heap = `${formatAddress(start)}..${formatAddress(end)}`;
-    throw invalid("munmap", `the heap lies at ${heap}: free its blocks instead`);
+  /** Whole pages of mappings of the program's own. */
+  #mappedPages(call: string, address: number, bytes: number): MemoryRange {
+    const range = pagesOf(call, address, bytes);
+    if (this.#heap.hasAny(range.start, range.start + bytes)) throw refusedHeap(call, this.#heap);
+    if (range.start < this.#moduleEnd) throw refusedModule(call, this.#moduleEnd);
+    return range;
+  }
+
+  #askToProtect(call: string, at: number, bytes: number, rights: Rights): Ask<"mprotect"> {
+    return { ...this.#mappedPages(call, at, bytes), flags: rightsOf(call, rights) };
   }
 
   #opened(answer: Answer<"access">, ask: Ask<"access">, mode: AccessMode): Access {
@@ -327,9 +327,14 @@ export class Space implements MemoryAccess {
     return { ...range, write: mode === "write" };
   }
 
-  #toDiscard(where: Place | number, bytes: number): Cut {
-    if (typeof where === "number") return { pages: pagesOf("discard", where, bytes), edges: [] };
-    return cutIntoPages(rangeOf("discard", this.window, where));
+  #toDiscard(call: string, where: Place | number, bytes: number): Cut {
+    if (typeof where === "number") {
+      const pages = this.#mappedPages(call, where, bytes);
+      if (bytes % PAGE_SIZE === 0) return { pages, edges: [] };
+      const rule = `a multiple of ${PAGE_SIZE} (any number in { start, bytes })`;
+      throw invalid(call, `bytes must be ${rule}, got ${bytes}`);
+    }
+    return cutIntoPages(rangeOf(call, this.window, where));
   }
 
   /** The answer of a call that may block this thread, but not the engine's own. */
@@ -339,57 +344,4 @@ export class Space implements MemoryAccess {
     const detail = `it has to wait, and this thread would wait for itself; await ${call}(…)`;
     throw hmmError({ code: "EAGAIN", call: `${call}Sync`, detail });
   }
-}
-
-function askToMap(options: MmapOptions): Ask<"mmap"> {
-  if (typeof options !== "object" || options === null) {
-    throw invalid("mmap", `options must be { bytes, … }, got ${String(options)}`);
-  }
-  const { bytes, address } = options;
-  const flags = rightsOf("mmap", options.rights ?? "rw");
-  checkCount("mmap", "bytes", bytes);
-  if (address === undefined) return { bytes, flags };
-  return { bytes, flags, address: pageAddress("mmap", address) };
-}
-
-function mapped(result: Result, { bytes, address }: MmapOptions): number {
-  if (result >= 0) return result;
-  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-  const detail = `cannot map ${bytes} bytes${where}`;
-  throw hmmError({ code: errorCode(result), call: "mmap", detail });
-}
-
-function zero(held: Access): void {
-  held.bytes.fill(0);
-  held.close();
-}
-
-function touched(call: string, outcome: Outcome, ask: Ask<"access">, mode: AccessMode): void {
-  const { result, address } = outcome;
-  if (result >= 0) return;
-  throw hmmError({
-    code: errorCode(result),
-    call,
-    detail: `cannot ${mode} ${ask.bytes} bytes at ${formatAddress(ask.start)}`,
-    access: mode,
-    ...(address === undefined ? {} : { address }),
-  });
-}
-
-function throwIf({ result, address }: Outcome, call: string, range: MemoryRange): void {
-  if (result >= 0) return;
-  if (result === -EBUSY && address !== undefined) throw busy(call, range.start, address);
-  const detail = `${range.bytes} bytes at ${formatAddress(range.start)} are not all mapped`;
-  throw hmmError({ code: errorCode(result), call, detail, address: range.start });
-}
-
-function busy(call: string, address: number, bracket: number): HmmError {
-  const detail = `an access bracket is open at ${formatAddress(bracket)}`;
-  return hmmError({ code: "EBUSY", call, detail, address });
-}
-
-function rightsOf(call: string, rights: Rights): number {
-  const flags = RIGHTS[rights];
-  if (flags !== undefined) return flags;
-  throw invalid(call, `rights must be "rw", "r" or "none", got ${String(rights)}`);
 }

@@ -54,15 +54,31 @@ describe.each(["scoped", "host"] as const)("with CPU backend %s", (cpu) => {
       expect([access.start, access.u32[1]]).toEqual([high, high]);
       access.close();
       space.accessSync({ start: given, bytes: 16 }, "read").close();
-      await space.discard(given, 4096);
-      space.discardSync(given + 4096, 4096);
+      await space.discard({ start: given, bytes: 4096 });
       expect(space.u32[high >>> 2]).toBe(0);
-      await space.mprotect(given, 4096, "r");
-      await expect(space.access({ start: given, bytes: 16 }, "write")).rejects.toThrow(/EFAULT/);
-      space.mprotectSync(given, 4096, "rw");
       await expect(space.munmap(given, 4096)).rejects.toThrow(/heap/);
       space.free(given);
       expect(() => space.free(given)).toThrow(/free already/);
+    });
+  });
+
+  it("takes them for whole pages of mappings", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    await withMachine(async ({ space }) => {
+      // More than there is below the heap: it gets some of its addresses, from the top.
+      const high = await space.mmap({ bytes: 0x3000_0000 });
+      const given = high | 0;
+      expect(given).toBeLessThan(0);
+      space.at(array(u32, 1), given).set(0, 7);
+      await space.discard(given, 4096);
+      space.discardSync(given + 4096, 4096);
+      expect(space.at(array(u32, 1), given).at(0)).toBe(0);
+      await space.mprotect(given, 4096, "r");
+      await expect(space.access({ start: given, bytes: 16 }, "write")).rejects.toThrow(/EFAULT/);
+      space.mprotectSync(given, 4096, "rw");
+      await space.munmap(given, 4096);
+      expect(await space.mmap({ bytes: 4096, address: given })).toBe(high);
+      await space.munmap(given, 0x3000_0000);
     });
   });
 

@@ -1,9 +1,9 @@
 /**
  * An open bracket: bytes that are here to stay until it is closed. Made by `Space.access`.
  */
-import { formatAddress } from "../base/index.ts";
-import type { Window } from "../cpu/index.ts";
-import { invalid } from "./error.ts";
+import { formatAddress } from "../../base/index.ts";
+import type { Window } from "../../cpu/index.ts";
+import { invalid } from "../error.ts";
 
 export type AccessMode = "read" | "write";
 

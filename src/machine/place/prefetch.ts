@@ -1,0 +1,43 @@
+/** Memory that is brought to where it will be needed, beforehand: `Space.prefetch`. */
+import { PAGE_SIZE } from "../../base/index.ts";
+import type { EnginePort } from "../engine/index.ts";
+import { errorCode, hmmError, invalid } from "../error.ts";
+import { type MemoryRange, piecesOf } from "./place.ts";
+
+export type PrefetchTarget = "device" | "cpu";
+
+/** Brings `range` there piece by piece, so that nobody waits for all of it: bytes that came. */
+export async function prefetchRange(
+  port: EnginePort,
+  range: MemoryRange,
+  to: PrefetchTarget,
+  write: boolean,
+): Promise<number> {
+  if (to !== "device" && to !== "cpu") {
+    throw invalid("prefetch", `to must be "device" or "cpu", got ${String(to)}`);
+  }
+  let pages = 0;
+  let since: number | undefined;
+  for (const piece of piecesOf(range)) {
+    if (to === "cpu") {
+      const came = await port.call("home", piece);
+      if (came < 0) throw refused(came, range, piece.start);
+      pages += came;
+      continue;
+    }
+    const ask = { ...piece, write, ...(since !== undefined && { since }) };
+    const answer = await port.call("prefetch", ask);
+    if (answer.result < 0) throw refused(answer.result, range, answer.address ?? piece.start);
+    pages += answer.pages;
+    since = answer.since;
+  }
+  return pages * PAGE_SIZE;
+}
+
+const refused = (result: number, { bytes }: MemoryRange, address: number) =>
+  hmmError({
+    code: errorCode(result),
+    call: "prefetch",
+    detail: `cannot bring all of ${bytes} bytes`,
+    address,
+  });
