@@ -2,7 +2,7 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import { type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
 import { HmmError } from "./error.ts";
 import type { MemoryAccess } from "./memory-access.ts";
-import { f32, i32, type Ptr, ptr, u32, vec3f } from "./schema.ts";
+import { array, f32, i32, type Ptr, ptr, u32, vec3f } from "./schema.ts";
 import { struct } from "./struct.ts";
 import { ArrayView } from "./view.ts";
 
@@ -96,6 +96,18 @@ describe("argsOf", () => {
     const view = new DataView(new ArrayBuffer(args.bytes));
     expect(() => args.write(view, { ...good, scale: "x" as unknown as number })).toThrow(HmmError);
     expect(new Uint8Array(view.buffer).every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("says where the pointers lead, how far that is known, and whether further", () => {
+    const Leaf = struct("Leaf", { value: u32 });
+    const Node = struct("Node", { links: array(ptr(u32), 2) });
+    const { places } = argsOf({ n: u32, at: ptr(Leaf), leaf: ptr(Leaf), node: ptr(Node) });
+    const view = (address: number, bytes: number) => ({ address, bytes });
+    expect(places({ n: 5, at: 64, leaf: view(128, 40), node: view(256, 8) })).toEqual([
+      { name: "at", start: 64, bytes: 4, isView: false, leadsOn: true },
+      { name: "leaf", start: 128, bytes: 40, isView: true, leadsOn: false },
+      { name: "node", start: 256, bytes: 8, isView: true, leadsOn: true },
+    ]);
   });
 
   it("refuses arguments that are no words and names that WGSL does not take", () => {

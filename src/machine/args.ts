@@ -7,6 +7,7 @@ import { type HmmError, hmmError, invalid } from "./error.ts";
 import { alignUp } from "./layout.ts";
 import { asAddress, type MemoryRange } from "./place.ts";
 import {
+  hasPointers,
   isSchema,
   type Ptr,
   type PtrSchema,
@@ -31,6 +32,14 @@ export type ArgValues<Args extends ArgsSchema> = {
   readonly [Name in keyof Args]: ArgValue<Args[Name]>;
 };
 
+/** A view, or as much as the pointer's type says. */
+interface ArgPlace extends MemoryRange {
+  readonly name: string;
+  readonly isView: boolean;
+  /** Nothing says that what a kernel reaches from there ends with it. */
+  readonly leadsOn: boolean;
+}
+
 export interface ArgsLayout<Args extends ArgsSchema> {
   /** `struct Args { root: u32, … }`; empty when there are none. */
   readonly wgsl: string;
@@ -38,8 +47,8 @@ export interface ArgsLayout<Args extends ArgsSchema> {
   readonly bytes: number;
   /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
   write(view: DataView, values: ArgValues<Args>): void;
-  /** Where the views among the values lie, and as which argument. Throws as `write` does. */
-  places(values: ArgValues<Args>): (MemoryRange & { readonly name: string })[];
+  /** What the values point to, and by which argument. Throws as `write` does. */
+  places(values: ArgValues<Args>): ArgPlace[];
 }
 
 export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Args> {
@@ -60,10 +69,15 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
     bytes: alignUp(entries.length * 4, 16),
     write: (view, values) => writeArgs(entries, view, values),
     places: (values) => {
-      wordsOf(entries, values);
-      return Object.entries(values).flatMap(([name, value]) =>
-        isPlaced(value) ? [{ name, start: value.address, bytes: value.bytes }] : [],
-      );
+      const words = wordsOf(entries, values);
+      return entries.flatMap(([name, schema], i) => {
+        if (schema.kind !== "ptr") return [];
+        const value: unknown = values[name];
+        const isView = isPlaced(value);
+        const to = targetOf(schema);
+        const bytes = isView ? value.bytes : to.size;
+        return [{ name, start: words[i]!, bytes, isView, leadsOn: !isView || hasPointers(to) }];
+      });
     },
   };
 }

@@ -129,7 +129,9 @@ export class Kernel<Args extends ArgsSchema> {
     const outcome = await this.#port.call("prepare", { kernel: this.#number ?? this.#source });
     this.#number = outcome.kernel;
     if (outcome.result < 0) throw this.#errorOf("prepare", outcome, undefined);
-    for (const place of places) await prefetchRange(this.#port, place, "device", false);
+    for (const place of places.filter(({ isView }) => isView)) {
+      await prefetchRange(this.#port, place, "device", false);
+    }
   }
 
   #askOf(count: number, values: ArgValues<Args>, { timeLimit }: LimitOptions): Ask<"run"> {

@@ -146,6 +146,13 @@ export function isSchema(value: unknown): value is Schema {
   return typeof value === "object" && value !== null && "kind" in value && "align" in value;
 }
 
+/** Whether values of it hold addresses. */
+export function hasPointers(schema: Schema): boolean {
+  if (schema.kind === "array") return hasPointers(schema.element);
+  if (schema.kind === "struct") return Object.values(schema.fields).some(hasPointers);
+  return schema.kind === "ptr";
+}
+
 /** The scalar that a word of this schema is read as; a pointer is a u32. */
 export const wordName = (schema: ScalarSchema | PtrSchema): ScalarName =>
   schema.kind === "ptr" ? "u32" : schema.name;

@@ -66,13 +66,13 @@ const walkArgs = { ring: ptr(u32), out: ptr(u32), pages: u32, hops: u32 };
 describe("a range changes while a launch uses it", () => {
   it("munmap: the launch ends with an error that names the address, and all adds up", async (ctx) => {
     if (reason !== undefined) return ctx.skip(reason);
-    await withMachine({ deviceMemory: mebibytes(4) }, async (machine) => {
+    await withMachine({ deviceMemory: 256 * PAGE }, async (machine) => {
       const { space } = machine;
       const ring = await makeRing(machine);
       const out = space.array(u32, 64);
       const walk = machine.kernel({ name: "walk", args: walkArgs, code: WALK });
       const outcome = await runWhile(
-        (onProgress) => walk.run(64, { ring, out, pages: PAGES, hops: 400 }, { onProgress }),
+        (onProgress) => walk.run(64, { ring, out, pages: PAGES, hops: 200 }, { onProgress }),
         () => space.munmap(ring, PAGES * PAGE),
       );
       expect(outcome).toMatchObject({ error: { code: "EFAULT", kernel: "walk", access: "read" } });

@@ -7,6 +7,7 @@ import {
   KernelCompileError,
   type KernelSource,
   type Shader,
+  wrapKernel,
 } from "./wgsl/index.ts";
 
 /** A pipeline, made from one kernel for one size of its store log. */
@@ -14,8 +15,51 @@ export interface Compiled {
   readonly pipeline: GPUComputePipeline;
 }
 
+/** Each kernel, in each way, is compiled once. */
+export class Pipelines {
+  readonly #device: GPUDevice;
+  readonly #layout: GPUBindGroupLayout;
+  // KernelSource -> 2 * size of the log + 1 if direct -> Compiled
+  readonly #compiled = new WeakMap<KernelSource, Map<number, Promise<Compiled>>>();
+  #compiling = 0;
+
+  constructor(device: GPUDevice, layout: GPUBindGroupLayout) {
+    this.#device = device;
+    this.#layout = layout;
+  }
+
+  get isCompiling(): boolean {
+    return this.#compiling > 0;
+  }
+
+  /** Whether it has been compiled, or begun to be. */
+  isKnown(source: KernelSource, logSize: number, isDirect: boolean): boolean {
+    return this.#compiled.get(source)?.has(wayOf(logSize, isDirect)) === true;
+  }
+
+  /** Rejects with `KernelCompileError`. */
+  async of(source: KernelSource, logSize: number, isDirect: boolean): Promise<Compiled> {
+    const ways = this.#compiled.get(source) ?? new Map<number, Promise<Compiled>>();
+    this.#compiled.set(source, ways);
+    const way = wayOf(logSize, isDirect);
+    const compiling = ways.get(way) ?? this.#begin(source, logSize, isDirect);
+    ways.set(way, compiling);
+    return compiling;
+  }
+
+  #begin(source: KernelSource, logSize: number, isDirect: boolean): Promise<Compiled> {
+    const shader = wrapKernel(source, logSize, isDirect);
+    this.#compiling++;
+    return compileShader(this.#device, this.#layout, { source, shader }).finally(() => {
+      this.#compiling--;
+    });
+  }
+}
+
+const wayOf = (logSize: number, isDirect: boolean): number => 2 * logSize + Number(isDirect);
+
 /** Rejects with `KernelCompileError`. */
-export async function compileShader(
+async function compileShader(
   device: GPUDevice,
   layout: GPUBindGroupLayout,
   kernel: { readonly source: KernelSource; readonly shader: Shader },

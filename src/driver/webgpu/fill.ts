@@ -2,6 +2,9 @@
  * Bringing what nobody has asked for yet. What a launch is given as arrays and structs comes
  * beforehand, if it is small: a page that is first written late in a run would cost a round.
  *
+ * While a new kernel compiles, all of the mappings comes into which pointers lead, if so many
+ * invocations may well need it: the time passes anyway, and then the direct shader does.
+ *
  * Filling gaps: a launch that has asked for much of what a program keeps between two of its pages
  * gets the rest, if there is room. Where no gaps are a kernel finds its words by a subtraction
  * (`wgsl/translation.ts`), and the rest would have come in more rounds.
@@ -28,6 +31,8 @@ export interface LaunchView {
   readonly bytes: number;
   /** The code says that it stores there. */
   readonly write: boolean;
+  /** What is reached from there may lie anywhere. */
+  readonly leadsOn: boolean;
 }
 
 /** So many pages of all views together come beforehand: 8 MiB, some 10 ms. */
@@ -48,6 +53,62 @@ export function* bringViews(device: WebGpuDevice, views: readonly LaunchView[]):
     const failure = { address: virtAddr(start) };
     const result = yield* prefetch(shadow, { start: first, end }, options, failure);
     // The launch finds out by itself, if it goes there.
+    if (result < 0 && result !== -EFAULT) return result;
+  }
+  return 0;
+}
+
+/** What comes in good time while a kernel compiles: 96 MiB, some 120 ms. */
+const REACHED_PAGES_MAX = 24_576;
+/** So many invocations may well need a page. */
+const INVOCATIONS_A_PAGE = 8;
+
+/**
+ * What has to come for a launch to find all that it was given, and all that pointers lead to:
+ * mappings, or none. Undefined: more than can come beforehand.
+ */
+export function* reachedBy(
+  device: WebGpuDevice,
+  views: readonly LaunchView[],
+  invocations: number,
+): Sleeps<readonly Vma[] | undefined> {
+  const { space, memory, shadow } = device;
+  using _mmap = yield* space.mmapLock.acquireRead();
+  const reached = new Set<Vma>();
+  for (const { start, bytes, write, leadsOn } of views) {
+    const end = vpn(Math.ceil((start + bytes) / PAGE_SIZE));
+    for (let page = vpnOf(virtAddr(start)); page < end; page = vpn(page + 1)) {
+      if (!shadow.allows(page, write)) return undefined;
+    }
+    const vma = leadsOn ? space.vmas.find(virtAddr(start)) : undefined;
+    if (vma?.isAnonymous === true) reached.add(vma);
+  }
+  let left = Math.min(
+    REACHED_PAGES_MAX,
+    invocations / INVOCATIONS_A_PAGE,
+    memory.pagemap.zone.freeCount,
+  );
+  for (const vma of reached) left -= contentOf(device, vma, left);
+  return left < 0 ? undefined : [...reached];
+}
+
+/** Pages with content, counted up to `most` and one more. */
+function contentOf({ space }: WebGpuDevice, vma: Vma, most: number): number {
+  const [start, end] = [vpnOf(vma.start), vpnOf(vma.end)];
+  space.catchUp(start, end);
+  let count = 0;
+  let page = space.pageTable.nextUsed(start, end);
+  for (; page < end && count <= most; page = space.pageTable.nextUsed(vpn(page + 1), end)) count++;
+  return count;
+}
+
+/** Brings copies of all pages of mappings. 0, or why a copy failed. */
+export function* bringAll(device: WebGpuDevice, vmas: readonly Vma[]): Sleeps<Result> {
+  const { shadow, memory } = device;
+  for (const vma of vmas) {
+    const range = { start: vpnOf(vma.start), end: vpnOf(vma.end) };
+    const options = { write: false, keepAfter: memory.frames.arrivals };
+    const result = yield* prefetch(shadow, range, options, { address: vma.start });
     if (result < 0 && result !== -EFAULT) return result;
   }
   return 0;

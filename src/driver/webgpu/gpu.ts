@@ -21,7 +21,7 @@ import {
   ReadbackPool,
   SpillBuffer,
 } from "./buffers/index.ts";
-import { type Compiled, compileShader, newLayout } from "./compile.ts";
+import { type Compiled, newLayout, Pipelines } from "./compile.ts";
 import { DeviceLostError, GpuError, type Round, type RoundResult } from "./round.ts";
 import {
   CONTROL_WORDS,
@@ -29,7 +29,6 @@ import {
   KernelCompileError,
   type KernelSource,
   WORKGROUP_SIZE,
-  wrapKernel,
 } from "./wgsl/index.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
@@ -70,12 +69,10 @@ export class Gpu {
   readonly #spill: SpillBuffer;
   readonly #readback: ReadbackPool;
   readonly #scratch = new Uint8Array(UPLOAD_BYTES);
-  // wgsl -> Compiled
-  readonly #compiled = new Map<string, Promise<Compiled>>();
+  readonly #pipelines: Pipelines;
   // The first error that Dawn reported to nobody in particular.
   #failure: string | undefined;
   #lost: string | undefined;
-  #compilingCount = 0;
   #isDestroyed = false;
   #isInRound = false;
   // Bits of `seen` may be set.
@@ -97,6 +94,7 @@ export class Gpu {
     this.#spill = new SpillBuffer(device);
     this.#readback = new ReadbackPool(device);
     this.#layout = newLayout(device);
+    this.#pipelines = new Pipelines(device, this.#layout);
     device.addEventListener("uncapturederror", (event) => {
       // It is thrown by the next call: no need to print it.
       event.preventDefault();
@@ -132,7 +130,7 @@ export class Gpu {
   }
 
   get isCompiling(): boolean {
-    return this.#compilingCount > 0;
+    return this.#pipelines.isCompiling;
   }
 
   /** Why it is lost, once it is; the one who knows first. */
@@ -215,21 +213,16 @@ export class Gpu {
    */
   async compile(source: KernelSource, logSize: number, isDirect = false): Promise<Compiled> {
     this.#check();
-    const shader = wrapKernel(source, logSize, isDirect);
-    let compiled = this.#compiled.get(shader.wgsl);
-    if (compiled === undefined) {
+    const compiling = this.#pipelines.of(source, logSize, isDirect).catch((error) => {
       // A lost device compiles nothing: that is not the code's fault.
-      compiled = compileShader(this.#device, this.#layout, { source, shader }).catch((error) => {
-        throw this.#lost === undefined ? error : new DeviceLostError(this.#lost);
-      });
-      this.#compiled.set(shader.wgsl, compiled);
-      this.#compilingCount++;
-      const over = (): void => {
-        this.#compilingCount--;
-      };
-      compiled.then(over, over);
-    }
-    return this.#guard(compiled);
+      throw this.#lost === undefined ? error : new DeviceLostError(this.#lost);
+    });
+    return this.#guard(compiling);
+  }
+
+  /** Whether that has been compiled, or begun to be. */
+  isKnown(source: KernelSource, logSize: number, isDirect: boolean): boolean {
+    return this.#pipelines.isKnown(source, logSize, isDirect);
   }
 
   /** For a launch of at most `capacity` waiting invocations. In the end it is for `keepList`. */

@@ -20,7 +20,7 @@ import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
 import { awaitPromise } from "./await.ts";
 import { LOG_WORDS_MAX } from "./buffers/index.ts";
-import { bringViews, fillGaps, type LaunchView } from "./fill.ts";
+import { bringAll, bringViews, fillGaps, type LaunchView, reachedBy } from "./fill.ts";
 import { GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
@@ -55,7 +55,7 @@ export interface LaunchRequest {
   readonly source: KernelSource;
   readonly count: number;
   readonly args: ArrayBuffer;
-  /** Memory that it was given as such: what is small of it comes beforehand. */
+  /** Memory that it was given as such, or is pointed to: what is small of it comes beforehand. */
   readonly views?: readonly LaunchView[];
   readonly onProgress?: (progress: LaunchProgress) => void;
   readonly isAborted: () => boolean;
@@ -157,6 +157,8 @@ class LaunchRun {
       load: cache.loadOf(source),
       widthMax: BATCH_MAX,
       aloneMs: Math.max(ALONE_MS, timeLimit ?? 0),
+      // It can only end between rounds.
+      calmMs: (timeLimit ?? Number.POSITIVE_INFINITY) / 8,
     });
     this.#deadlineMs = this.#nowMs + (timeLimit ?? Number.POSITIVE_INFINITY);
     this.#before = { ...device.counters };
@@ -181,7 +183,7 @@ class LaunchRun {
         this.#request.args,
         Math.min(this.#request.count, BATCH_MAX),
       );
-      failure = (yield* this.#bringViews()) ?? (yield* this.#runRounds(list));
+      failure = (yield* this.#bring()) ?? (yield* this.#runRounds(list));
       // What an endless one was given tells nothing of those that end.
       if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
     } catch (error) {
@@ -194,8 +196,16 @@ class LaunchRun {
   }
 
   /** Not while it waits for its turn: what others then run with is theirs. */
-  *#bringViews(): Sleeps<Failure | undefined> {
-    const result = yield* bringViews(this.#device, this.#request.views ?? []);
+  *#bring(): Sleeps<Failure | undefined> {
+    const { views = [], count } = this.#request;
+    let result = yield* bringViews(this.#device, views);
+    if (result === 0 && !this.#shaders.isKnown) {
+      const reached = yield* reachedBy(this.#device, views, count);
+      if (reached !== undefined) {
+        this.#shaders.expectAll();
+        result = yield* bringAll(this.#device, reached);
+      }
+    }
     return result === 0 ? undefined : { result, refusal: COPY_FAILED };
   }
 
@@ -267,7 +277,8 @@ class LaunchRun {
     const { unbegun, isLong, milliseconds } = round;
     const finished = ran - round.unfinished;
     const isUseful = round.faults.length > 0 || round.overflow !== 0 || round.strays > 0;
-    const taken = { ran, finished, unbegun, isLong, isUseful, milliseconds };
+    const isAwaited = this.#device.wasAwaited;
+    const taken = { ran, finished, unbegun, isLong, isUseful, isAwaited, milliseconds };
     const goesOn = this.#pace.finishRound(taken);
     const isIdle = finished === 0 && !isUseful && unbegun === 0 && !isLong;
     this.#idleRounds = isIdle ? this.#idleRounds + 1 : 0;

@@ -7,6 +7,8 @@ import { ALONE_MS, FIRST_LOAD, Pace } from "./pace.ts";
 interface Model {
   readonly speed: number;
   readonly lanes: number;
+  /** Whether somebody waits for that round. */
+  readonly isAwaited?: (round: number) => boolean;
 }
 
 interface Simulated {
@@ -17,7 +19,7 @@ interface Simulated {
 
 /** Runs invocations that need so many passes; those who got nowhere start over. */
 function simulate(needs: readonly number[], model: Model, aloneMs = ALONE_MS): Simulated {
-  const pace = new Pace({ load: FIRST_LOAD, widthMax: needs.length, aloneMs });
+  const pace = new Pace({ load: FIRST_LOAD, widthMax: needs.length, aloneMs, calmMs });
   let waiting = [...needs];
   let totalMs = 0;
   let longestMs = 0;
@@ -48,16 +50,24 @@ function simulate(needs: readonly number[], model: Model, aloneMs = ALONE_MS): S
     waiting = [...left, ...waiting.slice(running.length)];
     const finished = running.length - left.length;
     const isUseful = false;
-    const round = { ran: running.length, finished, unbegun, isLong, isUseful, milliseconds };
+    const isAwaited = model.isAwaited?.(rounds) === true;
+    const taken = { ran: running.length, finished, unbegun, isLong, isUseful };
+    const round = { ...taken, isAwaited, milliseconds };
     if (!pace.finishRound(round)) return { isOver: false, totalMs, longestMs };
   }
   return { isOver: true, totalMs, longestMs };
 }
 
+const calmMs = 600;
 const ENDLESS = Number.POSITIVE_INFINITY;
 const models = fc.record({
   speed: fc.integer({ min: 100, max: 1_000_000 }),
   lanes: fc.constantFrom(1, 8, 64, 4096),
+  isAwaited: fc.constantFrom(
+    () => false,
+    () => true,
+    (round: number) => round % 3 === 0,
+  ),
 });
 
 describe("Pace", () => {
@@ -104,31 +114,61 @@ describe("Pace", () => {
 
   it("does less at once when units turn out to be heavy, although nobody ran out of them", () => {
     const load = { work: 1000, passes: 100, width: 1 << 20 };
-    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS });
+    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS, calmMs });
     const { width } = pace;
-    const taken = { ran: width, finished: width, unbegun: 0, isLong: false, isUseful: false };
+    const taken = {
+      ran: width,
+      finished: width,
+      unbegun: 0,
+      isLong: false,
+      isUseful: false,
+      isAwaited: true,
+    };
     expect(pace.finishRound({ ...taken, milliseconds: 1500 })).toBe(true);
-    expect([pace.load, pace.width]).toEqual([{ work: 125, passes: 100 }, 125 * 64]);
+    expect([pace.load, pace.width]).toEqual([{ work: 150, passes: 100 }, 125 * 64]);
   });
 
   it("runs about as many as can begin, and more where all is there and time is left", () => {
     const load = { work: 1000, passes: 100, width: 10_000 };
-    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS });
-    const round = { ran: 10_000, finished: 1000, isLong: false, isUseful: false };
+    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS, calmMs });
+    const round = { ran: 10_000, finished: 1000, isLong: false, isUseful: false, isAwaited: true };
     pace.finishRound({ ...round, unbegun: 9000, milliseconds: 150 });
     expect(pace.width).toBe(1000);
     pace.finishRound({ ...round, ran: 1000, unbegun: 0, milliseconds: 50 });
     expect(pace.width).toBe(3000);
-    const missing = { finished: 100, isLong: false, isUseful: true };
+    const missing = { finished: 100, isLong: false, isUseful: true, isAwaited: true };
     pace.finishRound({ ...missing, ran: 3000, unbegun: 0, milliseconds: 50 });
     expect(pace.width).toBe(3000);
     pace.finishRound({ ...round, ran: 1000, unbegun: 0, milliseconds: 150 });
     expect(pace.width).toBe(3000);
   });
 
+  it("makes rounds longer while nobody waits for them, and short again at once", () => {
+    const load = { work: 1 << 20, passes: 100, width: 1000 };
+    const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS, calmMs });
+    const run = (isAwaited: boolean): number => {
+      const ran = pace.width;
+      const taken = { ran, finished: ran, unbegun: 0, isLong: false, isUseful: false };
+      // 1000 in 150 ms.
+      pace.finishRound({ ...taken, isAwaited, milliseconds: (ran * 150) / 1000 });
+      return pace.width;
+    };
+    expect([true, false, false, false, true, false].map(run)).toEqual([
+      1000, 2000, 4000, 4000, 1000, 2000,
+    ]);
+    expect(pace.firstLoad.width).toBe(1000);
+  });
+
   it("begins the next launch with short rounds, also when the last one had long ones", () => {
-    const pace = new Pace({ load: FIRST_LOAD, widthMax: 1, aloneMs: ALONE_MS });
-    const taken = { ran: 1, finished: 0, unbegun: 0, isLong: true, isUseful: false };
+    const pace = new Pace({ load: FIRST_LOAD, widthMax: 1, aloneMs: ALONE_MS, calmMs });
+    const taken = {
+      ran: 1,
+      finished: 0,
+      unbegun: 0,
+      isLong: true,
+      isUseful: false,
+      isAwaited: true,
+    };
     pace.finishRound({ ...taken, milliseconds: 150 });
     expect(pace.load.passes).toBe(4 * 1024);
     expect(pace.firstLoad).toEqual(FIRST_LOAD);

@@ -9,6 +9,10 @@
  * The first round of a kernel that nobody knows is small: whoever misses a page has to run again,
  * and a few thousand meet the pages that all need as well as a million.
  *
+ * Short rounds are for those who wait: each ends with lanes that have nothing to do, and with
+ * invocations that did not begin (a sixth of the ray tracer's time in rounds of 150 ms). So rounds
+ * grow while nobody wants anything.
+ *
  * All who run may get nowhere together: then fewer run. One alone that does not finish gets more
  * passes from round to round, until a round of it would be too long. It starts from its beginning
  * each time, so there is no other end for it than an error.
@@ -33,8 +37,15 @@ export interface LaunchLoad extends RoundLoad {
 export const FIRST_LOAD: LaunchLoad = { work: 1024, passes: 1024, width: 4096 };
 /** Above it the shader's counters, which go on a little, could overflow. */
 const LOAD_MAX = 2 ** 31;
-/** What a round should take, in milliseconds. */
+/** What a round should take when others wait for it, in milliseconds; the first one, too. */
 const AIM_MS = 150;
+/** And when nobody does. */
+const CALM_MS = 600;
+/**
+ * A round that has its share of invocations to do should not run out of work: a part of them takes
+ * longer than others do, and those that do not begin are for nothing.
+ */
+const MARGIN = 1.5;
 /** What a round of one invocation may take, if nobody says otherwise. */
 export const ALONE_MS = 1500;
 /** A round that took this part of what it may take was not cut short by a wrong guess. */
@@ -54,6 +65,8 @@ export interface RoundTaken {
   readonly isLong: boolean;
   /** It had another effect: it found pages missing, or room. */
   readonly isUseful: boolean;
+  /** Somebody waited for it to end. */
+  readonly isAwaited: boolean;
   readonly milliseconds: number;
 }
 
@@ -62,10 +75,13 @@ export interface PaceOptions {
   readonly widthMax: number;
   /** What a round of one invocation may take, in milliseconds. */
   readonly aloneMs: number;
+  /** What a round should take when nobody waits for it: not less than 150, no more than 600. */
+  readonly calmMs: number;
 }
 
 export class Pace {
   readonly aloneMs: number;
+  readonly #calmMs: number;
   #work: number;
   #passes: number;
   // So many should begin in a round for it to take its time.
@@ -73,12 +89,16 @@ export class Pace {
   // So many do not get into each other's way.
   #width: number;
   #aimMs = AIM_MS;
+  // Of all rounds.
+  #finished = 0;
+  #milliseconds = 0;
   // So many finished together when fewer had to; 0: nobody had to wait yet.
   #proven = 0;
   readonly #widthMax: number;
 
-  constructor({ load, widthMax, aloneMs }: PaceOptions) {
+  constructor({ load, widthMax, aloneMs, calmMs }: PaceOptions) {
     this.aloneMs = aloneMs;
+    this.#calmMs = Math.min(CALM_MS, calmMs);
     this.#work = load.work;
     this.#passes = load.passes;
     this.#share = load.width;
@@ -94,7 +114,14 @@ export class Pace {
   /** What the first round of another launch may do. */
   get firstLoad(): LaunchLoad {
     const passes = changed(this.#passes, AIM_MS / this.#aimMs);
-    return { work: this.#work, passes, width: this.#share };
+    // As much as it did on the whole: its last invocations may have been light ones.
+    const width = changed(this.#share, this.#average / this.#share);
+    return { work: this.#work, passes, width: Math.max(WORKGROUP_SIZE, width) };
+  }
+
+  /** Invocations that finish in the time of a round. */
+  get #average(): number {
+    return this.#finished === 0 ? this.#share : (this.#finished / this.#milliseconds) * AIM_MS;
   }
 
   /** Invocations of the next round at most: a group of them begins with one unit of work. */
@@ -112,17 +139,20 @@ export class Pace {
 
   /** False when one invocation alone takes longer than any may. */
   finishRound(round: RoundTaken): boolean {
-    const { ran, finished, unbegun, isLong, isUseful, milliseconds } = round;
+    const { ran, finished, unbegun, isLong, isUseful, isAwaited, milliseconds } = round;
     assert(ran > 0 && finished <= ran, "a round runs something");
+    this.#finished += finished;
+    this.#milliseconds += milliseconds;
     const isStuck = isLong && finished === 0 && !isUseful;
     if (isStuck && milliseconds > ENOUGH * this.#aimMs && !this.narrow(ran)) {
       if (this.#aimMs === this.aloneMs) return false;
       this.#aimMs = Math.min(this.aloneMs, 4 * this.#aimMs);
     }
     if (isStuck && ran === 1 && this.#passes === LOAD_MAX) return false;
+    if (finished > 0) this.#aim(isAwaited);
     const factor = this.#aimMs / Math.max(1, milliseconds);
     // What was not too little may still have been too much.
-    if (unbegun > 0 || factor < TOO_LONG) this.#work = changed(this.#work, factor);
+    if (unbegun > 0 || factor < TOO_LONG) this.#work = changed(this.#work, MARGIN * factor);
     if (isLong) this.#passes = changed(this.#passes, factor);
     const isHeld = isLong || (isUseful && 2 * finished < ran);
     const share = changed(ran - unbegun, isHeld ? Math.min(1, factor) : factor);
@@ -132,6 +162,12 @@ export class Pace {
     else this.#share = Math.max(this.#share, share);
     if (finished === ran) this.#widen(ran);
     return true;
+  }
+
+  /** What one that gets nowhere was given is not taken from it. */
+  #aim(isAwaited: boolean): void {
+    if (isAwaited) this.#aimMs = Math.min(this.#aimMs, AIM_MS);
+    else this.#aimMs = Math.max(this.#aimMs, Math.min(2 * this.#aimMs, this.#calmMs));
   }
 
   /** All who ran have finished: more run, slowly where it is known that too many got nowhere. */

@@ -33,6 +33,8 @@ export class Shaders {
   #checked: Compiled | undefined;
   #direct: Compiled | undefined;
   #isCompiling = false;
+  // All that the launch was pointed at is here, as far as anybody can tell.
+  #isWhole: boolean;
   #failure: { readonly error: unknown } | undefined;
   // The last round asked for what was missing or out of reach.
   #isMissing = false;
@@ -47,6 +49,19 @@ export class Shaders {
     this.#cache = cache;
     this.#source = source;
     this.#strayedFrom = cache.strayedFrom(source);
+    this.#isWhole = this.isKnown;
+  }
+
+  /** Its direct shader has been compiled, or nearly. */
+  get isKnown(): boolean {
+    const { gpu } = this.#device;
+    return gpu.isKnown(this.#source, this.#cache.logSizeOf(this.#source), true);
+  }
+
+  /** The launch will find all that it was pointed at: the direct shader comes first. */
+  expectAll(): void {
+    this.#isWhole = true;
+    this.#compileAside();
   }
 
   /** The shader for the next round, compiled; the direct one only if that takes no waiting. */
@@ -54,7 +69,7 @@ export class Shaders {
     if (this.#failure !== undefined) throw this.#failure.error;
     const isBanned = this.#isBanned;
     if (!isBanned && !this.#isMissing && this.#device.gpu.isDense) {
-      if (isFirst) this.#direct ??= yield* this.#compile(true);
+      if (isFirst && this.#isWhole) this.#direct ??= yield* this.#compile(true);
       if (this.#direct !== undefined) return this.#direct;
     }
     // Both at once: it is wanted as soon as the first pages have come.
@@ -107,20 +122,23 @@ export class Shaders {
     return awaitPromise(space.memory.scheduler, compiling, "a kernel to compile");
   }
 
-  /** By a task: a machine that ends waits for what Dawn still does, which aborts otherwise. */
+  /** A machine that ends waits for what Dawn still does, which aborts otherwise. */
   #compileAside(): void {
     if (this.#isCompiling) return;
     this.#isCompiling = true;
-    this.#device.space.memory.scheduler.spawn("a kernel to compile aside", this.#aside());
-  }
-
-  *#aside(): Sleeps<void> {
+    const { gpu, space } = this.#device;
+    const { scheduler } = space.memory;
     const logSize = this.#cache.logSizeOf(this.#source);
-    try {
-      const direct = yield* this.#compile(true);
-      if (logSize === this.#cache.logSizeOf(this.#source)) this.#direct = direct;
-    } catch (error) {
-      this.#failure = { error };
-    }
+    scheduler.outside++;
+    gpu.compile(this.#source, logSize, true).then(
+      (direct) => {
+        scheduler.outside--;
+        if (logSize === this.#cache.logSizeOf(this.#source)) this.#direct = direct;
+      },
+      (error: unknown) => {
+        scheduler.outside--;
+        this.#failure = { error };
+      },
+    );
   }
 }

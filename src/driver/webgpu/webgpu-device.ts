@@ -41,6 +41,7 @@ export class WebGpuDevice implements DeviceOps {
   readonly #idle: WaitQueue;
   #shadow: DeviceShadow | undefined;
   #isInFlight = false;
+  #wasAwaited = false;
 
   private constructor(gpu: Gpu, space: AddressSpace) {
     const { scheduler } = space.memory;
@@ -110,6 +111,7 @@ export class WebGpuDevice implements DeviceOps {
       assert(!this.#isInFlight, "two rounds at once");
       running = submit();
       this.#isInFlight = true;
+      this.#wasAwaited = false;
     }
     const over = (): void => {
       this.#isInFlight = false;
@@ -126,7 +128,13 @@ export class WebGpuDevice implements DeviceOps {
     return !this.#isInFlight;
   }
 
+  /** Somebody wanted a page while the last round ran. */
+  get wasAwaited(): boolean {
+    return this.#wasAwaited;
+  }
+
   *waitIdle(): Sleeps<void> {
+    this.#wasAwaited ||= this.#isInFlight;
     yield* this.#idle.until(() => !this.#isInFlight);
   }
 

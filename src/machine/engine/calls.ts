@@ -40,6 +40,12 @@ export interface EngineReport {
   readonly invalidations: number;
 }
 
+/** Memory that an argument points to, and whether more may be reached from there. */
+interface GivenView extends ByteRange {
+  readonly name: string;
+  readonly leadsOn: boolean;
+}
+
 interface Call<Ask, Answer> {
   readonly ask: Ask;
   readonly answer: Answer;
@@ -95,7 +101,7 @@ interface Calls {
       readonly count: number;
       readonly args: ArrayBuffer;
       /** Arguments that are memory, not only pointers to it. */
-      readonly views: readonly (ByteRange & { readonly name: string })[];
+      readonly views: readonly GivenView[];
       /** Milliseconds. */
       readonly timeLimit?: number;
     },
