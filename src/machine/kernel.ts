@@ -84,7 +84,9 @@ export class Kernel<Args extends ArgsSchema> {
    * stores have happened exactly once. Rejects with an `HmmError` that names the kernel, and for
    * a bad access its address and reason; then invocations that had finished have had their
    * effect, the others none. An invocation that takes longer than 1.5 s by itself (or than
-   * `timeLimit`, if that is more) ends the run with ETIMEDOUT: nothing can stop a GPU.
+   * `timeLimit`, if that is more) ends the run with ETIMEDOUT: nothing can stop a GPU. So an
+   * abort and a time limit take effect when the round that runs is over: after 0.6 s at most, or
+   * longer where the cores of a software device have other things to do.
    */
   async run(
     count: number,
