@@ -5,7 +5,7 @@
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
 import { type HmmError, hmmError, invalid } from "./error.ts";
 import { alignUp } from "./layout.ts";
-import { asAddress, type MemoryRange } from "./place.ts";
+import { asAddress, type MemoryRange } from "./place/index.ts";
 import {
   hasPointers,
   isSchema,

@@ -8,7 +8,7 @@ import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
 import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
-import { prefetchRange } from "./prefetch.ts";
+import { prefetchRange } from "./place/index.ts";
 import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {

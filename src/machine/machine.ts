@@ -18,6 +18,7 @@ import {
 } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
+import { checkOptions, show } from "./given.ts";
 import { Heap, newHeapRange } from "./heap/index.ts";
 import {
   atExit,
@@ -151,7 +152,7 @@ export class Machine {
    * "none" needs no GPU library.
    */
   static async create(options: MachineOptions = {}): Promise<Machine> {
-    const checked = checkOptions(options);
+    const checked = completed(options);
     if (checked.cpu === "scoped") return new Machine(await openScoped(checked, "asked for"), false);
     const obstacle = whyNotHere();
     try {
@@ -177,7 +178,7 @@ export class Machine {
    */
   static attach(handle: MachineHandle): Machine {
     if (!(handle?.heap instanceof SharedArrayBuffer)) {
-      throw invalid("attach", `handle must be the handle of a machine, got ${typeof handle}`);
+      throw invalid("attach", `handle must be the handle of a machine, got ${show(handle)}`);
     }
     return Machine.#ofHost(attachHost(handle), handle.heap, true);
   }
@@ -324,34 +325,26 @@ const CALLS_FAIL =
 /** A page fault that nobody serves for so long ends the process. */
 const FAULT_LIMIT_MS = 60_000;
 
-const KNOWN: readonly string[] = ["cpu", "device", "deviceMemory", "kernelFaults"];
-
-function checkOptions(options: MachineOptions): Required<MachineOptions> {
-  if (typeof options !== "object" || options === null) {
-    throw invalid("create", `options must be an object, got ${String(options)}`);
-  }
+function completed(options: MachineOptions): Required<MachineOptions> {
+  checkOptions("create", options, ["cpu", "device", "deviceMemory", "kernelFaults"]);
   const cpu = options.cpu ?? "auto";
   const device = options.device ?? "auto";
   const deviceMemory = options.deviceMemory ?? DEVICE_MEMORY;
   if (!["auto", "host", "scoped"].includes(cpu)) {
-    throw invalid("create", `cpu must be "auto", "host" or "scoped", got ${String(cpu)}`);
+    throw invalid("create", `cpu must be "auto", "host" or "scoped", got ${show(cpu)}`);
   }
   if (!["auto", "hardware", "software", "none"].includes(device)) {
     const rule = '"auto", "hardware", "software" or "none"';
-    throw invalid("create", `device must be ${rule}, got ${String(device)}`);
+    throw invalid("create", `device must be ${rule}, got ${show(device)}`);
   }
   if (!Number.isInteger(deviceMemory) || deviceMemory < DEVICE_MEMORY_MIN) {
     const rule = `an integer of at least ${DEVICE_MEMORY_MIN} bytes`;
-    throw invalid("create", `deviceMemory must be ${rule}, got ${String(deviceMemory)}`);
+    throw invalid("create", `deviceMemory must be ${rule}, got ${show(deviceMemory)}`);
   }
   const kernelFaults = options.kernelFaults ?? "auto";
   if (!["auto", true, false].includes(kernelFaults)) {
     const rule = 'true, false or "auto"';
-    throw invalid("create", `kernelFaults must be ${rule}, got ${String(kernelFaults)}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (KNOWN.includes(name)) continue;
-    throw invalid("create", `unknown option ${name} (known: ${KNOWN.join(", ")})`);
+    throw invalid("create", `kernelFaults must be ${rule}, got ${show(kernelFaults)}`);
   }
   return { cpu, device, deviceMemory, kernelFaults };
 }

@@ -5,6 +5,7 @@
 
 import { formatAddress, SPACE_BYTES } from "../base/index.ts";
 import { type HmmError, invalid } from "./error.ts";
+import { show, showAddress } from "./given.ts";
 import type { Layout } from "./layout.ts";
 import { asAddress } from "./place/index.ts";
 
@@ -20,7 +21,7 @@ export interface MemoryAccess {
 /** For views: the address that is meant by `given`. Throws EINVAL when `what` cannot lie there. */
 export function placeFor(what: string, layout: Layout, given: number): number {
   const address = asAddress(given);
-  const isIn = address >= 0 && address <= SPACE_BYTES - layout.size;
+  const isIn = Number.isInteger(address) && address >= 0 && address <= SPACE_BYTES - layout.size;
   if (isIn && address % layout.align === 0) return address;
   throw badAddress(what, layout, given);
 }
@@ -29,10 +30,8 @@ export function placeFor(what: string, layout: Layout, given: number): number {
 export function badAddress(what: string, layout: Layout, given: number): HmmError {
   const address = asAddress(given);
   const limit = SPACE_BYTES - layout.size;
-  if (!Number.isInteger(address) || address < 0 || address > limit) {
-    const rule = `an integer in 0..${formatAddress(limit)}`;
-    return invalid("at", `address of ${what} must be ${rule}, got ${String(address)}`);
-  }
-  const rule = `a multiple of ${layout.align}`;
-  return invalid("at", `address of ${what} must be ${rule}, got ${formatAddress(address)}`);
+  const isIn = Number.isInteger(address) && address >= 0 && address <= limit;
+  const rule = isIn ? `a multiple of ${layout.align}` : `an integer in 0..${formatAddress(limit)}`;
+  const got = isIn ? showAddress(given) : show(given);
+  return invalid("at", `address of ${what} must be ${rule}, got ${got}`);
 }

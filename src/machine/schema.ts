@@ -5,6 +5,7 @@
  * pointers and arrays hold them.
  */
 import { invalid } from "./error.ts";
+import { show } from "./given.ts";
 import { arrayLayout, type Layout, SCALAR_LAYOUT, strideOf, vectorLayout } from "./layout.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 
@@ -118,7 +119,7 @@ export const vec4f = vector("vec4f");
 /** A 32-bit address. `ptr(u32)`, or `ptr(() => Node)` for what is not defined yet. */
 export function ptr<const To extends PtrTarget>(to: To): PtrSchema<To> {
   const isTarget = typeof to === "function" || isSchema(to);
-  if (!isTarget) throw invalid("ptr", `target must be a schema or a function, got ${String(to)}`);
+  if (!isTarget) throw invalid("ptr", `target must be a schema or a function, got ${show(to)}`);
   return { kind: "ptr", to, ...SCALAR_LAYOUT };
 }
 
@@ -127,9 +128,12 @@ export function array<Element extends Schema>(
   element: Element,
   length: number,
 ): ArraySchema<Element> {
-  if (!isSchema(element)) throw invalid("array", `element must be a schema, got ${element}`);
+  if (!isSchema(element)) throw invalid("array", `element must be a schema, got ${show(element)}`);
   if (!Number.isInteger(length) || length < 1 || length * strideOf(element) >= 2 ** 32) {
-    throw invalid("array", `length must be a positive integer that fits memory, got ${length}`);
+    throw invalid(
+      "array",
+      `length must be a positive integer that fits memory, got ${show(length)}`,
+    );
   }
   const stride = strideOf(element);
   return { kind: "array", element, length, stride, ...arrayLayout(element, length) };
@@ -138,7 +142,7 @@ export function array<Element extends Schema>(
 /** What a pointer points to, now that everything is defined. */
 export function targetOf(pointer: PtrSchema): Schema {
   const to: unknown = typeof pointer.to === "function" ? pointer.to() : pointer.to;
-  if (!isSchema(to)) throw invalid("ptr", `target must be a schema, got ${String(to)}`);
+  if (!isSchema(to)) throw invalid("ptr", `target must be a schema, got ${show(to)}`);
   return to;
 }
 
@@ -152,6 +156,10 @@ export function hasPointers(schema: Schema): boolean {
   if (schema.kind === "struct") return Object.values(schema.fields).some(hasPointers);
   return schema.kind === "ptr";
 }
+
+/** What was given where a schema is wanted, in messages. */
+export const showSchema = (given: unknown): string =>
+  isSchema(given) ? schemaName(given) : show(given);
 
 /** The scalar that a word of this schema is read as; a pointer is a u32. */
 export const wordName = (schema: ScalarSchema | PtrSchema): ScalarName =>

@@ -8,7 +8,8 @@ import { PAGE_SIZE, SPACE_BYTES, type VirtAddr, virtAddr } from "../base/index.t
 import type { Window } from "../cpu/index.ts";
 import { adoptInto } from "./adopt.ts";
 import type { Answer, Ask, CallName, EnginePort } from "./engine/index.ts";
-import { errorCode, hmmError, invalid } from "./error.ts";
+import { errorCode, HmmError, hmmError, invalid } from "./error.ts";
+import { show, showAddress } from "./given.ts";
 import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
@@ -39,9 +40,11 @@ import {
   type ArraySchema,
   array,
   type Infer,
+  isSchema,
   type Ptr,
   type Schema,
   type StructSchema,
+  showSchema,
 } from "./schema.ts";
 import { type ArrayView, type Cursor, viewOf } from "./view.ts";
 import type { Adoption, AdoptOptions } from "./wasm/index.ts";
@@ -109,18 +112,29 @@ export class Space implements MemoryAccess {
   /** Gives back what `malloc` gave. Throws EINVAL for anything else. */
   free(address: number): void {
     this.#port.check("free");
-    this.#heap.free(asAddress(address));
+    const meant = asAddress(address);
+    try {
+      this.#heap.free(meant);
+    } catch (error) {
+      if (Object.is(meant, address) || !(error instanceof HmmError)) throw error;
+      throw invalid("free", `${error.detail}, given as ${address}`, error);
+    }
   }
 
   /** An array of `length` elements on the heap; zeroed? no: content undefined until written. */
   array<Element extends Schema>(element: Element, length: number): ArrayView<Element> {
+    this.#port.check("array");
     const schema = array(element, length);
-    return this.at(schema, this.malloc(schema.size, Math.max(8, schema.align)));
+    return this.at(schema, this.#heap.malloc(schema.size, Math.max(8, schema.align), "array"));
   }
 
   /** A struct on the heap, with `init` stored; fields that `init` lacks are zero. */
   alloc<S extends StructSchema>(schema: S, init?: Partial<Infer<S>>): Cursor<S> {
-    const address = this.malloc(schema.size, Math.max(8, schema.align));
+    this.#port.check("alloc");
+    if (!isSchema(schema) || schema.kind !== "struct") {
+      throw invalid("alloc", `schema must be a struct, got ${showSchema(schema)}`);
+    }
+    const address = this.#heap.malloc(schema.size, Math.max(8, schema.align), "alloc");
     try {
       this.need(address, schema.size, true);
       this.u8.fill(0, address, address + schema.size);
@@ -277,7 +291,7 @@ export class Space implements MemoryAccess {
         this.need(asAddress(address), bytes, write);
         return;
       }
-      const detail = `${String(address)} + ${bytes} bytes is not in the space`;
+      const detail = `${showAddress(address)} + ${show(bytes)} bytes is not in the space`;
       throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
     }
     if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
@@ -322,7 +336,7 @@ export class Space implements MemoryAccess {
   #askFor(call: string, place: Place, mode: AccessMode): Ask<"access"> {
     const range = rangeOf(call, this.window, place);
     if (mode !== "read" && mode !== "write") {
-      throw invalid(call, `mode must be "read" or "write", got ${String(mode)}`);
+      throw invalid(call, `mode must be "read" or "write", got ${show(mode)}`);
     }
     return { ...range, write: mode === "write" };
   }

@@ -158,14 +158,54 @@ describe("a cursor", () => {
     const node = Node.at(memoryOf(), 64);
     // biome-ignore lint/suspicious/noExplicitAny: what a caller without types may do
     const assign = (values: any) => () => node.assign(values);
-    expect(assign({ key: "1" })).toThrow(/Node.key must be a number, got 1/);
+    expect(assign({ key: "1" })).toThrow(/Node.key must be a finite number, got "1"/);
     expect(assign({ kye: 1 })).toThrow(/Node has no field kye/);
     expect(assign({ toString: 1 })).toThrow(/Node has no field toString/);
     expect(assign({ min: [1, 2] })).toThrow(/Node.min must be 3 numbers, got \[1, 2\]/);
     expect(assign({ min: [1, 2, "3"] })).toThrow(/Node.min must be 3 numbers/);
-    expect(assign({ items: [1, null, 3] })).toThrow(/Node.items\[1\] must be a number, got null/);
+    expect(assign({ items: [1, null, 3] })).toThrow(
+      /Node.items\[1\] must be a finite number, got null/,
+    );
     expect(assign({ inner: 5 })).toThrow(/Node.inner must be an object/);
     expect(assign(undefined)).toThrow(/Node must be an object/);
+  });
+
+  it("refuses in its fields what a typed array would make 0 of", () => {
+    const memory = memoryOf();
+    const node = Node.at(memory, 64);
+    const other = Node.at(memory, 256);
+    const cases = [
+      ["key", ["5", undefined, null, {}, 5n, true, Symbol("s"), Number.NaN, 1 / 0]],
+      ["delta", ["5", undefined, null, [], 5n, Number.NaN, -1 / 0]],
+      ["value", ["5", undefined, null, {}, 5n]],
+      ["left", ["5", undefined, null, {}, 5n, Number.NaN, 0.5, 2 ** 32, other]],
+    ] as const;
+    memory.touched.length = 0;
+    for (const [field, values] of cases) {
+      for (const value of values) {
+        const store = () => {
+          node[field] = value as number;
+        };
+        expect(store).toThrow(HmmError);
+        expect(store).toThrow(`store: Node.${field} must be `);
+        expect(() => node.assign({ [field]: value as never })).toThrow(`Node.${field} must be `);
+      }
+    }
+    expect(() => {
+      node.left = other as never;
+    }).toThrow("Node.left must be an address (0 is null), got a view at 0x100: pass its .address");
+    expect(() => {
+      (node as { min: unknown }).min = [1, 2, 3];
+    }).toThrow("store: Node.min is vec3f, a view: use its assign or set (EINVAL)");
+    expect(() => node.min.set(1, "1" as never)).toThrow('vec3f[1] must be a number, got "1"');
+    expect(() => node.min.assign([1, undefined, 3] as never)).toThrow("vec3f must be 3 numbers");
+    expect(memory.touched).toEqual([]);
+    node.value = Number.NaN;
+    node.left = -4096;
+    node.key = 1.5;
+    node.delta = 2 ** 32 + 5;
+    const { value, left, key, delta } = node;
+    expect([value, left, key, delta]).toEqual([Number.NaN, 2 ** 32 - 4096, 1, 5]);
   });
 
   it("refuses addresses that are misaligned or outside of the space", () => {

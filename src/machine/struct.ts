@@ -2,18 +2,23 @@
  * `struct("Node", { key: u32, left: ptr(() => Node) })`: named fields laid out as WGSL lays
  * them out. The schema makes cursors by itself: `Node.at(memory, address)`.
  */
-import { invalid } from "./error.ts";
+import { type HmmError, invalid } from "./error.ts";
+import { show } from "./given.ts";
 import { structLayout } from "./layout.ts";
 import { badAddress, type MemoryAccess } from "./memory-access.ts";
 import {
   type FieldSchemas,
   isSchema,
   type Ptr,
+  type PtrSchema,
+  type ScalarName,
+  type ScalarSchema,
   type Schema,
   type StructSchema,
+  schemaName,
   wordName,
 } from "./schema.ts";
-import { loadValue, storeValue } from "./value.ts";
+import { isStorable, loadValue, notStorable, storeValue } from "./value.ts";
 import { type Cursor, viewOf } from "./view.ts";
 
 /** Names of a cursor that a field cannot have. */
@@ -32,6 +37,9 @@ export function struct<const Name extends string, const Fields extends FieldSche
   fields: Fields,
 ): Struct<Name, Fields> {
   checkName("name", name);
+  if (typeof fields !== "object" || fields === null) {
+    throw invalid("struct", `fields of ${name} must be { name: schema, … }, got ${show(fields)}`);
+  }
   const entries = Object.entries(fields);
   if (entries.length === 0) throw invalid("struct", `${name} must have a field`);
   for (const [field, member] of entries) {
@@ -40,7 +48,7 @@ export function struct<const Name extends string, const Fields extends FieldSche
       throw invalid("struct", `field of ${name} must not be called ${field}: cursors use that`);
     }
     if (!isSchema(member)) {
-      throw invalid("struct", `${name}.${field} must be a schema, got ${String(member)}`);
+      throw invalid("struct", `${name}.${field} must be a schema, got ${show(member)}`);
     }
   }
   const layout = structLayout(entries.map(([, member]) => member));
@@ -63,9 +71,10 @@ export function struct<const Name extends string, const Fields extends FieldSche
 
 /** Names become parts of WGSL and JavaScript text: `Node_key`, `get key()`. */
 export function checkName(what: string, name: string): void {
-  if (/^[A-Za-z][A-Za-z0-9_]*$/.test(name) && !name.startsWith("os_")) return;
+  const isName = typeof name === "string" && /^[A-Za-z][A-Za-z0-9_]*$/.test(name);
+  if (isName && !name.startsWith("os_")) return;
   const rule = "a letter, then letters, digits or _, and not start with os_";
-  throw invalid("struct", `${what} must be ${rule}, got ${JSON.stringify(name)}`);
+  throw invalid("struct", `${what} must be ${rule}, got ${show(name)}`);
 }
 
 /**
@@ -84,7 +93,7 @@ function cursorClass(schema: StructSchema): CursorClass {
   const members = Object.entries(schema.fields).map(([field, member], index) =>
     memberText({ field, member, index, offset: schema.offsets[field]! }),
   );
-  const tools = { badAddress, viewOf, loadValue, storeValue };
+  const tools = { badAddress, viewOf, loadValue, storeValue, refuse, notStored };
   const make = new Function("schema", "tools", classText(schema, members.join("")));
   return make(schema, tools) as CursorClass;
 }
@@ -92,7 +101,7 @@ function cursorClass(schema: StructSchema): CursorClass {
 function classText(schema: StructSchema, members: string): string {
   const views = Object.values(schema.fields).map((_, index) => `  #view${index};\n`);
   return `"use strict";
-const { badAddress, viewOf, loadValue, storeValue } = tools;
+const { badAddress, viewOf, loadValue, storeValue, refuse, notStored } = tools;
 const { fields } = schema;
 const LIMIT = ${2 ** 32 - schema.size};
 // Named from outside: a name in here could hide one of ours.
@@ -116,7 +125,8 @@ ${views.join("")}
     this.#address = to | 0;
   }
   assign(values) {
-    const place = { memory: this.#memory, address: this.address, name: "${schema.name}" };
+    const name = "${schema.name}";
+    const place = { memory: this.#memory, address: this.address, name, call: "assign" };
     storeValue(schema, place, values);
   }
   toObject() { return loadValue(schema, this.#memory, this.address); }
@@ -130,6 +140,25 @@ interface Member {
   readonly offset: number;
 }
 
+/** Throws for what cannot be stored in `field`. */
+function refuse(schema: StructSchema, field: string, value: unknown): void {
+  const member = schema.fields[field] as ScalarSchema | PtrSchema;
+  if (isStorable(member, value)) return;
+  throw notStorable(member, { name: `${schema.name}.${field}`, call: "store" }, value);
+}
+
+/** A value that is what it will be in memory needs no second look. */
+const IS_PLAIN: Readonly<Record<ScalarName, string>> = {
+  u32: 'typeof value === "number" && value >>> 0 === value',
+  i32: 'typeof value === "number" && (value | 0) === value',
+  f32: 'typeof value === "number"',
+};
+
+function notStored(schema: StructSchema, field: string): HmmError {
+  const kind = schemaName(schema.fields[field]!);
+  return invalid("store", `${schema.name}.${field} is ${kind}, a view: use its assign or set`);
+}
+
 function memberText({ field, member, index, offset }: Member): string {
   if (member.kind === "scalar" || member.kind === "ptr") {
     const words = `this.#${wordName(member)}`;
@@ -139,6 +168,7 @@ function memberText({ field, member, index, offset }: Member): string {
     return ${words}[at >>> 2];
   }
   set ${field}(value) {
+    if (!(${IS_PLAIN[wordName(member)]})) refuse(schema, "${field}", value);
     const at = this.#address + ${offset};
     this.#memory.need(at >>> 0, 4, true);
     ${words}[at >>> 2] = value;
@@ -151,5 +181,6 @@ function memberText({ field, member, index, offset }: Member): string {
     view.address = at;
     return view;
   }
+  set ${field}(value) { throw notStored(schema, "${field}"); }
 `;
 }

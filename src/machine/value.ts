@@ -3,9 +3,17 @@
  * composite elements do. Slower than a cursor, and complete. A value is checked where it is
  * stored; a struct is stored as far as its value goes, in the order of the value.
  */
-import { invalid } from "./error.ts";
+import { type HmmError, invalid } from "./error.ts";
+import { addressOf, show } from "./given.ts";
 import type { MemoryAccess } from "./memory-access.ts";
-import { type ScalarName, type Schema, schemaName, wordName } from "./schema.ts";
+import {
+  type PtrSchema,
+  type ScalarName,
+  type ScalarSchema,
+  type Schema,
+  schemaName,
+  wordName,
+} from "./schema.ts";
 
 export function loadValue(schema: Schema, memory: MemoryAccess, address: number): unknown {
   switch (schema.kind) {
@@ -30,43 +38,100 @@ export function loadValue(schema: Schema, memory: MemoryAccess, address: number)
   }
 }
 
-/** `name` says in messages what is stored: `Node.key`. */
+/** `name` says in messages what is stored: `Node.key`; `call`: by whom. */
 export interface Place {
   readonly memory: MemoryAccess;
   readonly address: number;
   readonly name: string;
+  readonly call: string;
 }
 
+/**
+ * Whether a number or a pointer can be stored as `value`: any number that a typed array would keep
+ * something of (-1 in a u32 is 2^32 - 1, 1.5 is 1), and for a pointer an address, in either form.
+ * What a typed array makes 0 of is a mistake: NaN in an integer, text, a view in a pointer.
+ */
+export function isStorable(schema: ScalarSchema | PtrSchema, value: unknown): value is number {
+  if (typeof value !== "number") return false;
+  if (schema.kind === "scalar" && schema.name === "f32") return true;
+  // Negative above 2 GiB: as wasm gives addresses.
+  if (value >>> 0 === value || (value | 0) === value) return true;
+  return schema.kind !== "ptr" && Number.isFinite(value);
+}
+
+/** The index of the first of `values` that is not, or -1. */
+export function firstNotStorable(
+  schema: ScalarSchema | PtrSchema,
+  values: ArrayLike<unknown>,
+): number {
+  const { length } = values;
+  const isFloat = schema.kind === "scalar" && schema.name === "f32";
+  if (ArrayBuffer.isView(values)) {
+    // Its elements are of one kind: integers of up to 32 bits can be stored anywhere.
+    if (typeof values[0] !== "number") return 0;
+    if (isFloat || !(values instanceof Float32Array || values instanceof Float64Array)) return -1;
+  }
+  if (isFloat) {
+    for (let i = 0; i < length; i++) if (typeof values[i] !== "number") return i;
+  } else {
+    for (let i = 0; i < length; i++) {
+      const value = values[i];
+      if (typeof value === "number" && (value | 0) === value) continue;
+      if (!isStorable(schema, value)) return i;
+    }
+  }
+  return -1;
+}
+
+const isWord = (word: ScalarName, value: number): boolean =>
+  word === "f32" || Number.isFinite(value);
+
+/** What is wrong with a value that cannot be stored. */
+export const notStorable = (
+  schema: Schema,
+  { name, call }: Pick<Place, "name" | "call">,
+  value: unknown,
+): HmmError => {
+  const isView = schema.kind === "ptr" && addressOf(value) !== undefined;
+  const hint = isView ? ": pass its .address" : "";
+  return invalid(call, `${name} must be ${ruleOf(schema)}, got ${show(value)}${hint}`);
+};
+
 export function storeValue(schema: Schema, place: Place, value: unknown): void {
-  const { memory, address, name } = place;
+  const { memory, address, name, call } = place;
   switch (schema.kind) {
     case "scalar":
     case "ptr":
-      if (typeof value !== "number") throw invalid("assign", mismatch(name, schema, value));
+      if (!isStorable(schema, value)) throw notStorable(schema, place, value);
       memory.need(address, 4, true);
       memory[wordName(schema)][address >>> 2] = value;
       return;
-    case "vector":
+    case "vector": {
+      const list = listOf(schema, place, value) as number[];
       memory.need(address, schema.size, true);
-      memory[schema.component].set(listOf(schema, place, value) as number[], address >>> 2);
+      memory[schema.component].set(list, address >>> 2);
       return;
+    }
     case "array": {
       const list = listOf(schema, place, value);
       for (let i = 0; i < schema.length; i++) {
-        const at = { memory, address: address + i * schema.stride, name: `${name}[${i}]` };
-        storeValue(schema.element, at, list[i]);
+        const at = address + i * schema.stride;
+        storeValue(schema.element, { ...place, address: at, name: `${name}[${i}]` }, list[i]);
       }
       return;
     }
     case "struct": {
       if (typeof value !== "object" || value === null) {
-        throw invalid("assign", mismatch(name, schema, value));
+        throw notStorable(schema, place, value);
       }
       for (const [field, part] of Object.entries(value)) {
         const member = Object.hasOwn(schema.fields, field) ? schema.fields[field] : undefined;
-        if (member === undefined) throw invalid("assign", `${name} has no field ${field}`);
+        if (member === undefined) {
+          const fields = Object.keys(schema.fields).join(", ");
+          throw invalid(call, `${name} has no field ${field} (it has ${fields})`);
+        }
         const at = address + schema.offsets[field]!;
-        storeValue(member, { memory, address: at, name: `${name}.${field}` }, part);
+        storeValue(member, { ...place, address: at, name: `${name}.${field}` }, part);
       }
     }
   }
@@ -90,22 +155,25 @@ function listOf(
   const isList = Array.isArray(value) || ArrayBuffer.isView(value);
   const list = isList ? (value as unknown as readonly unknown[]) : undefined;
   if (list === undefined || list.length !== schema.length) {
-    throw invalid("assign", mismatch(place.name, schema, value));
+    throw notStorable(schema, place, value);
   }
-  if (schema.kind === "vector" && list.some((part) => typeof part !== "number")) {
-    throw invalid("assign", mismatch(place.name, schema, value));
+  if (schema.kind === "vector") {
+    const { component } = schema;
+    const isFit = (part: unknown): boolean => typeof part === "number" && isWord(component, part);
+    // Not `every`: it passes over what an array lacks.
+    for (const part of list) {
+      if (!isFit(part)) throw notStorable(schema, place, value);
+    }
   }
   return list;
 }
 
-function mismatch(name: string, schema: Schema, value: unknown): string {
-  const got = Array.isArray(value) ? `[${value.join(", ")}]` : String(value);
-  return `${name} must be ${ruleOf(schema)}, got ${got}`;
-}
-
 function ruleOf(schema: Schema): string {
-  if (schema.kind === "vector") return `${schema.length} numbers`;
+  if (schema.kind === "ptr") return "an address (0 is null)";
+  if (schema.kind === "vector") {
+    return `${schema.length} ${schema.component === "f32" ? "" : "finite "}numbers`;
+  }
   if (schema.kind === "array") return `${schema.length} elements`;
   if (schema.kind === "struct") return `an object with fields of ${schemaName(schema)}`;
-  return "a number";
+  return schema.name === "f32" ? "a number" : "a finite number";
 }

@@ -42,6 +42,50 @@ describe("an array view of numbers", () => {
     expect(new ArrayView(i32, memory, { address: 0, length: 1 }).at(0)).toBe(-1);
   });
 
+  it("refuses what a typed array would make 0 of, and stores nothing then", () => {
+    const memory = memoryOf();
+    const whole = new ArrayView(u32, memory, { address: 16, length: 4 });
+    const broken = new ArrayView(f32, memory, { address: 32, length: 4 });
+    const list = new ArrayView(ptr(Point), memory, { address: 64, length: 4 });
+    whole.fill(7);
+    broken.fill(7);
+    list.fill(64);
+    const point = Point.at(memory, 256);
+    const nonsense = ["abc", "5", undefined, null, {}, [1], 5n, true, Symbol("s"), () => 1, point];
+    const stores = (view: ArrayView<typeof u32>, value: number) => [
+      () => view.set(1, value),
+      () => view.fill(value),
+      () => view.copyFrom([1, value, 3]),
+    ];
+    for (const view of [whole, broken, list] as unknown as ArrayView<typeof u32>[]) {
+      const integers = view === (broken as unknown) ? [] : [Number.NaN, -1 / 0, 1 / 0];
+      const pointers = view === (list as unknown) ? [1.5, 2 ** 32, -(2 ** 31) - 1] : [];
+      for (const value of [...nonsense, ...integers, ...pointers]) {
+        for (const store of stores(view, value as number)) expect(store).toThrow(HmmError);
+      }
+      expect(new Set(view.toArray()).size).toBe(1);
+    }
+    expect(() => whole.set(2, "abc" as never)).toThrow(
+      'set: array<u32>[2] must be a finite number, got "abc" (EINVAL)',
+    );
+    expect(() => list.copyFrom([1, point as never])).toThrow(
+      "copyFrom: array<ptr<Point>>[1] must be an address (0 is null), got a view at 0x100: " +
+        "pass its .address (EINVAL)",
+    );
+    expect(() => whole.copyFrom(new Float32Array([1, Number.NaN]))).toThrow("got NaN");
+    expect(() => whole.copyFrom(new BigInt64Array(1) as never)).toThrow("got 0n");
+    for (const values of [null, undefined, "abc", 5, {}]) {
+      expect(() => whole.copyFrom(values as never)).toThrow(/copyFrom: values must be an array/);
+    }
+    broken.set(0, Number.NaN);
+    broken.copyFrom(new Float64Array([1 / 0]), 1);
+    list.copyFrom(new Int32Array([-4096]));
+    whole.copyFrom([1.5, -1, 2 ** 32 + 5]);
+    expect(broken.toArray()).toEqual([Number.NaN, 1 / 0, 7, 7]);
+    expect(list.at(0)).toBe(2 ** 32 - 4096);
+    expect(whole.toArray()).toEqual([1, 2 ** 32 - 1, 5, 7]);
+  });
+
   it("names index and length of an access outside", () => {
     const view = new ArrayView(u32, memoryOf(), { address: 0, length: 4 });
     expect(() => view.at(4)).toThrow(/at: index of array<u32> .*0..3 \(length 4\), got 4/);
@@ -142,7 +186,9 @@ describe("a vector view", () => {
     expect(() => {
       view.w = 1;
     }).toThrow(HmmError);
-    expect(() => view.assign([1] as unknown as [number, number])).toThrow(/must be 2 numbers/);
+    expect(() => view.assign([1] as unknown as [number, number])).toThrow(
+      /must be 2 finite numbers/,
+    );
   });
 });
 

@@ -1,29 +1,42 @@
 /**
  * Memory as JavaScript sees it: `VectorView`, `ArrayView`, and (generated, `struct.ts`) cursors
  * over structs. A view holds an address and no bytes; it can be moved by setting `address`, and
- * each access says to the memory what it will touch. Stores convert as typed arrays do
- * (`-1` in a u32 is 2^32 - 1).
+ * each access says to the memory what it will touch. Stores convert numbers as typed arrays do
+ * (`-1` in a u32 is 2^32 - 1), and refuse what these would make 0 of (`isStorable`).
  */
 import { SPACE_BYTES } from "../base/index.ts";
-import { invalid } from "./error.ts";
+import { type HmmError, invalid } from "./error.ts";
+import { show } from "./given.ts";
 import { arrayLayout, type Layout, strideOf } from "./layout.ts";
 import { type MemoryAccess, placeFor } from "./memory-access.ts";
 import {
   type ArraySchema,
+  f32,
   type Infer,
+  i32,
+  isSchema,
   type Ptr,
   type PtrSchema,
   type ScalarSchema,
   type Schema,
   type StructSchema,
   schemaName,
+  showSchema,
   type TargetOf,
+  u32,
   type VectorName,
   type VectorSchema,
   type VectorValue,
   wordName,
 } from "./schema.ts";
-import { loadValue, loadWords, storeValue } from "./value.ts";
+import {
+  firstNotStorable,
+  isStorable,
+  loadValue,
+  loadWords,
+  notStorable,
+  storeValue,
+} from "./value.ts";
 
 /** What reading a member or an element gives: a number, or a view of the larger ones. */
 export type View<S> = S extends ScalarSchema
@@ -71,12 +84,20 @@ export function viewOf(
   memory: MemoryAccess,
   address: number,
 ): unknown {
+  const kind = isSchema(schema) ? schema.kind : undefined;
+  if (kind !== "struct" && kind !== "vector" && kind !== "array") {
+    const hint = isSchema(schema) ? `: array(${schemaName(schema)}, 1) is one with a view` : "";
+    const got = `${showSchema(schema)}${hint}`;
+    throw invalid("at", `schema must be a struct, an array or a vector, got ${got}`);
+  }
   if (schema.kind === "struct") return schema.at(memory, address);
   if (schema.kind === "vector") return new VectorView(schema, memory, address);
   return new ArrayView(schema.element, memory, { address, length: schema.length });
 }
 
 type Words = Uint32Array | Int32Array | Float32Array;
+
+const SCALARS = { u32, i32, f32 } as const;
 
 export class VectorView<Name extends VectorName> {
   readonly schema: VectorSchema<Name>;
@@ -145,13 +166,18 @@ export class VectorView<Name extends VectorName> {
 
   set(index: number, value: number): void {
     this.#check("set", index);
+    const { name, component } = this.schema;
+    if (!isStorable(SCALARS[component], value)) {
+      throw notStorable(SCALARS[component], { name: `${name}[${index}]`, call: "set" }, value);
+    }
     const address = this.#address + index * 4;
     this.#memory.need(address, 4, true);
     this.#words[address >>> 2] = value;
   }
 
   assign(values: VectorValue<Name>): void {
-    const place = { memory: this.#memory, address: this.#address, name: this.schema.name };
+    const { name } = this.schema;
+    const place = { memory: this.#memory, address: this.#address, name, call: "assign" };
     storeValue(this.schema, place, values);
   }
 
@@ -171,6 +197,10 @@ export class ArrayView<Element extends Schema> {
   readonly #memory: MemoryAccess;
   // The window as the element's words; nothing when an element is more than one word.
   readonly #words: Words | undefined;
+  // The element, where it is one.
+  readonly #word: ScalarSchema | PtrSchema;
+  readonly #isFloat: boolean;
+  readonly #isPtr: boolean;
   readonly #stride: number;
   readonly #layout: Layout;
   readonly #name: string;
@@ -186,7 +216,10 @@ export class ArrayView<Element extends Schema> {
     this.#stride = strideOf(element);
     if (!Number.isInteger(length) || length < 0 || length * this.#stride > SPACE_BYTES) {
       const rule = "must be an integer, 0 or more, that fits memory";
-      throw invalid("array", `length of array<${schemaName(element)}> ${rule}, got ${length}`);
+      throw invalid(
+        "array",
+        `length of array<${schemaName(element)}> ${rule}, got ${show(length)}`,
+      );
     }
     this.length = length;
     this.#name = `array<${schemaName(element)}>`;
@@ -194,6 +227,9 @@ export class ArrayView<Element extends Schema> {
     this.#memory = memory;
     const isWord = element.kind === "scalar" || element.kind === "ptr";
     this.#words = isWord ? memory[wordName(element)] : undefined;
+    this.#word = isWord ? element : u32;
+    this.#isFloat = this.#words instanceof Float32Array;
+    this.#isPtr = element.kind === "ptr";
     this.address = address;
   }
 
@@ -228,9 +264,14 @@ export class ArrayView<Element extends Schema> {
     const address = this.#address + index * this.#stride;
     const words = this.#words;
     if (words === undefined) {
-      storeValue(this.element, { memory: this.#memory, address, name: `[${index}]` }, value);
+      const place = { memory: this.#memory, address, ...this.#named(index, "set") };
+      storeValue(this.element, place, value);
       return;
     }
+    // A subtraction is the cheapest test for NaN and infinities: this is where programs live.
+    const isPlain =
+      typeof value === "number" && (value - value === 0 ? !this.#isPtr : this.#isFloat);
+    if (!isPlain && !isStorable(this.#word, value)) throw this.#notStorable(index, "set", value);
     this.#memory.need(address, 4, true);
     words[address >>> 2] = value as number;
   }
@@ -246,14 +287,18 @@ export class ArrayView<Element extends Schema> {
     if (words === undefined) {
       for (let i = 0; i < this.length; i++) this.set(i, value);
     } else if (this.length > 0) {
+      if (!isStorable(this.#word, value)) throw this.#notStorable(0, "fill", value);
       this.#memory.need(this.#address, this.bytes, true);
       const first = this.#address >>> 2;
-      words.fill(value as number, first, first + this.length);
+      words.fill(value, first, first + this.length);
     }
   }
 
   /** Stores `values` from element `first` on; for numbers and pointers one bulk copy. */
   copyFrom(values: ArrayLike<Infer<Element>>, first = 0): void {
+    if (typeof values !== "object" || !Number.isInteger(values?.length)) {
+      throw invalid("copyFrom", `values must be an array or a typed array, got ${show(values)}`);
+    }
     if (values.length === 0) return;
     this.#check("copyFrom", first);
     this.#check("copyFrom", first + values.length - 1);
@@ -262,6 +307,9 @@ export class ArrayView<Element extends Schema> {
       for (let i = 0; i < values.length; i++) this.set(first + i, values[i]!);
       return;
     }
+    // Whole or not at all.
+    const bad = firstNotStorable(this.#word, values);
+    if (bad >= 0) throw this.#notStorable(first + bad, "copyFrom", values[bad]);
     const address = this.#address + first * 4;
     this.#memory.need(address, values.length * 4, true);
     words.set(values as ArrayLike<number>, address >>> 2);
@@ -284,6 +332,14 @@ export class ArrayView<Element extends Schema> {
     for (let i = 0; i < this.length; i++) yield this.at(i);
   }
 
+  #notStorable(index: number, call: string, value: unknown): HmmError {
+    return notStorable(this.element, this.#named(index, call), value);
+  }
+
+  #named(index: number, call: string): { readonly name: string; readonly call: string } {
+    return { name: `${this.#name}[${index}]`, call };
+  }
+
   #viewAt(address: number): View<Element> {
     const element = this.element as VectorSchema | ArraySchema | StructSchema;
     return viewOf(element, this.#memory, address) as View<Element>;
@@ -296,4 +352,4 @@ export class ArrayView<Element extends Schema> {
 }
 
 const outside = (index: number, length: number, what: string): string =>
-  `index of ${what} must be an integer in 0..${length - 1} (length ${length}), got ${index}`;
+  `index of ${what} must be an integer in 0..${length - 1} (length ${length}), got ${show(index)}`;

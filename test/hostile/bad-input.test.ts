@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HmmError, Machine, ptr, struct, u32, vec4f } from "../../src/machine/index.ts";
+import { array, HmmError, Machine, ptr, struct, u32, vec4f } from "../../src/machine/index.ts";
 import { mebibytes, whyNoDevice } from "../driver/webgpu-machine.ts";
 
 const READ = "fn main(i: u32) { store_u32(args.out, load_u32(args.at)); }";
@@ -66,6 +66,81 @@ describe("without a device", () => {
     }).toThrow(/store: .*EFAULT/);
   });
 
+  it("says what was given as it was given, and by which call", () => {
+    const Pair = struct("Pair", { a: u32, b: u32 });
+    const { space } = machine;
+    const pair = space.alloc(Pair, { a: 1 });
+    const at = `0x${pair.address.toString(16)}`;
+    const any = (value: unknown): never => value as never;
+    const cases: [() => unknown, string][] = [
+      [() => space.malloc(any("100")), 'malloc: size must be a positive integer, got "100"'],
+      [() => space.malloc(8, any("8")), 'malloc: align must be a power of two, got "8"'],
+      [() => space.free(any(`${pair.address}`)), `got "${pair.address}" (EINVAL)`],
+      [() => space.free(any(pair)), `got a view at ${at}: pass its .address (EINVAL)`],
+      [() => space.free(any(undefined)), "got undefined (EINVAL)"],
+      [() => space.free(Number.NaN), "got NaN (EINVAL)"],
+      [() => space.free(-4096), "got 0xfffff000, given as -4096 (EINVAL)"],
+      [() => space.free(-(2 ** 40)), "got -1099511627776 (EINVAL)"],
+      [
+        () => space.array(u32, any("5")),
+        'array: length must be a positive integer that fits memory, got "5"',
+      ],
+      [() => space.array(any("u32"), 5), 'array: element must be a schema, got "u32"'],
+      [() => space.array(u32, 2 ** 30 - 1), "array: no room for 4294967292 bytes"],
+      [() => space.alloc(any(u32)), "alloc: schema must be a struct, got u32"],
+      [() => space.alloc(any({})), "alloc: schema must be a struct, got {}"],
+      [() => space.at(any(u32), pair.address), "got u32: array(u32, 1) is one with a view"],
+      [
+        () => space.at(any({}), pair.address),
+        "at: schema must be a struct, an array or a vector, got {}",
+      ],
+      [() => space.at(any(undefined), pair.address), "or a vector, got undefined"],
+      [
+        () => space.at(Pair, any("16")),
+        'at: address of Pair must be an integer in 0..0xfffffff8, got "16"',
+      ],
+      [() => space.at(array(u32, 2), any("16")), 'got "16"'],
+      [() => space.at(Pair, any(pair)), `got a view at ${at}`],
+      [() => space.need(Number.NaN, 4, false), "load: NaN + 4 bytes is not in the space"],
+      [() => space.munmapSync(any(pair), 4096), `got a view at ${at}: pass its .address`],
+      [
+        () => space.munmapSync(-5, 4096),
+        "munmapSync: address must be a multiple of 4096 in the space, got -5",
+      ],
+      [() => space.munmapSync(4096, any("4096")), 'bytes must be an integer above 0, got "4096"'],
+      [
+        () => space.accessSync({ start: -5.5, bytes: 4 }, "read"),
+        "start must be an address in the space, got -5.5",
+      ],
+      [() => space.accessSync(any("x"), "read"), 'a view or a typed array on the window, got "x"'],
+      [() => space.accessSync(pair as never, any("r")), "bytes must be"],
+      [
+        () => space.mmapSync({ bytes: 4096, rights: any("rwx") }),
+        'rights must be "rw", "r" or "none", got "rwx"',
+      ],
+      [() => space.mmapSync({ bytes: 4096, rights: any("toString") }), 'got "toString"'],
+      [
+        () => space.mmapSync({ bytes: 4096, right: "r" } as never),
+        "mmapSync: unknown option right (known: bytes, rights, address)",
+      ],
+      [() => struct(any(undefined), { a: u32 }), "got undefined"],
+      [
+        () => struct("Pair", any(null)),
+        "struct: fields of Pair must be { name: schema, … }, got null",
+      ],
+      [() => ptr(any("Pair")), 'ptr: target must be a schema or a function, got "Pair"'],
+      [
+        () => Machine.attach(any("handle")),
+        'attach: handle must be the handle of a machine, got "handle"',
+      ],
+    ];
+    for (const [body, message] of cases) {
+      expect(body).toThrow(HmmError);
+      expect(body).toThrow(message);
+    }
+    space.free(pair.address);
+  });
+
   it("a kernel cannot run, and says why", () => {
     const kernel = machine.kernel({ args: {}, code: "fn main(i: u32) {}" });
     return expect(kernel.run(1, {})).rejects.toMatchObject({ code: "ENODEV" });
@@ -91,7 +166,7 @@ describe("making a machine", () => {
   it("refuses unknown options and values", async () => {
     const bad = (options: object) => Machine.create(options as never);
     await expect(bad({ devise: "auto" })).rejects.toThrow("unknown option devise");
-    await expect(bad({ device: "quantum" })).rejects.toThrow("got quantum (EINVAL)");
+    await expect(bad({ device: "quantum" })).rejects.toThrow('got "quantum" (EINVAL)');
     await expect(bad({ deviceMemory: 0 })).rejects.toThrow("deviceMemory must be");
   });
 

@@ -9,6 +9,7 @@
  */
 import { assert, EINVAL, ENOMEM, isPageRange, PAGE_SIZE, type Result } from "../../base/index.ts";
 import { type HmmError, invalid } from "../error.ts";
+import { show } from "../given.ts";
 import { Bags } from "./bags.ts";
 import type { HeapOptions, HeapTotals, HeapUsage } from "./options.ts";
 import { OwnPages } from "./own-pages.ts";
@@ -82,14 +83,14 @@ export class Heap {
   }
 
   /** The address of a new block. Its bytes are what the last user left there. */
-  malloc(bytes: number, align = ALIGN_DEFAULT): number {
+  malloc(bytes: number, align = ALIGN_DEFAULT, call = "malloc"): number {
     const result = this.allocate(bytes, align);
     if (result >= 0) return result;
-    if (result === -ENOMEM) throw noRoom(bytes, this.usage);
+    if (result === -ENOMEM) throw noRoom(call, bytes, this.usage);
     if (!Number.isSafeInteger(bytes) || bytes <= 0) {
-      throw invalid("malloc", `size must be a positive integer, got ${bytes}`);
+      throw invalid(call, `size must be a positive integer, got ${show(bytes)}`);
     }
-    throw invalid("malloc", `align must be a power of two, got ${align}`);
+    throw invalid(call, `align must be a power of two, got ${show(align)}`);
   }
 
   /** malloc as the engine speaks: an address, -ENOMEM, or -EINVAL. */
@@ -116,6 +117,7 @@ export class Heap {
    */
   free(address: number): void {
     if (address === 0) return;
+    if (typeof address !== "number") throw notInHeap("free", address, this.start, this.end);
     if (!this.#freeOwn(address)) this.#freeOther(address);
   }
 

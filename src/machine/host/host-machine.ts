@@ -6,6 +6,7 @@ import { SHARE_ENV, Worker } from "node:worker_threads";
 import { type KernelFaults, type WasmMemory, type Window, windowOf } from "../../cpu/index.ts";
 import type { GpuChoice } from "../engine/index.ts";
 import { hmmError, invalid } from "../error.ts";
+import { show } from "../given.ts";
 import type { HeapRange } from "../heap/index.ts";
 import { newWindow } from "../new-window.ts";
 import { atExit } from "./at-exit.ts";
@@ -88,7 +89,7 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
 /** The same machine for this thread. */
 export function attachHost(handle: HostHandle): HostMachine {
   if (!(handle?.calls instanceof SharedArrayBuffer)) {
-    throw invalid("attach", `handle must be the handle of a machine, got ${typeof handle}`);
+    throw invalid("attach", `handle must be the handle of a machine, got ${show(handle)}`);
   }
   const mailbox = new MailboxClient(handle.calls);
   const { closedBecause } = mailbox;

@@ -4,6 +4,7 @@
  */
 import { formatAddress, isPageAligned, PAGE_SIZE, SPACE_BYTES } from "../../base/index.ts";
 import { invalid } from "../error.ts";
+import { addressOf, show, showAddress } from "../given.ts";
 
 /** An address and how many bytes begin there. */
 export interface MemoryRange {
@@ -24,16 +25,17 @@ export type Place =
 export function rangeOf(call: string, window: SharedArrayBuffer, place: Place): MemoryRange {
   if (typeof place !== "object" || place === null) {
     const rule = "{ start, bytes }, a view or a typed array on the window";
-    throw invalid(call, `range must be ${rule}, got ${String(place)}`);
+    throw invalid(call, `range must be ${rule}, got ${show(place)}`);
   }
   if (ArrayBuffer.isView(place)) return rangeOfView(call, window, place);
-  const start = asAddress("start" in place ? place.start : place.address);
+  const given: unknown = "start" in place ? place.start : place.address;
+  const start = asAddress(given as number);
   const { bytes } = place;
   if (!Number.isInteger(start) || start < 0 || start >= SPACE_BYTES) {
-    throw invalid(call, `start must be an address in the space, got ${String(start)}`);
+    throw invalid(call, `start must be an address in the space, got ${showAddress(given)}`);
   }
   if (!Number.isInteger(bytes) || bytes < 0) {
-    throw invalid(call, `bytes must be an integer of at least 0, got ${String(bytes)}`);
+    throw invalid(call, `bytes must be an integer of at least 0, got ${show(bytes)}`);
   }
   if (start + bytes > SPACE_BYTES) {
     throw invalid(call, `${formatAddress(start)} + ${bytes} bytes leaves the space`);
@@ -64,7 +66,7 @@ export function pagesOf(call: string, given: number, bytes: number): MemoryRange
 
 export function checkCount(call: string, name: string, value: number): void {
   if (Number.isInteger(value) && value > 0 && value <= SPACE_BYTES) return;
-  throw invalid(call, `${name} must be an integer above 0, got ${String(value)}`);
+  throw invalid(call, `${name} must be an integer above 0, got ${show(value)}`);
 }
 
 /** The address of a page. */
@@ -72,8 +74,9 @@ export function pageAddress(call: string, given: number): number {
   const address = asAddress(given);
   const isAddress = Number.isInteger(address) && address >= 0 && address < SPACE_BYTES;
   if (isAddress && isPageAligned(address)) return address;
-  const got = Number.isInteger(address) ? formatAddress(address) : String(address);
-  throw invalid(call, `address must be a multiple of ${PAGE_SIZE} in the space, got ${got}`);
+  const got = showAddress(given);
+  const hint = addressOf(given) === undefined ? "" : ": pass its .address";
+  throw invalid(call, `address must be a multiple of ${PAGE_SIZE} in the space, got ${got}${hint}`);
 }
 
 /** The whole pages within some bytes, and the rest of them at both ends. */

@@ -2,6 +2,7 @@
 import { PAGE_SIZE } from "../../base/index.ts";
 import type { EnginePort } from "../engine/index.ts";
 import { errorCode, hmmError, invalid } from "../error.ts";
+import { show } from "../given.ts";
 import { type MemoryRange, piecesOf } from "./place.ts";
 
 export type PrefetchTarget = "device" | "cpu";
@@ -14,7 +15,7 @@ export async function prefetchRange(
   write: boolean,
 ): Promise<number> {
   if (to !== "device" && to !== "cpu") {
-    throw invalid("prefetch", `to must be "device" or "cpu", got ${String(to)}`);
+    throw invalid("prefetch", `to must be "device" or "cpu", got ${show(to)}`);
   }
   let pages = 0;
   let since: number | undefined;

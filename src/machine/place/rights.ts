@@ -2,6 +2,7 @@
 import { VM_READ, VM_WRITE } from "../../mm/index.ts";
 import type { Ask } from "../engine/index.ts";
 import { invalid } from "../error.ts";
+import { checkOptions, show } from "../given.ts";
 import { checkCount, pageAddress } from "./place.ts";
 
 /** The rights of a mapping, as `mmap` and `mprotect` take them. */
@@ -17,9 +18,7 @@ export interface MmapOptions {
 }
 
 export function askToMap(call: string, options: MmapOptions): Ask<"mmap"> {
-  if (typeof options !== "object" || options === null) {
-    throw invalid(call, `options must be { bytes, … }, got ${String(options)}`);
-  }
+  checkOptions(call, options, ["bytes", "rights", "address"]);
   const { bytes, address } = options;
   const flags = rightsOf(call, options.rights ?? "rw");
   checkCount(call, "bytes", bytes);
@@ -30,5 +29,5 @@ export function askToMap(call: string, options: MmapOptions): Ask<"mmap"> {
 export function rightsOf(call: string, rights: Rights): number {
   const flags = Object.hasOwn(RIGHTS, rights) ? RIGHTS[rights] : undefined;
   if (flags !== undefined) return flags;
-  throw invalid(call, `rights must be "rw", "r" or "none", got ${String(rights)}`);
+  throw invalid(call, `rights must be "rw", "r" or "none", got ${show(rights)}`);
 }

@@ -4,6 +4,7 @@
  */
 import type { WasmMemory } from "../../cpu/index.ts";
 import { type HmmError, hmmError, invalid } from "../error.ts";
+import { checkOptions, show } from "../given.ts";
 import { type LoadScope, withHooks } from "./hooks.ts";
 import { type ModuleHost, ModuleMemory, WASM_PAGE } from "./module-memory.ts";
 import { type MemoryUse, rewriteModule } from "./rewrite.ts";
@@ -245,23 +246,16 @@ export class Adoption {
 
 /** The most that a module may grow to, in bytes. Throws EINVAL for bad options. */
 export function limitOf(options: AdoptOptions): number {
-  if (typeof options !== "object" || options === null) {
-    throw invalid("adopt", `options must be an object, got ${String(options)}`);
-  }
+  checkOptions("adopt", options, ["bytes", "initialBytes", "wasm"]);
   const { bytes = LIMIT_MAX, initialBytes = 0 } = options;
   const isLimit = Number.isInteger(bytes) && bytes % WASM_PAGE === 0;
   if (!isLimit || bytes < WASM_PAGE || bytes > LIMIT_MAX) {
     const rule = `a multiple of ${WASM_PAGE} up to ${LIMIT_MAX}`;
-    throw invalid("adopt", `bytes must be ${rule}, got ${String(bytes)}`);
+    throw invalid("adopt", `bytes must be ${rule}, got ${show(bytes)}`);
   }
   if (!Number.isInteger(initialBytes) || initialBytes < 0 || initialBytes > bytes) {
-    const got = String(initialBytes);
+    const got = show(initialBytes);
     throw invalid("adopt", `initialBytes must be an integer in 0..${bytes}, got ${got}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (!["bytes", "initialBytes", "wasm"].includes(name)) {
-      throw invalid("adopt", `unknown option ${name} (known: bytes, initialBytes, wasm)`);
-    }
   }
   return bytes;
 }
