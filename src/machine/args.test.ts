@@ -75,7 +75,7 @@ describe("argsOf", () => {
   });
 
   it("names the number that is none or does not fit", () => {
-    expect(tried({ scale: "1" })).toThrow(/args.scale must be a number, got 1/);
+    expect(tried({ scale: "1" })).toThrow(/args.scale must be a number, got "1"/);
     expect(tried({ scale: Number.NaN })).not.toThrow();
     expect(tried({ count: -1 })).toThrow(/args.count must be an integer in 0..4294967295, got -1/);
     expect(tried({ count: 1.5 })).toThrow(/args.count/);

@@ -2,8 +2,9 @@
  * The arguments of a kernel: numbers and pointers, 4 bytes each, in one WGSL uniform struct
  * `Args`. Values are all checked before the first byte is written.
  */
-import { formatAddress, SPACE_BYTES } from "../base/index.ts";
+import { SPACE_BYTES } from "../base/index.ts";
 import { type HmmError, hmmError, invalid } from "./error.ts";
+import { addressOf, show, showAddress } from "./given.ts";
 import { alignUp } from "./layout.ts";
 import { asAddress, type MemoryRange } from "./place/index.ts";
 import {
@@ -14,6 +15,7 @@ import {
   type ScalarSchema,
   type Schema,
   schemaName,
+  showSchema,
   type TargetOf,
   targetOf,
   wordName,
@@ -46,12 +48,16 @@ export interface ArgsLayout<Args extends ArgsSchema> {
   /** The size of the uniform buffer: a multiple of 16, or 0. */
   readonly bytes: number;
   /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
-  write(view: DataView, values: ArgValues<Args>): void;
+  write(view: DataView, values: ArgValues<Args>, call?: string): void;
   /** What the values point to, and by which argument. Throws as `write` does. */
-  places(values: ArgValues<Args>): ArgPlace[];
+  places(values: ArgValues<Args>, call?: string): ArgPlace[];
 }
 
 export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Args> {
+  if (typeof args !== "object" || args === null || isSchema(args)) {
+    const rule = "{ name: u32, i32, f32 or ptr(…), … }, or {} for none";
+    throw invalid("kernel", `args must be ${rule}, got ${showSchema(args)}`);
+  }
   const entries = Object.entries(args);
   for (const [name, schema] of entries) {
     checkName("kernel argument", name);
@@ -59,7 +65,7 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
       throw invalid("kernel", `argument must not be called ${name}: WGSL reserves that word`);
     }
     if (!isSchema(schema) || !isWord(schema)) {
-      const got = isSchema(schema) ? schemaName(schema) : String(schema);
+      const got = showSchema(schema);
       throw invalid("kernel", `args.${name} must be u32, i32, f32 or ptr, got ${got}`);
     }
   }
@@ -67,9 +73,10 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
   return {
     wgsl: entries.length === 0 ? "" : `struct Args { ${members.join(", ")} }`,
     bytes: alignUp(entries.length * 4, 16),
-    write: (view, values) => writeArgs(entries, view, values),
-    places: (values) => {
-      const words = wordsOf(entries, values);
+    write: (view, values, call = "run") =>
+      writeWords(entries, view, wordsOf(call, entries, values)),
+    places: (values, call = "run") => {
+      const words = wordsOf(call, entries, values);
       return entries.flatMap(([name, schema], i) => {
         if (schema.kind !== "ptr") return [];
         const value: unknown = values[name];
@@ -86,26 +93,30 @@ const isWord = (schema: Schema): boolean => schema.kind === "scalar" || schema.k
 
 type Entries = readonly (readonly [string, ScalarSchema | PtrSchema])[];
 
+/** A view, or what says as much: its address is checked by `wordsOf`. */
 const isPlaced = (value: unknown): value is { address: number; bytes: number } =>
-  typeof value === "object" && value !== null && "address" in value && "bytes" in value;
+  addressOf(value) !== undefined && Number((value as { bytes?: unknown }).bytes) >= 0;
 
-function wordsOf(entries: Entries, values: Readonly<Record<string, unknown>>): number[] {
+function wordsOf(
+  call: string,
+  entries: Entries,
+  values: Readonly<Record<string, unknown>>,
+): number[] {
   if (typeof values !== "object" || values === null) {
-    throw invalid("run", `args must be an object, got ${String(values)}`);
+    throw invalid(call, `args must be an object, got ${show(values)}`);
   }
   for (const name of Object.keys(values)) {
     if (entries.some(([known]) => known === name)) continue;
     const known = entries.map(([each]) => each).join(", ");
-    throw invalid("run", `args.${name} is not an argument of this kernel (${known || "none"})`);
+    throw invalid(call, `args.${name} is not an argument of this kernel (${known || "none"})`);
   }
   return entries.map(([name, schema]) => {
-    if (!Object.hasOwn(values, name)) throw invalid("run", `args.${name} is missing`);
-    return checkArg(name, schema, values[name]);
+    if (!Object.hasOwn(values, name)) throw invalid(call, `args.${name} is missing`);
+    return checkArg({ call, name }, schema, values[name]);
   });
 }
 
-function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<string, unknown>>) {
-  const words = wordsOf(entries, values);
+function writeWords(entries: Entries, view: DataView, words: readonly number[]): void {
   entries.forEach(([, schema], index) => {
     const word = wordName(schema);
     const value = words[index]!;
@@ -115,7 +126,13 @@ function writeArgs(entries: Entries, view: DataView, values: Readonly<Record<str
   });
 }
 
-function checkArg(name: string, schema: ScalarSchema | PtrSchema, value: unknown): number {
+/** Which argument of which call. */
+interface ArgName {
+  readonly call: string;
+  readonly name: string;
+}
+
+function checkArg(name: ArgName, schema: ScalarSchema | PtrSchema, value: unknown): number {
   if (schema.kind === "ptr") return checkPointer(name, schema, value);
   if (typeof value !== "number") throw badArg(name, "a number", value);
   if (schema.name === "f32") return value;
@@ -126,7 +143,7 @@ function checkArg(name: string, schema: ScalarSchema | PtrSchema, value: unknown
   return value;
 }
 
-function checkPointer(name: string, schema: PtrSchema, value: unknown): number {
+function checkPointer(name: ArgName, schema: PtrSchema, value: unknown): number {
   const isView = typeof value === "object" && value !== null && "address" in value;
   const given = isView ? value.address : value;
   if (typeof given !== "number" || !Number.isInteger(given)) {
@@ -134,21 +151,22 @@ function checkPointer(name: string, schema: PtrSchema, value: unknown): number {
   }
   const address = asAddress(given);
   if (address < 0 || address >= SPACE_BYTES) {
-    throw badArg(name, `an address in 0..${SPACE_BYTES - 1}`, address);
+    throw badArg(name, `an address in 0..${SPACE_BYTES - 1}`, given);
   }
   const to = targetOf(schema);
   if (address % to.align !== 0) {
     const rule = `a multiple of ${to.align}, as pointers to ${schemaName(to)} are`;
-    throw badArg(name, rule, formatAddress(address), address);
+    throw badArg(name, rule, value, address);
   }
   return address;
 }
 
-function badArg(name: string, rule: string, got: unknown, address?: number): HmmError {
-  const detail = `args.${name} must be ${rule}, got ${String(got)}`;
+function badArg({ call, name }: ArgName, rule: string, value: unknown, address?: number): HmmError {
+  const got = address === undefined ? show(value) : showAddress(value);
+  const detail = `args.${name} must be ${rule}, got ${got}`;
   return hmmError({
     code: "EINVAL",
-    call: "run",
+    call,
     detail,
     ...(address === undefined ? {} : { address }),
   });

@@ -8,8 +8,9 @@ import { accessorsOf } from "./accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
 import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
+import { checkOptions, show } from "./given.ts";
 import { prefetchRange } from "./place/index.ts";
-import { type PtrSchema, type Schema, targetOf } from "./schema.ts";
+import { isSchema, type PtrSchema, type Schema, targetOf } from "./schema.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {
   /** For messages. Default "kernel". */
@@ -64,16 +65,22 @@ export class Kernel<Args extends ArgsSchema> {
   #number: number | undefined;
 
   constructor(port: EnginePort, options: KernelOptions<Args>) {
-    this.name = options.name ?? "kernel";
+    checkOptions("kernel", options, ["name", "args", "code", "structs"]);
+    const { name = "kernel", code, structs = [] } = options;
+    if (typeof name !== "string") throw invalid("kernel", `name must be text, got ${show(name)}`);
+    this.name = name;
     this.#port = port;
-    if (typeof options.code !== "string" || options.code.trim() === "") {
-      throw invalid("kernel", `code of ${this.name} must be WGSL text, got ${typeof options.code}`);
+    if (typeof code !== "string" || code.trim() === "") {
+      throw invalid("kernel", `code of ${name} must be WGSL text, got ${show(code)}`);
     }
     this.#args = argsOf(options.args);
-    const schemas = [...pointees(options.args), ...(options.structs ?? [])];
+    if (!Array.isArray(structs) || !structs.every(isSchema)) {
+      throw invalid("kernel", `structs must be an array of schemas, got ${show(structs)}`);
+    }
+    const schemas = [...pointees(options.args), ...structs];
     this.#source = {
       name: this.name,
-      code: options.code,
+      code,
       argsStruct: this.#args.wgsl,
       accessors: accessorsOf(schemas),
     };
@@ -94,13 +101,14 @@ export class Kernel<Args extends ArgsSchema> {
     options: RunOptions = {},
   ): Promise<LaunchReport> {
     this.#port.check("run");
-    const ask = this.#askOf(count, values, options);
-    const started = performance.now();
+    checkOptions("run", options, ["timeLimit", "signal", "onProgress"]);
     const guard = new ProgressGuard(options);
+    const ask = this.#askOf("run", count, values, options);
+    const started = performance.now();
     const outcome = await this.#port.call("run", ask, guard.callOptions);
     this.#number = outcome.kernel;
     guard.check(this.name);
-    return this.#reportOf(outcome, started, options.signal);
+    return this.#reportOf("run", outcome, started, options.signal);
   }
 
   /**
@@ -109,7 +117,8 @@ export class Kernel<Args extends ArgsSchema> {
    */
   runSync(count: number, values: ArgValues<Args>, options: LimitOptions = {}): LaunchReport {
     this.#port.check("runSync");
-    const ask = this.#askOf(count, values, options);
+    checkOptions("runSync", options, ["timeLimit"]);
+    const ask = this.#askOf("runSync", count, values, options);
     const started = performance.now();
     if (!this.#port.canBlock) {
       const detail = "it has to wait, and this thread would wait for itself; await run(…)";
@@ -117,7 +126,7 @@ export class Kernel<Args extends ArgsSchema> {
     }
     const outcome = this.#port.callNow("run", ask)!;
     this.#number = outcome.kernel;
-    return this.#reportOf(outcome, started);
+    return this.#reportOf("runSync", outcome, started);
   }
 
   /**
@@ -127,34 +136,44 @@ export class Kernel<Args extends ArgsSchema> {
    */
   async prepare(values?: ArgValues<Args>): Promise<void> {
     this.#port.check("prepare");
-    const places = values === undefined ? [] : this.#args.places(values);
+    const places = values === undefined ? [] : this.#args.places(values, "prepare");
     const outcome = await this.#port.call("prepare", { kernel: this.#number ?? this.#source });
     this.#number = outcome.kernel;
     if (outcome.result < 0) throw this.#errorOf("prepare", outcome, undefined);
     for (const place of places.filter(({ isView }) => isView)) {
-      await prefetchRange(this.#port, place, "device", false);
+      await prefetchRange(this.#port, place, "device", { call: "prepare", write: false });
     }
   }
 
-  #askOf(count: number, values: ArgValues<Args>, { timeLimit }: LimitOptions): Ask<"run"> {
+  #askOf(
+    call: string,
+    count: number,
+    values: ArgValues<Args>,
+    { timeLimit }: LimitOptions,
+  ): Ask<"run"> {
     if (!Number.isInteger(count) || count <= 0 || count > COUNT_MAX) {
-      throw invalid("run", `count must be an integer in 1..${COUNT_MAX}, got ${String(count)}`);
+      throw invalid(call, `count must be an integer in 1..${COUNT_MAX}, got ${show(count)}`);
     }
     const isLimit = typeof timeLimit === "number" && timeLimit > 0;
     if (timeLimit !== undefined && !isLimit) {
-      throw invalid("run", `timeLimit must be a number above 0, got ${String(timeLimit)}`);
+      throw invalid(call, `timeLimit must be a number above 0, got ${show(timeLimit)}`);
     }
     const args = new ArrayBuffer(Math.max(16, this.#args.bytes));
-    this.#args.write(new DataView(args), values);
+    this.#args.write(new DataView(args), values, call);
     const kernel = this.#number ?? this.#source;
     const views = this.#args
-      .places(values)
+      .places(values, call)
       .filter(({ start, bytes }) => bytes > 0 && start + bytes <= SPACE_BYTES);
     return { kernel, count, args, views, ...(timeLimit === undefined ? {} : { timeLimit }) };
   }
 
-  #reportOf(outcome: LaunchOutcome, started: number, signal?: AbortSignal): LaunchReport {
-    if (outcome.result < 0) throw this.#errorOf("run", outcome, signal);
+  #reportOf(
+    call: string,
+    outcome: LaunchOutcome,
+    started: number,
+    signal?: AbortSignal,
+  ): LaunchReport {
+    if (outcome.result < 0) throw this.#errorOf(call, outcome, signal);
     return { ...outcome.stats, milliseconds: performance.now() - started };
   }
 
@@ -186,6 +205,12 @@ class ProgressGuard {
   #failure: { readonly cause: unknown } | undefined;
 
   constructor({ onProgress, signal }: RunOptions) {
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalid("run", `signal must be an AbortSignal, got ${show(signal)}`);
+    }
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      throw invalid("run", `onProgress must be a function, got ${show(onProgress)}`);
+    }
     if (onProgress === undefined) {
       this.callOptions = signal === undefined ? {} : { signal };
       return;

@@ -277,7 +277,7 @@ export class Space implements MemoryAccess {
    */
   async prefetch(range: Place, to: PrefetchTarget, mode: AccessMode = "read"): Promise<number> {
     const { start, bytes, write } = this.#askFor("prefetch", range, mode);
-    return prefetchRange(this.#port, { start, bytes }, to, write);
+    return prefetchRange(this.#port, { start, bytes }, to, { call: "prefetch", write });
   }
 
   /**

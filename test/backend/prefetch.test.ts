@@ -101,7 +101,7 @@ describe.each(["scoped", "host"] as const)("a prefetch, with CPU backend %s", (c
     await space.munmap(start + 3 * PAGE, PAGE);
     const prefetch = (pages: number, to: string, mode?: "write") =>
       space.prefetch({ start, bytes: pages * PAGE }, to as "device", mode);
-    await expect(prefetch(1, "gpu")).rejects.toThrow('to must be "device" or "cpu", got gpu');
+    await expect(prefetch(1, "gpu")).rejects.toThrow('to must be "device" or "cpu", got "gpu"');
     await expect(prefetch(4, "device")).rejects.toMatchObject({
       code: "EFAULT",
       address: start + 3 * PAGE,

@@ -141,6 +141,57 @@ describe("without a device", () => {
     space.free(pair.address);
   });
 
+  it("says what a kernel and its runs take", async () => {
+    const make = (options: unknown) => () => machine.kernel(options as never);
+    const code = "fn main(i: u32) {}";
+    const kernels: [unknown, string][] = [
+      [undefined, "kernel: options must be an object, got undefined (EINVAL)"],
+      [
+        { code },
+        "kernel: args must be { name: u32, i32, f32 or ptr(…), … }, or {} for none, got undefined",
+      ],
+      [{ code, args: u32 }, "or {} for none, got u32"],
+      [{ code, args: { at: "u32" } }, 'args.at must be u32, i32, f32 or ptr, got "u32"'],
+      [{ code: 5, args: {} }, "code of kernel must be WGSL text, got 5"],
+      [{ code: " ", args: {} }, 'must be WGSL text, got " "'],
+      [{ code, args: {}, name: 5 }, "name must be text, got 5"],
+      [{ code, args: {}, structs: u32 }, "structs must be an array of schemas"],
+      [{ code, args: {}, structs: ["Node"] }, 'structs must be an array of schemas, got ["Node"]'],
+      [{ code, args: {}, struct: [] }, "unknown option struct (known: name, args, code, structs)"],
+    ];
+    for (const [options, message] of kernels) expect(make(options)).toThrow(message);
+    const kernel = machine.kernel({ args: { n: u32, at: ptr(u32) }, code });
+    const values = { n: 1, at: 64 };
+    const runs: [unknown[], string][] = [
+      [[1, values, { signal: 5 }], "run: signal must be an AbortSignal, got 5 (EINVAL)"],
+      [[1, values, { onProgress: 5 }], "run: onProgress must be a function, got 5 (EINVAL)"],
+      [
+        [1, values, { timelimit: 5 }],
+        "run: unknown option timelimit (known: timeLimit, signal, onProgress)",
+      ],
+      [[1, values, null], "run: options must be an object, got null"],
+      [["1", values], 'run: count must be an integer in 1..4294967295, got "1"'],
+      [[1, values, { timeLimit: "5" }], 'timeLimit must be a number above 0, got "5"'],
+      [[1], "run: args must be an object, got undefined"],
+      [[1, { n: "1", at: 64 }], 'args.n must be a number, got "1"'],
+      [[1, { n: 1, at: "64" }], 'args.at must be an address or a view, got "64"'],
+      [[1, { n: 1, at: {} }], "args.at must be an address or a view, got {}"],
+      [
+        [1, { n: 1, at: { address: 66, bytes: "x" } }],
+        "args.at must be a multiple of 4, as pointers to u32 are, got a view at 0x42",
+      ],
+    ];
+    for (const [given, message] of runs) {
+      await expect(kernel.run(...(given as [1, never]))).rejects.toThrow(message);
+    }
+    await expect(kernel.prepare({ n: 1 } as never)).rejects.toThrow("prepare: args.at is missing");
+    await expect(kernel.prepare(values)).rejects.toThrow(/^prepare: .*ENODEV/);
+    expect(() => kernel.runSync(0, values)).toThrow("runSync: count must be");
+    expect(() => kernel.runSync(1, values, { signal: AbortSignal.abort() } as never)).toThrow(
+      "runSync: unknown option signal (known: timeLimit)",
+    );
+  });
+
   it("a kernel cannot run, and says why", () => {
     const kernel = machine.kernel({ args: {}, code: "fn main(i: u32) {}" });
     return expect(kernel.run(1, {})).rejects.toMatchObject({ code: "ENODEV" });

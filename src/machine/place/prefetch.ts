@@ -12,33 +12,33 @@ export async function prefetchRange(
   port: EnginePort,
   range: MemoryRange,
   to: PrefetchTarget,
-  write: boolean,
+  { call, write }: { readonly call: string; readonly write: boolean },
 ): Promise<number> {
   if (to !== "device" && to !== "cpu") {
-    throw invalid("prefetch", `to must be "device" or "cpu", got ${show(to)}`);
+    throw invalid(call, `to must be "device" or "cpu", got ${show(to)}`);
   }
   let pages = 0;
   let since: number | undefined;
   for (const piece of piecesOf(range)) {
     if (to === "cpu") {
       const came = await port.call("home", piece);
-      if (came < 0) throw refused(came, range, piece.start);
+      if (came < 0) throw refused(call, came, range, piece.start);
       pages += came;
       continue;
     }
     const ask = { ...piece, write, ...(since !== undefined && { since }) };
     const answer = await port.call("prefetch", ask);
-    if (answer.result < 0) throw refused(answer.result, range, answer.address ?? piece.start);
+    if (answer.result < 0) throw refused(call, answer.result, range, answer.address ?? piece.start);
     pages += answer.pages;
     since = answer.since;
   }
   return pages * PAGE_SIZE;
 }
 
-const refused = (result: number, { bytes }: MemoryRange, address: number) =>
+const refused = (call: string, result: number, { bytes }: MemoryRange, address: number) =>
   hmmError({
     code: errorCode(result),
-    call: "prefetch",
+    call,
     detail: `cannot bring all of ${bytes} bytes`,
     address,
   });
