@@ -111,7 +111,7 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
     expect(killed).toMatchObject({ signal: "SIGTERM", hung: false });
   });
 
-  it.each([
+  it.for([
     ["says so", "big.prepare().catch(() => undefined); await sleep(300); process.exit(7);"],
     [
       "has nothing left to do",
@@ -120,8 +120,8 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
        await worker.terminate();
        process.exitCode = 7;`,
     ],
-  ])("a process that %s ends while a kernel compiles for seconds", async (_, end) => {
-    if (noDevice !== undefined) return;
+  ])("a process that %s ends while a kernel compiles for seconds", async ([, end], context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
     const ended = await runProgram(
       `const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
       const sourceOf = (loads) => ({ args: { at: ptr(u32) }, code:
@@ -133,7 +133,15 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       const source = sourceOf(Math.min(2000, Math.ceil(32 * 4000 / (performance.now() - begun))));
       const big = machine.kernel(source);
       ${end}`,
-      { device: true },
+      {
+        device: true,
+        // Dawn looks for what is ready by these: now and then, or it might just be in time.
+        first: `
+          const { workerData } = require("node:worker_threads");
+          const soon = setImmediate;
+          if (workerData?.limitMs !== undefined) globalThis.setImmediate = (run, ...args) =>
+            /native code/.test(run) ? setTimeout(run, 20, ...args) : soon(run, ...args);`,
+      },
     );
     expect(ended).toMatchObject({ code: 7, stderr: "", hung: false });
   });

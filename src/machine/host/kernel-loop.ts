@@ -24,7 +24,7 @@ const DRAIN_MS = 1000;
 const EXIT_DRAIN_MS = 50;
 /** How long the device may take, when the process ends, to give back what only it has. */
 const RETREAT_MS = 2000;
-/** How much longer a kernel may take to compile: Dawn would abort. */
+/** How much longer when kernels compile: Dawn would abort. */
 const COMPILE_MS = 12_000;
 /** How long a fault may wait before somebody is told. */
 const WARN_MS = 10_000;
@@ -45,6 +45,8 @@ export class KernelLoop {
   readonly #tasks: Tasks;
   /** The process ends: until when to wait for the device. Scheduler's clock, milliseconds. */
   #deadlineMs = Number.POSITIVE_INFINITY;
+  /** And how far that may be put off. */
+  #latestMs = Number.POSITIVE_INFINITY;
   #nextWatchMs = 0;
   #hasWarned = false;
   #end: () => void = () => undefined;
@@ -229,7 +231,12 @@ export class KernelLoop {
   #hasRetreated(): boolean {
     const { engine, clock } = this.#parts;
     const now = clock.now();
-    if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deadlineMs = now + RETREAT_MS;
+    if (this.#deadlineMs === Number.POSITIVE_INFINITY) {
+      this.#deadlineMs = now + RETREAT_MS;
+      this.#latestMs = this.#deadlineMs + COMPILE_MS;
+    }
+    // What comes after a compilation has its time, too: a round, or another compilation.
+    if (engine.isCompiling) this.#deadlineMs = Math.min(now + RETREAT_MS, this.#latestMs);
     // One that is being closed goes on: then it is over, or open again.
     if (engine.life.state === "open") {
       this.#tasks.start("retreat", engine.retreat(), {
@@ -239,8 +246,7 @@ export class KernelLoop {
       return false;
     }
     const isDone = engine.life.state === "retreated" && engine.scheduler.outside === 0;
-    const isLate = now >= this.#deadlineMs + (engine.isCompiling ? COMPILE_MS : 0);
-    return isDone || isLate;
+    return isDone || now >= this.#deadlineMs;
   }
 
   #sleep(): void {
