@@ -208,7 +208,7 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       const threads = [];
       channels.subscribe("worker_threads", ({ worker }) => threads.push(worker));
       const other = await Machine.create({ cpu: "host", LIMITS });
-      const at = other.space.array(u32, 64 * 1024).address;
+      const at = await other.space.mmap({ bytes: 64 * PAGE });
       const words = new Uint32Array(other.space.window, at, 64 * 1024).fill(5);
     `;
 
