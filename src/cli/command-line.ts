@@ -1,4 +1,5 @@
 /** The command line. Exit codes: 0 ok, 1 failure, 2 usage. */
+import { readFileSync } from "node:fs";
 import { runCommand, showUsage } from "citty";
 import pc from "picocolors";
 import { root } from "./index.ts";
@@ -10,6 +11,10 @@ async function main(): Promise<number> {
     await showUsage(...(await commandFor(rawArgs)));
     return rawArgs.length === 0 ? 2 : 0;
   }
+  if (rawArgs[0] === "--version" || rawArgs[0] === "-v") {
+    console.log(versionOfPackage());
+    return 0;
+  }
   try {
     await runCommand(root, { rawArgs });
     return Number(process.exitCode ?? 0);
@@ -19,6 +24,12 @@ async function main(): Promise<number> {
     if (process.env.ONESPACE_DEBUG !== undefined) console.error(error);
     return isUsage(error) ? 2 : 1;
   }
+}
+
+/** It lies two folders up, of the sources and of what is built from them. */
+function versionOfPackage(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 /** The innermost command that the words name, for its help. */

@@ -27,6 +27,14 @@ describe("the command line", () => {
     expect(onespace("demo", "dragon", "--help").stdout).toContain("--size");
   });
 
+  it("says its version", () => {
+    const file = fileURLToPath(new URL("../../package.json", import.meta.url));
+    const { version } = JSON.parse(readFileSync(file, "utf8"));
+    for (const word of ["--version", "-v"]) {
+      expect(onespace(word)).toMatchObject({ status: 0, stdout: `${version}\n` });
+    }
+  });
+
   it("exits with 2 for words that it does not know, and names them", () => {
     const unknown = onespace("doctor", "--jsno");
     expect(unknown).toMatchObject({ status: 2 });
