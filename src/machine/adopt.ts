@@ -8,6 +8,7 @@ import { VM_READ, VM_WRITE } from "../mm/index.ts";
 import type { EnginePort } from "./engine/index.ts";
 import { errorCode, hmmError } from "./error.ts";
 import { AsyncScope } from "./host/index.ts";
+import { ask } from "./place/index.ts";
 import { Adoption, type AdoptOptions, limitOf } from "./wasm/index.ts";
 
 export interface AdoptParts {
@@ -22,7 +23,12 @@ export async function adoptInto(parts: AdoptParts, options: AdoptOptions): Promi
   const { memory, port, need } = parts;
   const bytes = limitOf(options);
   const flags = VM_READ | VM_WRITE;
-  const result = await port.call("mmap", { bytes, flags, address: 0, isLow: true });
+  const result = await ask({ port, call: "adopt" }, "mmap", {
+    bytes,
+    flags,
+    address: 0,
+    isLow: true,
+  });
   if (result < 0) {
     const detail =
       result === -EEXIST

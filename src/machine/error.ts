@@ -95,6 +95,12 @@ export const hmmError = (init: HmmErrorInit): HmmError => new HmmError(init);
 export const invalid = (call: string, detail: string, cause?: unknown): HmmError =>
   new HmmError({ code: "EINVAL", call, detail, cause });
 
+/** The same error as that of `call`, which the program made; what failed was asked for by it. */
+export function named(error: unknown, call: string): unknown {
+  if (!(error instanceof HmmError) || error.call === call) return error;
+  return new HmmError({ ...error, call, cause: error.cause });
+}
+
 /** The code of a negated (or plain) errno. One that has no name here is an input/output error. */
 export function errorCode(errno: number): ErrorCode {
   const name = errnoName(errno);

@@ -9,7 +9,7 @@ import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args
 import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
 import { checkOptions, show } from "./given.ts";
-import { prefetchRange } from "./place/index.ts";
+import { ask, askSync, prefetchRange } from "./place/index.ts";
 import { isSchema, type PtrSchema, type Schema, targetOf } from "./schema.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {
@@ -103,9 +103,9 @@ export class Kernel<Args extends ArgsSchema> {
     this.#port.check("run");
     checkOptions("run", options, ["timeLimit", "signal", "onProgress"]);
     const guard = new ProgressGuard(options);
-    const ask = this.#askOf("run", count, values, options);
+    const what = this.#askOf("run", count, values, options);
     const started = performance.now();
-    const outcome = await this.#port.call("run", ask, guard.callOptions);
+    const outcome = await ask({ port: this.#port, call: "run" }, "run", what, guard.callOptions);
     this.#number = outcome.kernel;
     guard.check(this.name);
     return this.#reportOf("run", outcome, started, options.signal);
@@ -118,13 +118,13 @@ export class Kernel<Args extends ArgsSchema> {
   runSync(count: number, values: ArgValues<Args>, options: LimitOptions = {}): LaunchReport {
     this.#port.check("runSync");
     checkOptions("runSync", options, ["timeLimit"]);
-    const ask = this.#askOf("runSync", count, values, options);
+    const what = this.#askOf("runSync", count, values, options);
     const started = performance.now();
     if (!this.#port.canBlock) {
       const detail = "it has to wait, and this thread would wait for itself; await run(…)";
       throw hmmError({ code: "EAGAIN", call: "runSync", detail, kernel: this.name });
     }
-    const outcome = this.#port.callNow("run", ask)!;
+    const outcome = askSync({ port: this.#port, call: "runSync" }, "run", what);
     this.#number = outcome.kernel;
     return this.#reportOf("runSync", outcome, started);
   }
@@ -141,7 +141,7 @@ export class Kernel<Args extends ArgsSchema> {
     this.#number = outcome.kernel;
     if (outcome.result < 0) throw this.#errorOf("prepare", outcome, undefined);
     for (const place of places.filter(({ isView }) => isView)) {
-      await prefetchRange(this.#port, place, "device", { call: "prepare", write: false });
+      await prefetchRange({ port: this.#port, call: "prepare" }, place, "device", false);
     }
   }
 

@@ -4,24 +4,28 @@
  * cannot await: it blocks this thread where the engine lives on another one, and throws EAGAIN
  * where it would have to wait for itself.
  */
-import { PAGE_SIZE, SPACE_BYTES, type VirtAddr, virtAddr } from "../base/index.ts";
+import { type Result, SPACE_BYTES, type VirtAddr, virtAddr } from "../base/index.ts";
 import type { Window } from "../cpu/index.ts";
 import { adoptInto } from "./adopt.ts";
-import type { Answer, Ask, CallName, EnginePort } from "./engine/index.ts";
-import { errorCode, HmmError, hmmError, invalid } from "./error.ts";
+import type { Answer, Ask, EnginePort } from "./engine/index.ts";
+import { HmmError, hmmError, invalid } from "./error.ts";
 import { show, showAddress } from "./given.ts";
 import type { Heap } from "./heap/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
   Access,
   type AccessMode,
+  type Asker,
   asAddress,
+  ask,
+  askNow,
+  askSync,
   askToMap,
   type Cut,
   cutIntoPages,
   type MemoryRange,
   type MmapOptions,
-  mapped,
+  notMapped,
   type Place,
   type PrefetchTarget,
   pagesOf,
@@ -176,36 +180,38 @@ export class Space implements MemoryAccess {
 
   /** Maps zeroed pages; gives their address. Throws EINVAL, ENOMEM, EEXIST (address taken). */
   async mmap(options: MmapOptions): Promise<number> {
-    return mapped("mmap", await this.#port.call("mmap", askToMap("mmap", options)), options);
+    const what = askToMap("mmap", options);
+    return this.#mapped("mmap", await ask(this.#asker("mmap"), "mmap", what), options);
   }
 
   mmapSync(options: MmapOptions): number {
-    return mapped("mmapSync", this.#now("mmap", askToMap("mmapSync", options)), options);
+    const what = askToMap("mmapSync", options);
+    return this.#mapped("mmapSync", askSync(this.#asker("mmapSync"), "mmap", what), options);
   }
 
   /** Unmaps [address, address + bytes). Throws EBUSY under a bracket, EINVAL for the heap. */
   async munmap(address: number, bytes: number): Promise<void> {
     const range = this.#mappedPages("munmap", address, bytes);
-    throwIf(await this.#port.call("munmap", range), "munmap", range);
+    throwIf(await ask(this.#asker("munmap"), "munmap", range), "munmap", range);
   }
 
   munmapSync(address: number, bytes: number): void {
     const range = this.#mappedPages("munmapSync", address, bytes);
-    throwIf(this.#now("munmap", range), "munmapSync", range);
+    throwIf(askSync(this.#asker("munmapSync"), "munmap", range), "munmapSync", range);
   }
 
   /**
-   * Other rights for [address, address + bytes). Throws EBUSY under a bracket, ENOMEM over a hole,
-   * EINVAL for the heap.
+   * Other rights for [address, address + bytes). Throws EBUSY under a bracket, ENOMEM over a hole
+   * (what lies before it has them then), EINVAL for the heap.
    */
   async mprotect(address: number, bytes: number, rights: Rights): Promise<void> {
-    const ask = this.#askToProtect("mprotect", address, bytes, rights);
-    throwIf(await this.#port.call("mprotect", ask), "mprotect", ask);
+    const what = this.#askToProtect("mprotect", address, bytes, rights);
+    throwIf(await ask(this.#asker("mprotect"), "mprotect", what), "mprotect", what);
   }
 
   mprotectSync(address: number, bytes: number, rights: Rights): void {
-    const ask = this.#askToProtect("mprotectSync", address, bytes, rights);
-    throwIf(this.#now("mprotect", ask), "mprotectSync", ask);
+    const what = this.#askToProtect("mprotectSync", address, bytes, rights);
+    throwIf(askSync(this.#asker("mprotectSync"), "mprotect", what), "mprotectSync", what);
   }
 
   /**
@@ -216,17 +222,19 @@ export class Space implements MemoryAccess {
   discard(range: Place): Promise<void>;
   discard(address: number, bytes: number): Promise<void>;
   async discard(where: Place | number, bytes = 0): Promise<void> {
+    const asker = this.#asker("discard");
     const { pages, edges } = this.#toDiscard("discard", where, bytes);
-    if (pages !== undefined) throwIf(await this.#port.call("discard", pages), "discard", pages);
-    for (const edge of edges) zero(await this.access(edge, "write"));
+    if (pages !== undefined) throwIf(await ask(asker, "discard", pages), "discard", pages);
+    for (const edge of edges) zero(await this.#access("discard", edge, "write"));
   }
 
   discardSync(range: Place): void;
   discardSync(address: number, bytes: number): void;
   discardSync(where: Place | number, bytes = 0): void {
+    const asker = this.#asker("discardSync");
     const { pages, edges } = this.#toDiscard("discardSync", where, bytes);
-    if (pages !== undefined) throwIf(this.#now("discard", pages), "discardSync", pages);
-    for (const edge of edges) zero(this.accessSync(edge, "write"));
+    if (pages !== undefined) throwIf(askSync(asker, "discard", pages), "discardSync", pages);
+    for (const edge of edges) zero(this.#accessSync("discardSync", edge, "write"));
   }
 
   /**
@@ -236,16 +244,12 @@ export class Space implements MemoryAccess {
    * its pages for writing waits a second for that, then fails with EBUSY. Throws EFAULT where
    * nothing is mapped or the rights do not allow it.
    */
-  async access(range: Place, mode: AccessMode): Promise<Access> {
-    const ask = this.#askFor("access", range, mode);
-    if (ask.bytes === 0) return this.#bracket(ask, mode, () => undefined);
-    return this.#opened(await this.#port.call("access", ask), ask, mode);
+  access(range: Place, mode: AccessMode): Promise<Access> {
+    return this.#access("access", range, mode);
   }
 
   accessSync(range: Place, mode: AccessMode): Access {
-    const ask = this.#askFor("access", range, mode);
-    if (ask.bytes === 0) return this.#bracket(ask, mode, () => undefined);
-    return this.#opened(this.#now("access", ask), ask, mode);
+    return this.#accessSync("accessSync", range, mode);
   }
 
   /**
@@ -254,16 +258,18 @@ export class Space implements MemoryAccess {
    * keeps them. Throws as `access` does.
    */
   async populate(range: Place, mode: AccessMode): Promise<void> {
-    const ask = this.#askFor("populate", range, mode);
-    for (const piece of piecesOf(ask)) {
-      touched("populate", await this.#port.call("populate", piece), ask, mode);
+    const asker = this.#asker("populate");
+    const what = this.#askFor("populate", range, mode);
+    for (const piece of piecesOf(what)) {
+      touched("populate", await ask(asker, "populate", piece), what);
     }
   }
 
   populateSync(range: Place, mode: AccessMode): void {
-    const ask = this.#askFor("populate", range, mode);
-    for (const piece of piecesOf(ask)) {
-      touched("populate", this.#now("populate", piece), ask, mode);
+    const asker = this.#asker("populateSync");
+    const what = this.#askFor("populateSync", range, mode);
+    for (const piece of piecesOf(what)) {
+      touched("populateSync", askSync(asker, "populate", piece), what);
     }
   }
 
@@ -277,7 +283,7 @@ export class Space implements MemoryAccess {
    */
   async prefetch(range: Place, to: PrefetchTarget, mode: AccessMode = "read"): Promise<number> {
     const { start, bytes, write } = this.#askFor("prefetch", range, mode);
-    return prefetchRange(this.#port, { start, bytes }, to, { call: "prefetch", write });
+    return prefetchRange(this.#asker("prefetch"), { start, bytes }, to, write);
   }
 
   /**
@@ -295,19 +301,27 @@ export class Space implements MemoryAccess {
       throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
     }
     if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
-    this.#port.check(write ? "store" : "load");
-    const outcome = this.#port.callNow("fault", { start: address, bytes, write });
-    if (outcome?.result === 0) return;
-    const isElsewhere = outcome === undefined;
-    throw hmmError({
-      code: isElsewhere ? "EAGAIN" : errorCode(outcome.result),
-      call: write ? "store" : "load",
-      detail: isElsewhere
-        ? "the page is on a device or in use; open a bracket: await space.access(…)"
-        : "the program may not do that there",
-      address,
-      access: write ? "write" : "read",
-    });
+    const call = write ? "store" : "load";
+    const what = { start: address, bytes, write };
+    const outcome = askNow(this.#asker(call), "fault", what);
+    if (outcome !== undefined) {
+      touched(call, outcome, what);
+      return;
+    }
+    const detail = "the page is on a device or in use; open a bracket: await space.access(…)";
+    const access = write ? "write" : "read";
+    throw hmmError({ code: "EAGAIN", call, detail, address, access });
+  }
+
+  #asker(call: string): Asker {
+    return { port: this.#port, call };
+  }
+
+  #mapped(call: string, result: Result, options: MmapOptions): number {
+    if (result >= 0) return result;
+    const { address = 0, bytes } = options;
+    const start = asAddress(address);
+    throw notMapped(call, result, options, this.#heap.hasAny(start, start + bytes));
   }
 
   /** Whole pages of mappings of the program's own. */
@@ -322,10 +336,22 @@ export class Space implements MemoryAccess {
     return { ...this.#mappedPages(call, at, bytes), flags: rightsOf(call, rights) };
   }
 
-  #opened(answer: Answer<"access">, ask: Ask<"access">, mode: AccessMode): Access {
-    touched("access", answer, ask, mode);
+  async #access(call: string, range: Place, mode: AccessMode): Promise<Access> {
+    const what = this.#askFor(call, range, mode);
+    if (what.bytes === 0) return this.#bracket(what, mode, () => undefined);
+    return this.#opened(call, await ask(this.#asker(call), "access", what), what, mode);
+  }
+
+  #accessSync(call: string, range: Place, mode: AccessMode): Access {
+    const what = this.#askFor(call, range, mode);
+    if (what.bytes === 0) return this.#bracket(what, mode, () => undefined);
+    return this.#opened(call, askSync(this.#asker(call), "access", what), what, mode);
+  }
+
+  #opened(call: string, answer: Answer<"access">, what: Ask<"access">, mode: AccessMode): Access {
+    touched(call, answer, what);
     const { bracket } = answer;
-    return this.#bracket(ask, mode, () => this.#port.callNow("release", { bracket }));
+    return this.#bracket(what, mode, () => this.#port.callNow("release", { bracket }));
   }
 
   #bracket({ start, bytes }: MemoryRange, mode: AccessMode, close: () => void): Access {
@@ -342,20 +368,7 @@ export class Space implements MemoryAccess {
   }
 
   #toDiscard(call: string, where: Place | number, bytes: number): Cut {
-    if (typeof where === "number") {
-      const pages = this.#mappedPages(call, where, bytes);
-      if (bytes % PAGE_SIZE === 0) return { pages, edges: [] };
-      const rule = `a multiple of ${PAGE_SIZE} (any number in { start, bytes })`;
-      throw invalid(call, `bytes must be ${rule}, got ${bytes}`);
-    }
-    return cutIntoPages(rangeOf(call, this.window, where));
-  }
-
-  /** The answer of a call that may block this thread, but not the engine's own. */
-  #now<Name extends CallName>(call: Name, ask: Ask<Name>): Answer<Name> {
-    const answer = this.#port.callNow(call, ask);
-    if (answer !== undefined) return answer;
-    const detail = `it has to wait, and this thread would wait for itself; await ${call}(…)`;
-    throw hmmError({ code: "EAGAIN", call: `${call}Sync`, detail });
+    if (typeof where !== "number") return cutIntoPages(rangeOf(call, this.window, where));
+    return { pages: this.#mappedPages(call, where, bytes), edges: [] };
   }
 }

@@ -23,10 +23,11 @@ export interface ByteRange {
   readonly bytes: number;
 }
 
-/** How a call ended: 0 or a negated errno, and where it failed. */
+/** How a call ended: 0 or a negated errno, and where it failed, and why if that can be said. */
 export interface Outcome {
   readonly result: Result;
   readonly address?: number;
+  readonly reason?: string;
 }
 
 /** Counters and names; the numbers are since the machine was made. */
@@ -65,7 +66,10 @@ interface Calls {
     },
     Result
   >;
-  /** -EBUSY with `address`: a bracket is open there. So do `mprotect` and `discard`. */
+  /**
+   * -EBUSY with `address`: a bracket is open there. -ENOMEM with `address`: nothing is mapped
+   * there. So do `mprotect` and `discard`.
+   */
   readonly munmap: Call<ByteRange, Outcome>;
   readonly mprotect: Call<ByteRange & { readonly flags: number }, Outcome>;
   readonly discard: Call<ByteRange, Outcome>;

@@ -4,6 +4,8 @@
  */
 import {
   EBUSY,
+  EFAULT,
+  ENOMEM,
   PAGE_SIZE,
   type Result,
   SPACE_BYTES,
@@ -49,6 +51,7 @@ import { leavePages } from "./leave-pages.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Members } from "./members.ts";
 import { Pool } from "./pool.ts";
+import { firstHole, whyNot } from "./why-not.ts";
 import type { WindowCpu } from "./window-cpu.ts";
 
 export interface EngineOptions<Cpu extends WindowCpu> {
@@ -182,12 +185,12 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     mprotect: (ask) =>
       this.#change(ask, (start) => mprotect(this.space, start, ask.bytes, ask.flags)),
     discard: (ask) => this.#change(ask, (start) => madviseDontNeed(this.space, start, ask.bytes)),
-    access: (ask, { caller }) => this.#access(ask, caller),
+    access: (ask, { caller }) => this.#explained(ask, this.#access(ask, caller)),
     release: (ask) => this.#release(ask.bracket),
-    fault: (ask) => this.#fault(ask),
-    populate: (ask) => this.#populate(ask),
+    fault: (ask) => this.#explained(ask, this.#fault(ask)),
+    populate: (ask) => this.#explained(ask, this.#populate(ask)),
     home: (ask) => this.#home(ask),
-    prefetch: (ask) => this.#calls.prefetch(ask),
+    prefetch: (ask) => this.#explained(ask, this.#calls.prefetch(ask)),
     prepare: (ask) => this.#calls.prepare(ask),
     run: (ask, context) => this.#run(ask, context),
     report: () => this.#report(),
@@ -225,7 +228,20 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     if (result >= 0) {
       yield* leavePages(this.space, this.cpu, virtAddr(range.start), end * PAGE_SIZE);
     }
-    return { result };
+    if (result !== -ENOMEM) return { result };
+    const address = firstHole(this.space, virtAddr(range.start), end * PAGE_SIZE);
+    return { result, ...(address !== undefined && { address }) };
+  }
+
+  /** With the reason, where the program has no such right. */
+  *#explained<Answer extends Outcome>(
+    { write }: { readonly write: boolean },
+    call: Sleeps<Answer>,
+  ): Sleeps<Answer> {
+    const answer = yield* call;
+    if (answer.result !== -EFAULT || answer.address === undefined) return answer;
+    const reason = whyNot(this.space, virtAddr(answer.address), write);
+    return reason === undefined ? answer : { ...answer, reason };
   }
 
   *#access(ask: Ask<"access">, caller: Caller): Sleeps<Answer<"access">> {

@@ -33,3 +33,4 @@ export { LocalPort } from "./local-port.ts";
 export { type GpuChoice, openGpu } from "./open-gpu.ts";
 export { PagesHere } from "./pages-here.ts";
 export { EventLoopHost, Tasks } from "./tasks.ts";
+export { whyNot } from "./why-not.ts";

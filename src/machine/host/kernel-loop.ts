@@ -6,8 +6,8 @@
 import { writeSync } from "node:fs";
 import { formatAddress } from "../../base/index.ts";
 import { type BadAccess, type HostCpu, type HostMemory, isInSystemCall } from "../../cpu/index.ts";
-import { FAULT_SIGBUS, VM_READ, VM_WRITE } from "../../mm/index.ts";
-import { type Engine, Tasks } from "../engine/index.ts";
+import { FAULT_SIGBUS, VM_READ } from "../../mm/index.ts";
+import { type Engine, Tasks, whyNot } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
 import { progressValues, type Question } from "./host-port.ts";
 import type { KernelClock } from "./kernel-clock.ts";
@@ -119,8 +119,9 @@ export class KernelLoop {
     const { result, thread, address, write } = bad;
     const who = thread === process.pid ? "the main thread" : `thread ${thread}`;
     const what = `${who} ${write ? "wrote to" : "read from"} ${formatAddress(address)}`;
-    const isBus = result === FAULT_SIGBUS || !this.#isOutside(bad);
-    const why = isBus ? this.#whyNoMemory(result) : this.#whyOutside(bad);
+    const outside = whyNot(this.#parts.engine.space, address, write);
+    const isBus = result === FAULT_SIGBUS || outside === undefined;
+    const why = isBus ? this.#whyNoMemory(result) : outside;
     const signal = isBus ? "SIGBUS" : "SIGSEGV";
     writeSync(2, `onespace: ${what}: ${why}; the process ends with ${signal}\n`);
     process.kill(process.pid, signal);
@@ -133,18 +134,6 @@ export class KernelLoop {
     const mayRead = bad.write && space.vmas.find(bad.address)?.allows(VM_READ) === true;
     cpu.failSystemCall(bad, mayRead);
     return true;
-  }
-
-  #isOutside({ address, write }: BadAccess): boolean {
-    const vma = this.#parts.engine.space.vmas.find(address);
-    return vma === undefined || !vma.allows(write ? VM_WRITE : VM_READ);
-  }
-
-  #whyOutside({ address }: BadAccess): string {
-    const vma = this.#parts.engine.space.vmas.find(address);
-    if (vma === undefined) return "nothing is mapped there";
-    const range = `${formatAddress(vma.start)}..${formatAddress(vma.end)}`;
-    return `${range} is mapped ${vma.allows(VM_READ) ? "read-only" : "without rights"}`;
   }
 
   #whyNoMemory(result: number): string {

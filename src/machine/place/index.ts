@@ -13,13 +13,14 @@
  * **Example.**
  * ```ts
  * const range = pagesOf("munmap", address, bytes);
- * throwIf(await port.call("munmap", range), "munmap", range);
+ * throwIf(await ask({ port, call: "munmap" }, "munmap", range), "munmap", range);
  * ```
  *
  * **What it refuses.** To round: bytes are taken as they are given.
  */
 export { Access, type AccessMode } from "./access.ts";
-export { mapped, refusedHeap, refusedModule, throwIf, touched, zero } from "./outcome.ts";
+export { type Asker, ask, askNow, askSync } from "./ask.ts";
+export { notMapped, refusedHeap, refusedModule, throwIf, touched, zero } from "./outcome.ts";
 export {
   asAddress,
   type Cut,

@@ -1,16 +1,50 @@
 /** What becomes of the answers about a piece of memory: an error that says which, and why. */
-import { EBUSY, formatAddress, type Result } from "../../base/index.ts";
+import {
+  EBUSY,
+  EEXIST,
+  EFAULT,
+  ENOMEM,
+  errnoName,
+  formatAddress,
+  type Result,
+  SPACE_BYTES,
+} from "../../base/index.ts";
+import { MMAP_MIN_ADDR } from "../../mm/index.ts";
 import type { Ask, Outcome } from "../engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "../error.ts";
-import type { Access, AccessMode } from "./access.ts";
-import type { MemoryRange } from "./place.ts";
+import type { Access } from "./access.ts";
+import { asAddress, type MemoryRange } from "./place.ts";
 import type { MmapOptions } from "./rights.ts";
 
-export function mapped(call: string, result: Result, { bytes, address }: MmapOptions): number {
-  if (result >= 0) return result;
-  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-  const detail = `cannot map ${bytes} bytes${where}`;
-  throw hmmError({ code: errorCode(result), call, detail });
+/** Why what the program wants cannot be, where the engine has no better answer. */
+function why(result: Result): string {
+  if (result === -ENOMEM) return "there is no memory left for it";
+  if (result === -EBUSY) return "others take its pages again and again";
+  if (result === -EFAULT) return "the program may not do that there";
+  return errnoName(result);
+}
+
+/** `isHeap`: some of the addresses that were wanted are the heap's. */
+export function notMapped(
+  call: string,
+  result: Result,
+  options: MmapOptions,
+  isHeap: boolean,
+): HmmError {
+  const { bytes, address } = options;
+  const where = address === undefined ? "" : ` at ${formatAddress(asAddress(address))}`;
+  const detail = `cannot map ${bytes} bytes${where}: ${whyNotMapped(result, options, isHeap)}`;
+  return hmmError({ code: errorCode(result), call, detail });
+}
+
+function whyNotMapped(result: Result, { bytes, address }: MmapOptions, isHeap: boolean): string {
+  if (result === -EEXIST) return isHeap ? "the heap is there" : "something is mapped there";
+  if (result !== -ENOMEM) return why(result);
+  if (address === undefined) return "no run of free addresses is that long";
+  const start = asAddress(address);
+  if (start + bytes > SPACE_BYTES) return "that leaves the space";
+  if (start >= MMAP_MIN_ADDR) return why(result);
+  return `nothing may lie below ${formatAddress(MMAP_MIN_ADDR)}, where null pointers lead`;
 }
 
 export function zero(held: Access): void {
@@ -18,33 +52,32 @@ export function zero(held: Access): void {
   held.close();
 }
 
-export function touched(
-  call: string,
-  outcome: Outcome,
-  ask: Ask<"access">,
-  mode: AccessMode,
-): void {
-  const { result, address } = outcome;
+/** `what` the program wanted to touch; throws unless it may. */
+export function touched(call: string, outcome: Outcome, what: Ask<"access">): void {
+  const { result, address, reason = why(result) } = outcome;
   if (result >= 0) return;
+  const access = what.write ? "write" : "read";
   throw hmmError({
     code: errorCode(result),
     call,
-    detail: `cannot ${mode} ${ask.bytes} bytes at ${formatAddress(ask.start)}`,
-    access: mode,
+    detail: `cannot ${access} ${what.bytes} bytes at ${formatAddress(what.start)}: ${reason}`,
+    access,
     ...(address === undefined ? {} : { address }),
   });
 }
 
+/** `range` was to be unmapped, protected or discarded. */
 export function throwIf({ result, address }: Outcome, call: string, range: MemoryRange): void {
   if (result >= 0) return;
-  if (result === -EBUSY && address !== undefined) throw busy(call, range.start, address);
-  const detail = `${range.bytes} bytes at ${formatAddress(range.start)} are not all mapped`;
+  const bytes = `${range.bytes} bytes at ${formatAddress(range.start)}`;
+  const detail = `cannot do that with ${bytes}: ${whyNotChanged(result, address)}`;
   throw hmmError({ code: errorCode(result), call, detail, address: range.start });
 }
 
-function busy(call: string, address: number, bracket: number): HmmError {
-  const detail = `an access bracket is open at ${formatAddress(bracket)}`;
-  return hmmError({ code: "EBUSY", call, detail, address });
+function whyNotChanged(result: Result, address: number | undefined): string {
+  if (address === undefined) return why(result);
+  if (result === -EBUSY) return `an access bracket is open at ${formatAddress(address)}`;
+  return `nothing is mapped at ${formatAddress(address)}`;
 }
 
 /** What to do instead with pages of the heap, which anybody's blocks may lie in. */

@@ -58,6 +58,9 @@ function rangeOfView(
 export function pagesOf(call: string, given: number, bytes: number): MemoryRange {
   const address = pageAddress(call, given);
   checkCount(call, "bytes", bytes);
+  if (bytes % PAGE_SIZE !== 0) {
+    throw invalid(call, `bytes must be a multiple of ${PAGE_SIZE}, got ${bytes}`);
+  }
   if (address + bytes > SPACE_BYTES) {
     throw invalid(call, `${formatAddress(address)} + ${bytes} bytes leaves the space`);
   }
