@@ -305,7 +305,7 @@ export class Space implements MemoryAccess {
     const what = { start: address, bytes, write };
     const outcome = askNow(this.#asker(call), "fault", what);
     if (outcome !== undefined) {
-      touched(call, outcome, what);
+      touched(call, { ...outcome, address }, what);
       return;
     }
     const detail = "the page is on a device or in use; open a bracket: await space.access(…)";
