@@ -37,6 +37,8 @@ export interface RoundParams {
 }
 
 const PAGE_WORDS = PAGE_SIZE / 4;
+/** A word that no place is at. */
+const NOWHERE = 2 ** 31;
 /** The shader counts down to below 0. */
 const PASSES_MAX = 2 ** 31 - 1;
 const PARAM_WORDS = 12;
@@ -127,8 +129,10 @@ export class LaunchList {
     words[5] = run.firstPage * PAGE_SIZE;
     words[6] = run.firstFrame * PAGE_WORDS;
     words[7] = run.pages * PAGE_WORDS;
-    words[8] = run.firstWritable * PAGE_WORDS;
-    words[9] = run.writablePages * PAGE_WORDS;
+    // No store is this far in, or all are (wgsl/translation.ts).
+    const isWritable = run.writablePages > 0;
+    words[8] = isWritable ? run.firstWritable * PAGE_WORDS : NOWHERE;
+    words[9] = isWritable ? run.writablePages * PAGE_WORDS - 1 : 0;
     const written = this.#written;
     let first = 0;
     while (first < words.length && words[first] === written[first]) first++;

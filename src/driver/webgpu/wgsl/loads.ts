@@ -3,14 +3,7 @@
  * records as columns. Short code is fast code here: every call is inlined, a compiler takes seconds
  * for it, and a software adapter runs all that stands outside of loops, whoever takes that branch.
  */
-import { isInRegisters, isSpilled, type Log } from "./store-log.ts";
-
-/** How the words of one load are found, and where its own stores are. */
-export interface Way {
-  readonly log: Log;
-  /** By a subtraction instead of a walk: see translation.ts. */
-  readonly isDirect: boolean;
-}
+import { isInRegisters, isSpilled, type Way } from "./store-log.ts";
 
 /** Functions that use `load_u32` and `store_u32`. */
 export function loadsOf(way: Way): string {

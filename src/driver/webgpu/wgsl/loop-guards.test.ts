@@ -8,10 +8,10 @@ const count = (text: string, part: string): number => text.split(part).length - 
 
 describe("guardLoops", () => {
   it("checks at the start of every loop body, on the same line", () => {
-    const code = "for (var k = 0; k < 3; k++) {\n  while (a[k] > f(k)) {\n    a();\n  }\n}";
+    const code = "for (var k = 0; k < n; k++) {\n  while (a[k] > f(k)) {\n    a();\n  }\n}";
     const guarded = guardLoops(code).code;
     expect(guarded).toBe(
-      `for (var k = 0; k < 3; k++) {${BREAK}\n  while (a[k] > f(k)) {${BREAK}\n    a();\n  }\n}`,
+      `for (var k = 0; k < n; k++) {${BREAK}\n  while (a[k] > f(k)) {${BREAK}\n    a();\n  }\n}`,
     );
   });
 

@@ -2,10 +2,11 @@
  * Bounds the loops of a kernel: nothing can stop a GPU, so nothing that runs on it may be
  * endless; and an invocation that missed a page goes on with zeros to find more faults, where a
  * loop that waits for another value would never end. A check at the start of each loop body
- * stops it. A small tokenizer is enough: WGSL has no strings, and no expression of it holds a
+ * stops it, but for short loops that are known to end (`counted-loops.ts`). A small tokenizer is enough: WGSL has no strings, and no expression of it holds a
  * brace.
  */
-import { blankComments, placeOf } from "./source-text.ts";
+import { countedLoops } from "./counted-loops.ts";
+import { blankComments, closing, placeOf } from "./source-text.ts";
 
 /** Text that was inserted: after this column (1-based) of this line of the original. */
 export interface Insertion {
@@ -49,12 +50,13 @@ function guardsOf(code: string): Guard[] {
   const functions = functionsOf(code);
   const continuing = [...code.matchAll(/\bcontinuing\b/g)].map(({ index }) => {
     const start = openingBrace(code, index);
-    return { start, end: closingBrace(code, start) };
+    return { start, end: closing(code, start, "{", "}") };
   });
+  const counted = countedLoops(code);
   const guards: Guard[] = [];
   for (const { 0: word, index } of code.matchAll(/\b(?:for|while|loop)\b/g)) {
     const brace = openingBrace(code, index);
-    if (brace < 0) continue;
+    if (brace < 0 || counted.has(index)) continue;
     const mayReturn = !continuing.some(({ start, end }) => index > start && index < end);
     const returns = functions.findLast(({ start }) => start < index)?.returns ?? "";
     const isEndless = word === "loop" || /^for\s*\([^;]*;\s*;/.test(code.slice(index, brace));
@@ -82,13 +84,4 @@ function openingBrace(code: string, at: number): number {
     else if (letter === "{" && depth === 0) return i;
   }
   return -1;
-}
-
-function closingBrace(code: string, open: number): number {
-  let depth = 0;
-  for (let i = open; i >= 0 && i < code.length; i++) {
-    if (code[i] === "{") depth++;
-    else if (code[i] === "}" && --depth === 0) return i;
-  }
-  return code.length;
 }

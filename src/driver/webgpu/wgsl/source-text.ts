@@ -37,3 +37,13 @@ export function blankComments(code: string): string {
   }
   return blank;
 }
+
+/** Just behind what closes the bracket at `open`. */
+export function closing(code: string, open: number, opens: string, closes: string): number {
+  let depth = 0;
+  for (let i = open; i < code.length; i++) {
+    if (code[i] === opens) depth++;
+    else if (code[i] === closes && --depth === 0) return i + 1;
+  }
+  return code.length;
+}

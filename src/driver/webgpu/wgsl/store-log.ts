@@ -33,22 +33,36 @@ export interface Log {
   readonly isRead: boolean;
 }
 
-/** Functions `load_u32` and `store_u32`. */
-export function logOf({ size, isRead }: Log): string {
-  const [load, store] = partsOf(size);
-  return `${isRead ? "" : PLAIN_LOAD}\n${store}\n${isRead ? load : ""}`;
+/** How the words of one load are found, and where its own stores are. */
+export interface Way {
+  readonly log: Log;
+  /**
+   * By a subtraction instead of a walk (translation.ts): no word is `os_MISS`, and who has strayed
+   * finds and logs anything until it ends.
+   */
+  readonly isDirect: boolean;
 }
 
-function partsOf(size: number): readonly [load: string, store: string] {
-  if (size === 0) return [PLAIN_LOAD, NO_LOG];
-  if (size <= REGISTERS_MAX) return registerLog(size);
+/** Functions `load_u32` and `store_u32`. */
+export function logOf(way: Way): string {
+  const [load, store] = partsOf(way);
+  return `${way.log.isRead ? "" : plainLoad(way)}\n${store}\n${way.log.isRead ? load : ""}`;
+}
+
+function partsOf(way: Way): readonly [load: string, store: string] {
+  const { size } = way.log;
+  if (size === 0) return [plainLoad(way), NO_LOG];
+  if (size <= REGISTERS_MAX) return registerLog(size, way);
   return isSpilled(size) ? [SPILLED_LOAD, spilledLog(size)] : [ARRAY_LOAD, arrayLog(size)];
 }
 
-const PLAIN_LOAD = `fn load_u32(address: u32) -> u32 {
+const plainLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
-  return select(os_memory[word], 0u, word == os_MISS);
+  return ${orZero("os_memory[word]", way)};
 }`;
+
+const orZero = (value: string, { isDirect }: Way): string =>
+  isDirect ? value : `select(${value}, 0u, word == os_MISS)`;
 
 /** Statements that make the stores happen. */
 export function commitOf(logSize: number): string {
@@ -70,7 +84,7 @@ export function commitOf(logSize: number): string {
 const NO_LOG = `fn store_u32(address: u32, value: u32) { os_overflow(${LOG_IS_FULL}u); }`;
 
 /** A fixed set of variables needs no loop to search. A word is in it once at most. */
-function registerLog(logSize: number): readonly [load: string, store: string] {
+function registerLog(logSize: number, way: Way): readonly [load: string, store: string] {
   const range = Array.from({ length: logSize }, (_, k) => k);
   const perWord = (line: (k: number) => string): string => range.map(line).join("\n");
   const registers = (k: number): string =>
@@ -79,18 +93,19 @@ function registerLog(logSize: number): readonly [load: string, store: string] {
   let word = os_load(address);
   var value = os_memory[word];
   ${perWord((k) => `value = select(value, os_value${k}, word == os_at${k});`)}
-  return select(value, 0u, word == os_MISS);
+  return ${orZero("value", way)};
 }`;
   const store = `${perWord(registers)}
 var<private> os_logged: u32 = 0u;
 fn store_u32(address: u32, value: u32) {
   let word = os_store(address);
-  if (os_faulted || word == os_MISS) { return; }
+  ${way.isDirect ? "" : "if (os_faulted || word == os_MISS) { return; }"}
   let isNew = ${range.map((k) => `word != os_at${k}`).join(" && ")};
-  if (isNew && os_logged == ${logSize}u) { os_overflow(${LOG_IS_FULL}u); return; }
+  let isFull = isNew && os_logged == ${logSize}u;
+  for (var once = isFull; once; once = false) { os_overflow(${LOG_IS_FULL}u); }
   ${perWord((k) => `os_at${k} = select(os_at${k}, word, isNew && os_logged == ${k}u);`)}
   ${perWord((k) => `os_value${k} = select(os_value${k}, value, os_at${k} == word);`)}
-  os_logged += u32(isNew);
+  os_logged += u32(isNew && !isFull);
 }`;
   return [load, store];
 }

@@ -3,7 +3,7 @@
  * log. A few plain rules on the text decide, and no is always a safe answer: all stores are in
  * `main`, the first of them is in no loop, and what comes after it calls nothing that could load.
  */
-import { blankComments } from "./source-text.ts";
+import { blankComments, closing } from "./source-text.ts";
 
 const STORE = /\b(?:store_\w+|set_[A-Za-z]\w*)\s*\(/g;
 const CALL = /\b([A-Za-z_]\w*)\s*\(/g;
@@ -47,14 +47,4 @@ function blockAfter(code: string, at: number): Block | undefined {
     else if (code[i] === "{" && depth === 0) return { start: i, end: closing(code, i, "{", "}") };
   }
   return undefined;
-}
-
-/** Just behind what closes the bracket at `open`. */
-function closing(code: string, open: number, opens: string, closes: string): number {
-  let depth = 0;
-  for (let i = open; i < code.length; i++) {
-    if (code[i] === opens) depth++;
-    else if (code[i] === closes && --depth === 0) return i + 1;
-  }
-  return code.length;
 }

@@ -7,8 +7,9 @@
  * *Direct*: most pages of a program follow each other on the device as they do in the space
  * (`DeviceMemory` sees to it), so a word of the longest such run is found by a subtraction. Nothing
  * is looked at on the way; an invocation remembers how far out it was, and if that is outside of
- * the run it has strayed: it ends without effect and runs again, checked. `os_place` is the number
- * of a word in the run, by a rotation: an address that is no multiple of 4 is far outside.
+ * the run, or an address was no multiple of 4, it has strayed: it ends without effect and runs
+ * again, checked. `os_place` is the number of a word in the run, less than 2 to the 30 inside and
+ * outside of it; `writes` and `lastWrite` say which words may be written (none: 2 to the 31, and 0).
  */
 export const CHECKED = `fn os_isStray() -> bool { return false; }
 fn os_walk(address: u32, need: u32) -> u32 {
@@ -42,12 +43,14 @@ fn os_words(address: u32, count: u32) -> vec2u {
 
 export const DIRECT = `var<private> os_farthest: u32 = 0u;
 var<private> os_farthestStore: u32 = 0u;
+var<private> os_odd: u32 = 0u;
 fn os_isStray() -> bool {
-  return os_farthest >= os_params.span || os_farthestStore > os_params.writable;
+  return os_farthest >= os_params.span || os_farthestStore > os_params.lastWrite ||
+    (os_odd & 3u) != 0u;
 }
 fn os_place(address: u32) -> u32 {
-  let offset = address - os_params.low;
-  return (offset >> 2u) | (offset << 30u);
+  os_odd |= address;
+  return (address - os_params.low) >> 2u;
 }
 fn os_load(address: u32) -> u32 {
   let place = os_place(address);
@@ -56,12 +59,11 @@ fn os_load(address: u32) -> u32 {
 }
 fn os_store(address: u32) -> u32 {
   let place = os_place(address);
-  // From 1 up: 0 is nowhere yet.
-  os_farthestStore = max(os_farthestStore, min(place - os_params.writes, 0xfffffffeu) + 1u);
+  os_farthestStore = max(os_farthestStore, place - os_params.writes);
   return os_params.base + place;
 }
 fn os_words(address: u32, count: u32) -> u32 {
   let place = os_place(address);
-  os_farthest = max(os_farthest, max(place, place + (count - 1u)));
+  os_farthest = max(os_farthest, place + (count - 1u));
   return os_params.base + place;
 }`;

@@ -40,7 +40,7 @@ describe("wrapKernel", () => {
 
   it("refuses to hide anything that the text around a kernel uses", () => {
     const own = new Set(
-      `fn let var const if else for loop while return struct break true false private storage
+      `fn let var const if else for loop while continue return struct break true false private storage
       uniform read read_write group binding compute builtin workgroup_size workgroup_id
       num_workgroups local_invocation_index main args diagnostic off chromium`.split(/\s+/),
     );

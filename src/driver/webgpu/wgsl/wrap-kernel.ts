@@ -4,11 +4,11 @@
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
 
-import { loadsOf, type Way } from "./loads.ts";
+import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
-import { commitOf, logOf } from "./store-log.ts";
+import { commitOf, logOf, type Way } from "./store-log.ts";
 import { storesComeLast } from "./stores-last.ts";
 import { CHECKED, DIRECT } from "./translation.ts";
 
@@ -97,7 +97,7 @@ struct os_Control {
 }
 struct os_Params {
   first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
-  low: u32, base: u32, span: u32, writes: u32, writable: u32,
+  low: u32, base: u32, span: u32, writes: u32, lastWrite: u32,
 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
@@ -153,7 +153,7 @@ fn os_record(address: u32, flags: u32) {
   if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags & 7u); }
 }
 ${way.isDirect ? DIRECT : CHECKED}
-${logOf(way.log)}`;
+${logOf(way)}`;
 
 const entry = (way: Way): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
@@ -168,35 +168,36 @@ fn os_entry(
   else if (slot < os_params.retry + os_params.fresh) {
     id = os_params.first + (slot - os_params.retry);
   } else { return; }
-  if (atomicLoad(&os_control.work) >= os_params.work) {
+  // Loops of one pass: where no lane needs what is in one, it is skipped; a branch is not.
+  var isOver = atomicLoad(&os_control.work) >= os_params.work;
+  for (var once = isOver; once; once = false) {
     atomicAdd(&os_control.unbegun, 1u);
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
-    return;
   }
+  if (isOver) { return; }
   os_budget = os_params.passes;
   os_left = os_budget;
   main(id);
   let passes = u32(os_spent + os_budget - os_left);
-  if (passes > ${PASSES_UNSAID}u) {
-    atomicAdd(&os_control.work, passes / ${UNIT_PASSES}u);
-  } else if (local == 0u) { atomicAdd(&os_control.work, 1u + passes); }
-  if (os_isStray()) {
-    atomicAdd(&os_control.strays, 1u);
+  let isHeavy = passes > ${PASSES_UNSAID}u;
+  for (var once = isHeavy || local == 0u; once; once = false) {
+    atomicAdd(&os_control.work, select(1u + passes, passes / ${UNIT_PASSES}u, isHeavy));
+  }
+  let isStray = os_isStray();
+  isOver = isStray || os_faulted || os_left < 0;
+  for (var once = isOver; once; once = false) {
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
-    return;
-  }
-  if (os_left < 0 && !os_faulted) {
-    os_faulted = true;
-    atomicStore(&os_control.long, 1u);
-  }
-  if (os_faulted) {
+    if (isStray) {
+      atomicAdd(&os_control.strays, 1u);
+      continue;
+    }
+    if (!os_faulted) { atomicStore(&os_control.long, 1u); }
     if (os_full != 0u) { atomicStore(&os_control.overflow, os_full); }
     for (var k = 0u; k < 4u; k++) {
       let flags = (os_kinds >> (8u * k)) & 15u;
       if (flags != 0u) { os_record(os_missed[k], flags); }
     }
-    os_again[atomicAdd(&os_control.pending, 1u)] = id;
-    return;
   }
+  if (isOver) { return; }
   ${commitOf(way.log.size)}
 }`;

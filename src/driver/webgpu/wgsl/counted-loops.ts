@@ -1,0 +1,58 @@
+/**
+ * Loops that end by themselves, soon, whatever the kernel computes: `for (var k = 0u; k < 5u; k++)`
+ * with literals, whose body does not write `k` and calls none of the kernel's own functions. They
+ * need no guard. A few plain rules on the text decide, and no is always a safe answer.
+ */
+import { closing } from "./source-text.ts";
+
+/** Passes of a loop, with those of the loops in it, that nobody counts. */
+const PASSES_MAX = 64;
+
+const NUMBER = String.raw`(-?\d{1,9})[iu]?`;
+const HEAD = new RegExp(
+  String.raw`^for\s*\(\s*var\s+(\w+)\s*(?::\s*[iu]32\s*)?=\s*${NUMBER}\s*;` +
+    String.raw`\s*\1\s*(<=?|>=?)\s*${NUMBER}\s*;` +
+    String.raw`\s*\1\s*(?:(\+\+|--)|([-+])=\s*${NUMBER})\s*\)\s*\{`,
+);
+const CALL = /\b([A-Za-z_]\w*)\s*\(/g;
+const FUNCTION = /\bfn\s+([A-Za-z_]\w*)/g;
+const LOOP = /\b(?:for|while|loop)\b/g;
+
+/** Where such loops begin, in text without comments. */
+export function countedLoops(code: string): ReadonlySet<number> {
+  const functions = new Set(Array.from(code.matchAll(FUNCTION), ([, name]) => name!));
+  const counted = new Set<number>();
+  for (const { index } of code.matchAll(LOOP)) {
+    if (passesOf(code, index, functions) <= PASSES_MAX) counted.add(index);
+  }
+  return counted;
+}
+
+/** Of the loop at `at` with those in it; infinite, if that is not known. */
+function passesOf(code: string, at: number, functions: ReadonlySet<string>): number {
+  const head = HEAD.exec(code.slice(at));
+  if (head === null) return Number.POSITIVE_INFINITY;
+  const [text, name, first, test, last, step, sign, by] = head;
+  const change = step === undefined ? Number(`${sign}${by}`) : Number(`${step[0]}1`);
+  const passes = passesFrom(Number(first), test!, Number(last), change);
+  const start = at + text.length;
+  const body = code.slice(start, closing(code, start - 1, "{", "}"));
+  const isWritten = new RegExp(
+    String.raw`(?:\+\+|--|&\s*)\b${name}\b|\b${name}\s*(?:\+\+|--|(?:[-+*/%&|^]|<<|>>)?=(?!=))`,
+  );
+  if (isWritten.test(body)) return Number.POSITIVE_INFINITY;
+  for (const [, called] of body.matchAll(CALL)) {
+    if (functions.has(called!)) return Number.POSITIVE_INFINITY;
+  }
+  let inner = 1;
+  for (const { index } of body.matchAll(LOOP)) inner *= passesOf(body, index, functions);
+  return passes * inner;
+}
+
+/** Up by steps that wrap nowhere, or down by one to what it must meet. */
+function passesFrom(first: number, test: string, last: number, change: number): number {
+  const way = last - first + Number(test.endsWith("="));
+  if (test.startsWith("<") && change > 0) return Math.max(1, Math.ceil(way / change));
+  if (test === ">" && change === -1) return Math.max(1, -way);
+  return Number.POSITIVE_INFINITY;
+}
