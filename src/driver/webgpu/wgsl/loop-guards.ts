@@ -2,8 +2,8 @@
  * Bounds the loops of a kernel: nothing can stop a GPU, so nothing that runs on it may be
  * endless; and an invocation that missed a page goes on with zeros to find more faults, where a
  * loop that waits for another value would never end. A check at the start of each loop body
- * stops it, but for short loops that are known to end (`counted-loops.ts`). A small tokenizer is enough: WGSL has no strings, and no expression of it holds a
- * brace.
+ * stops it, but for short loops that are known to end (`counted-loops.ts`). A small tokenizer is
+ * enough: WGSL has no strings, and no expression of it holds a brace.
  */
 import { countedLoops } from "./counted-loops.ts";
 import { blankComments, closing, placeOf } from "./source-text.ts";

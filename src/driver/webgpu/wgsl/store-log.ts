@@ -26,7 +26,7 @@ export const SPILL_IS_FULL = 2;
 export const isSpilled = (logSize: number): boolean => logSize > ARRAY_MAX;
 export const isInRegisters = (logSize: number): boolean => logSize <= REGISTERS_MAX;
 
-export interface Log {
+interface Log {
   /** Words that it has room for, at least. */
   readonly size: number;
   /** A load may follow a store, and has to look here first. */

@@ -9,7 +9,7 @@
  * is looked at on the way; an invocation remembers how far out it was, and if that is outside of
  * the run, or an address was no multiple of 4, it has strayed: it ends without effect and runs
  * again, checked. `os_place` is the number of a word in the run, less than 2 to the 30 inside and
- * outside of it; `writes` and `lastWrite` say which words may be written (none: 2 to the 31, and 0).
+ * outside of it; `writes` and `lastWrite` say which words may be written (none: 2 to the 31, 0).
  */
 export const CHECKED = `fn os_isStray() -> bool { return false; }
 fn os_walk(address: u32, need: u32) -> u32 {
