@@ -29,6 +29,7 @@ import {
   warn,
   whyNotHere,
 } from "./host/index.ts";
+import { INSPECT } from "./inspect.ts";
 import { Kernel, type KernelOptions } from "./kernel.ts";
 import { newWindow } from "./new-window.ts";
 import { Space, type TouchRights } from "./space.ts";
@@ -271,6 +272,11 @@ export class Machine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  [INSPECT](): string {
+    const state = this.#closing === undefined ? "" : ", closed";
+    return `Machine (cpu ${this.#cpu.backend}: ${this.#cpu.why}${state})`;
   }
 
   async #leave(): Promise<void> {

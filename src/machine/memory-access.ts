@@ -16,6 +16,8 @@ export interface MemoryAccess {
   readonly f32: Float32Array;
   /** Called before each access. Throws an `HmmError` when the CPU may not touch these bytes. */
   need(address: number, bytes: number, write: boolean): void;
+  /** Whether they may be read now, for who shows them: never throws. Without it `need` is asked. */
+  mayRead?(address: number, bytes: number): boolean;
 }
 
 /** For views: the address that is meant by `given`. Throws EINVAL when `what` cannot lie there. */

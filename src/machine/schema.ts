@@ -162,8 +162,9 @@ export const showSchema = (given: unknown): string =>
   isSchema(given) ? schemaName(given) : show(given);
 
 /** The scalar that a word of this schema is read as; a pointer is a u32. */
-export const wordName = (schema: ScalarSchema | PtrSchema): ScalarName =>
-  schema.kind === "ptr" ? "u32" : schema.name;
+export const wordName = (
+  schema: Pick<ScalarSchema, "kind" | "name"> | Pick<PtrSchema, "kind">,
+): ScalarName => (schema.kind === "ptr" ? "u32" : schema.name);
 
 /** How messages and generated comments call a schema. */
 export function schemaName(schema: Schema): string {

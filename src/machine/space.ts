@@ -11,6 +11,7 @@ import type { Answer, Ask, EnginePort } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { show, showAddress } from "./given.ts";
 import type { Heap } from "./heap/index.ts";
+import { INSPECT } from "./inspect.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
   Access,
@@ -322,6 +323,28 @@ export class Space implements MemoryAccess {
     const { address = 0, bytes } = options;
     const start = asAddress(address);
     throw notMapped(call, result, options, this.#heap.hasAny(start, start + bytes));
+  }
+
+  /**
+   * Whether [address, address + bytes) may be read now; where the CPU has page faults of its own,
+   * what is away comes for that. Never throws.
+   */
+  mayRead(address: number, bytes: number): boolean {
+    try {
+      // Only the engine knows what a page fault would find.
+      const isKnown = !this.#port.canBlock;
+      if (isKnown && this.#rights.mayTouch(virtAddr(address), bytes, false)) return true;
+      const what = { start: address, bytes, write: false };
+      return askNow(this.#asker("mayRead"), "fault", what)?.result === 0;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Not the window, which nobody may touch as a whole. */
+  [INSPECT](): string {
+    const { blocks, bytesUsed } = this.heapUsage;
+    return `Space (${blocks} blocks of ${bytesUsed} bytes on the heap)`;
   }
 
   /** Whole pages of mappings of the program's own. */

@@ -4,6 +4,7 @@
  */
 import { type HmmError, invalid } from "./error.ts";
 import { show } from "./given.ts";
+import { describeView, INSPECT } from "./inspect.ts";
 import { structLayout } from "./layout.ts";
 import { badAddress, type MemoryAccess } from "./memory-access.ts";
 import {
@@ -93,7 +94,16 @@ function cursorClass(schema: StructSchema): CursorClass {
   const members = Object.entries(schema.fields).map(([field, member], index) =>
     memberText({ field, member, index, offset: schema.offsets[field]! }),
   );
-  const tools = { badAddress, viewOf, loadValue, storeValue, refuse, notStored };
+  const tools = {
+    badAddress,
+    viewOf,
+    loadValue,
+    storeValue,
+    refuse,
+    notStored,
+    INSPECT,
+    describeView,
+  };
   const make = new Function("schema", "tools", classText(schema, members.join("")));
   return make(schema, tools) as CursorClass;
 }
@@ -102,6 +112,7 @@ function classText(schema: StructSchema, members: string): string {
   const views = Object.values(schema.fields).map((_, index) => `  #view${index};\n`);
   return `"use strict";
 const { badAddress, viewOf, loadValue, storeValue, refuse, notStored } = tools;
+const { INSPECT, describeView } = tools;
 const { fields } = schema;
 const LIMIT = ${2 ** 32 - schema.size};
 // Named from outside: a name in here could hide one of ours.
@@ -130,6 +141,7 @@ ${views.join("")}
     storeValue(schema, place, values);
   }
   toObject() { return loadValue(schema, this.#memory, this.address); }
+  [INSPECT]() { return describeView(schema, this.#memory, this.address); }
 ${members}} }["${schema.name}"];`;
 }
 

@@ -7,6 +7,7 @@
 import { SPACE_BYTES } from "../base/index.ts";
 import { type HmmError, invalid } from "./error.ts";
 import { show } from "./given.ts";
+import { describeView, INSPECT } from "./inspect.ts";
 import { arrayLayout, type Layout, strideOf } from "./layout.ts";
 import { type MemoryAccess, placeFor } from "./memory-access.ts";
 import {
@@ -185,6 +186,10 @@ export class VectorView<Name extends VectorName> {
     return loadValue(this.schema, this.#memory, this.#address) as VectorValue<Name>;
   }
 
+  [INSPECT](): string {
+    return describeView(this.schema, this.#memory, this.#address);
+  }
+
   #check(call: string, index: number): void {
     if (index >>> 0 === index && index < this.schema.length) return;
     throw invalid(call, outside(index, this.schema.length, this.schema.name));
@@ -326,6 +331,18 @@ export class ArrayView<Element extends Schema> {
       { length: this.length },
       (_, i) => loadValue(this.element, this.#memory, this.addressOf(i)) as Infer<Element>,
     );
+  }
+
+  [INSPECT](): string {
+    const { element, length } = this;
+    const schema = {
+      kind: "array",
+      element,
+      length,
+      stride: this.#stride,
+      ...this.#layout,
+    } as const;
+    return describeView(schema, this.#memory, this.#address);
   }
 
   *[Symbol.iterator](): Generator<View<Element>, void, undefined> {

@@ -4,6 +4,7 @@
 import { formatAddress } from "../../base/index.ts";
 import type { Window } from "../../cpu/index.ts";
 import { invalid } from "../error.ts";
+import { INSPECT, listText } from "../inspect.ts";
 
 export type AccessMode = "read" | "write";
 
@@ -69,6 +70,14 @@ export class Access {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#close();
+  }
+
+  /** Its bytes are here as long as it is open. */
+  [INSPECT](): string {
+    const { length } = this.bytes;
+    const what = `${length} bytes at ${formatAddress(this.start)}, to ${this.mode}`;
+    if (!this.#isOpen) return `Access (${what}, closed)`;
+    return `Access (${what}) ${listText(Array.from(this.bytes.subarray(0, 8), String), length)}`;
   }
 
   [Symbol.dispose](): void {
