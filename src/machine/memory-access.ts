@@ -20,6 +20,12 @@ export interface MemoryAccess {
   mayRead?(address: number, bytes: number): boolean;
 }
 
+/** Throws EINVAL for what is no memory: an address that was given in its place, say. */
+export function checkMemory(memory: MemoryAccess): void {
+  if (typeof memory?.need === "function") return;
+  throw invalid("at", `memory must be a space (machine.space), got ${show(memory)}`);
+}
+
 /** For views: the address that is meant by `given`. Throws EINVAL when `what` cannot lie there. */
 export function placeFor(what: string, layout: Layout, given: number): number {
   const address = asAddress(given);

@@ -6,7 +6,7 @@ import { type HmmError, invalid } from "./error.ts";
 import { show } from "./given.ts";
 import { describeView, INSPECT } from "./inspect.ts";
 import { structLayout } from "./layout.ts";
-import { badAddress, type MemoryAccess } from "./memory-access.ts";
+import { badAddress, checkMemory, type MemoryAccess } from "./memory-access.ts";
 import {
   type FieldSchemas,
   isSchema,
@@ -63,6 +63,7 @@ export function struct<const Name extends string, const Fields extends FieldSche
     size: layout.size,
     align: layout.align,
     at(memory: MemoryAccess, address: number) {
+      checkMemory(memory);
       cursors ??= cursorClass(schema);
       return new cursors(memory, address) as Cursor<Struct<Name, Fields>>;
     },
@@ -129,7 +130,7 @@ ${views.join("")}
   get address() { return this.#address >>> 0; }
   set address(to) {
     // Negative above 2 GiB, as wasm gives it, or not.
-    const isAddress = to >>> 0 === to || to === (to | 0);
+    const isAddress = typeof to === "number" && (to >>> 0 === to || to === (to | 0));
     if (!isAddress || to >>> 0 > LIMIT || (to & ${schema.align - 1}) !== 0) {
       throw badAddress("${schema.name}", schema, to);
     }

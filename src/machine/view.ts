@@ -9,7 +9,7 @@ import { type HmmError, invalid } from "./error.ts";
 import { show } from "./given.ts";
 import { describeView, INSPECT } from "./inspect.ts";
 import { arrayLayout, type Layout, strideOf } from "./layout.ts";
-import { type MemoryAccess, placeFor } from "./memory-access.ts";
+import { checkMemory, type MemoryAccess, placeFor } from "./memory-access.ts";
 import {
   type ArraySchema,
   f32,
@@ -104,12 +104,18 @@ export class VectorView<Name extends VectorName> {
   readonly schema: VectorSchema<Name>;
   readonly #memory: MemoryAccess;
   readonly #words: Words;
+  readonly #isFloat: boolean;
   #address = 0;
 
   constructor(schema: VectorSchema<Name>, memory: MemoryAccess, address: number) {
+    checkMemory(memory);
+    if (!isSchema(schema) || schema.kind !== "vector") {
+      throw invalid("at", `schema must be a vector, got ${showSchema(schema)}`);
+    }
     this.schema = schema;
     this.#memory = memory;
     this.#words = memory[schema.component];
+    this.#isFloat = schema.component === "f32";
     this.address = address;
   }
 
@@ -167,9 +173,8 @@ export class VectorView<Name extends VectorName> {
 
   set(index: number, value: number): void {
     this.#check("set", index);
-    const { name, component } = this.schema;
-    if (!isStorable(SCALARS[component], value)) {
-      throw notStorable(SCALARS[component], { name: `${name}[${index}]`, call: "set" }, value);
+    if (typeof value !== "number" || (value - value !== 0 && !this.#isFloat)) {
+      throw this.#notStorable(index, value);
     }
     const address = this.#address + index * 4;
     this.#memory.need(address, 4, true);
@@ -190,8 +195,13 @@ export class VectorView<Name extends VectorName> {
     return describeView(this.schema, this.#memory, this.#address);
   }
 
+  #notStorable(index: number, value: unknown): HmmError {
+    const { name, component } = this.schema;
+    return notStorable(SCALARS[component], { name: `${name}[${index}]`, call: "set" }, value);
+  }
+
   #check(call: string, index: number): void {
-    if (index >>> 0 === index && index < this.schema.length) return;
+    if (typeof index === "number" && index >>> 0 === index && index < this.schema.length) return;
     throw invalid(call, outside(index, this.schema.length, this.schema.name));
   }
 }
@@ -216,6 +226,10 @@ export class ArrayView<Element extends Schema> {
     memory: MemoryAccess,
     range: { readonly address: number; readonly length: number },
   ) {
+    checkMemory(memory);
+    if (!isSchema(element)) {
+      throw invalid("array", `element must be a schema, got ${show(element)}`);
+    }
     const { address, length } = range;
     this.element = element;
     this.#stride = strideOf(element);
@@ -266,19 +280,23 @@ export class ArrayView<Element extends Schema> {
 
   set(index: number, value: Infer<Element>): void {
     this.#check("set", index);
-    const address = this.#address + index * this.#stride;
     const words = this.#words;
-    if (words === undefined) {
-      const place = { memory: this.#memory, address, ...this.#named(index, "set") };
-      storeValue(this.element, place, value);
-      return;
-    }
-    // A subtraction is the cheapest test for NaN and infinities: this is where programs live.
+    // Short, and a subtraction tells NaN and infinities: this is where programs spend their time.
     const isPlain =
       typeof value === "number" && (value - value === 0 ? !this.#isPtr : this.#isFloat);
-    if (!isPlain && !isStorable(this.#word, value)) throw this.#notStorable(index, "set", value);
+    if (words === undefined || !isPlain) {
+      this.#setOther(index, value);
+      return;
+    }
+    const address = this.#address + index * 4;
     this.#memory.need(address, 4, true);
-    words[address >>> 2] = value as number;
+    words[address >>> 2] = value;
+  }
+
+  #setOther(index: number, value: unknown): void {
+    const address = this.#address + index * this.#stride;
+    const place = { memory: this.#memory, address, ...this.#named(index, "set") };
+    storeValue(this.element, place, value);
   }
 
   /** The address of an element, to point a cursor or a field at it. */
@@ -363,7 +381,7 @@ export class ArrayView<Element extends Schema> {
   }
 
   #check(call: string, index: number): void {
-    if (index >>> 0 === index && index < this.length) return;
+    if (typeof index === "number" && index >>> 0 === index && index < this.length) return;
     throw invalid(call, outside(index, this.length, this.#name));
   }
 }

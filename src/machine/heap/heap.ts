@@ -96,7 +96,13 @@ export class Heap {
   /** malloc as the engine speaks: an address, -ENOMEM, or -EINVAL. */
   allocate(bytes: number, align = ALIGN_DEFAULT): Result {
     if (!Number.isSafeInteger(bytes) || bytes <= 0) return -EINVAL;
-    if (align >>> 0 !== align || align === 0 || (align & (align - 1)) !== 0) return -EINVAL;
+    if (
+      typeof align !== "number" ||
+      align >>> 0 !== align ||
+      align === 0 ||
+      (align & (align - 1)) !== 0
+    )
+      return -EINVAL;
     if (--this.#untilLook === 0) {
       this.#untilLook = LOOK_EVERY;
       this.collect();

@@ -12,7 +12,7 @@ import { newWindow } from "../new-window.ts";
 import { atExit } from "./at-exit.ts";
 import { HostPort } from "./host-port.ts";
 import type { KernelThreadData, KernelThreadMessage } from "./kernel-thread.ts";
-import { MailboxClient, newMailbox, unpackError } from "./mailbox/index.ts";
+import { isMailbox, MailboxClient, newMailbox, unpackError } from "./mailbox/index.ts";
 import { type WatchdogData, Word, waitUntilItHasLetGo } from "./watchdog.ts";
 
 /** What crosses to another thread that wants to use the machine. */
@@ -88,7 +88,7 @@ export async function openHost(options: HostOptions): Promise<HostMachine> {
 
 /** The same machine for this thread. */
 export function attachHost(handle: HostHandle): HostMachine {
-  if (!(handle?.calls instanceof SharedArrayBuffer)) {
+  if (!isMailbox(handle?.calls)) {
     throw invalid("attach", `handle must be the handle of a machine, got ${show(handle)}`);
   }
   const mailbox = new MailboxClient(handle.calls);

@@ -28,6 +28,7 @@ export function rangeOf(call: string, window: SharedArrayBuffer, place: Place): 
     throw invalid(call, `range must be ${rule}, got ${show(place)}`);
   }
   if (ArrayBuffer.isView(place)) return rangeOfView(call, window, place);
+  if ("start" in place) checkKeys(call, place);
   const given: unknown = "start" in place ? place.start : place.address;
   const start = asAddress(given as number);
   const { bytes } = place;
@@ -41,6 +42,14 @@ export function rangeOf(call: string, window: SharedArrayBuffer, place: Place): 
     throw invalid(call, `${formatAddress(start)} + ${bytes} bytes leaves the space`);
   }
   return { start, bytes };
+}
+
+/** A range that is written out has nothing that nobody would look at. */
+function checkKeys(call: string, range: MemoryRange): void {
+  if (Object.getPrototypeOf(range) !== Object.prototype) return;
+  const unknown = Object.keys(range).find((key) => key !== "start" && key !== "bytes");
+  if (unknown === undefined) return;
+  throw invalid(call, `range has an unknown member ${unknown} (known: start, bytes)`);
 }
 
 function rangeOfView(
@@ -127,4 +136,4 @@ const I32_MIN = -(2 ** 31);
  * who checks and says so.
  */
 export const asAddress = (given: number): number =>
-  given < 0 && given >= I32_MIN && Number.isInteger(given) ? given >>> 0 : given;
+  Number.isInteger(given) && given < 0 && given >= I32_MIN ? given >>> 0 : given;

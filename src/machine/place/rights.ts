@@ -27,7 +27,8 @@ export function askToMap(call: string, options: MmapOptions): Ask<"mmap"> {
 }
 
 export function rightsOf(call: string, rights: Rights): number {
-  const flags = Object.hasOwn(RIGHTS, rights) ? RIGHTS[rights] : undefined;
+  const isRights = typeof rights === "string" && Object.hasOwn(RIGHTS, rights);
+  const flags = isRights ? RIGHTS[rights] : undefined;
   if (flags !== undefined) return flags;
   throw invalid(call, `rights must be "rw", "r" or "none", got ${show(rights)}`);
 }

@@ -54,6 +54,6 @@
 export { Call } from "./call.ts";
 export { MailboxClient } from "./client.ts";
 export { packError, unpackError } from "./codec.ts";
-export { type MailboxOptions, newMailbox } from "./memory.ts";
+export { isMailbox, type MailboxOptions, newMailbox } from "./memory.ts";
 export { MailboxServer } from "./server.ts";
 export { isAlive, ownThread, type ThreadId } from "./thread.ts";

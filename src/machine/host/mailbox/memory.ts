@@ -121,6 +121,12 @@ export function newMailbox(options: MailboxOptions = {}): SharedArrayBuffer {
 const payloadStart = (slots: number): number =>
   Math.ceil((HEADER_BYTES + slots * SLOT_BYTES) / PAGE_BYTES) * PAGE_BYTES;
 
+/** Whether `given` is what `newMailbox` made. */
+export const isMailbox = (given: unknown): given is SharedArrayBuffer =>
+  given instanceof SharedArrayBuffer &&
+  given.byteLength % 8 === 0 &&
+  new Int32Array(given)[HeaderWord.magic] === MAGIC;
+
 /** One thread's view of a mailbox. */
 export class MailboxMemory {
   readonly words: Int32Array;
