@@ -31,7 +31,7 @@ describe("the picture of the dragon", () => {
     expect(wrong.length).toBeLessThan(0.01 * SIZE * SIZE);
     const colors = new Set(new Uint32Array(rendered.pixels.slice().buffer));
     expect(colors.size).toBeGreaterThan(200);
-    expect(rendered.launch.faults).toBeGreaterThan(0);
+    expect(rendered.launch.pagesToDevice).toBeGreaterThan(0);
     expect(rendered.launch.bytesToDevice).toBeLessThanOrEqual(rendered.structureBytes + 2 ** 17);
   });
 });

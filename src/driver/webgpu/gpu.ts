@@ -28,6 +28,9 @@ import {
   FAULT_RECORDS,
   KernelCompileError,
   type KernelSource,
+  LOG_IS_FULL,
+  PASSES_ARE_OVER,
+  SPILL_IS_FULL,
   WORKGROUP_SIZE,
 } from "./wgsl/index.ts";
 
@@ -309,8 +312,11 @@ export class Gpu {
     const { user, system } = process.cpuUsage(cpuBefore);
     const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
     const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
-    const [recorded = 0, unfinished = 0, overflow = 0] = control;
-    const [spilled = 0, long = 0, unbegun = 0, strays = 0] = control.subarray(4);
+    const [recorded = 0, unfinished = 0, why = 0] = control;
+    const [spilled = 0, unbegun = 0, strays = 0] = control.subarray(4);
+    const isLong = (why & PASSES_ARE_OVER) !== 0;
+    // Who wants a larger log has no use for the spill.
+    const overflow = why & LOG_IS_FULL || why & SPILL_IS_FULL;
     this.#isSeen = recorded > 0;
     this.#spill.used = spilled;
     list.finishRound(retry, unfinished);
@@ -318,7 +324,7 @@ export class Gpu {
     const count = Math.min(recorded, FAULT_RECORDS);
     const isInHead = count <= HEAD_RECORDS;
     const faults = isInHead ? head.slice(0, 2 * count) : await this.#allRecords(count);
-    return { faults, unfinished, unbegun, isLong: long !== 0, overflow, strays, milliseconds };
+    return { faults, unfinished, unbegun, isLong, overflow, strays, milliseconds };
   }
 
   async #allRecords(count: number): Promise<Uint32Array> {

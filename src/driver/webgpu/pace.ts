@@ -160,6 +160,8 @@ export class Pace {
     const isTelling = ran >= this.#share || unbegun > 0 || factor < TOO_LONG;
     if (isTelling) this.#share = Math.max(WORKGROUP_SIZE, share);
     else this.#share = Math.max(this.#share, share);
+    // It is for those that turn out heavy: a group of light ones has done a unit of it.
+    if (unbegun === 0) this.#work = Math.max(this.#work, Math.ceil(this.#share / WORKGROUP_SIZE));
     if (finished === ran) this.#widen(ran);
     return true;
   }

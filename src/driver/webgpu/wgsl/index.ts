@@ -23,7 +23,7 @@
  * extensions and directives, atomics, barriers and what else lets invocations work together.
  */
 export type { CompileMessage } from "./rules.ts";
-export { isSpilled, LOG_IS_FULL, SPILL_IS_FULL } from "./store-log.ts";
+export { isSpilled, LOG_IS_FULL, PASSES_ARE_OVER, SPILL_IS_FULL } from "./store-log.ts";
 export { storedArguments } from "./stored-arguments.ts";
 export {
   CONTROL_WORDS,

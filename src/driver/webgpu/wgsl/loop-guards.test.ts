@@ -17,7 +17,7 @@ describe("guardLoops", () => {
 
   it("sees no loop in comments, line or block, nested ones too", () => {
     const code = "// for (;;) {\n/* loop { /* while (x) { */ loop { */\nfn f() {}";
-    expect(guardLoops(code)).toEqual({ code, insertions: [] });
+    expect(guardLoops(code)).toEqual({ code, insertions: [], isBounded: true });
   });
 
   it("finds the body behind comments that hold braces", () => {

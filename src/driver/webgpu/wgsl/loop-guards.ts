@@ -5,8 +5,10 @@
  * stops it, but for short loops that are known to end (`counted-loops.ts`). A small tokenizer is
  * enough: WGSL has no strings, and no expression of it holds a brace.
  */
+
+import { argsHoists } from "./args-hoists.ts";
 import { countedLoops } from "./counted-loops.ts";
-import { blankComments, closing, placeOf } from "./source-text.ts";
+import { blankComments, closing, type Insert, openingBrace, placeOf } from "./source-text.ts";
 
 /** Text that was inserted: after this column (1-based) of this line of the original. */
 export interface Insertion {
@@ -18,26 +20,27 @@ export interface Insertion {
 /** One test and no call: a branch with more in it made an empty loop seven times as slow. */
 const GUARD = " os_left -= 1; if (os_left < 0)";
 
-interface Guard {
-  /** Offset just after the opening brace of a loop body. */
-  readonly at: number;
-  readonly text: string;
-}
-
+/** The code with its guards, and with what it reads in loops at hand (`args-hoists.ts`). */
 export function guardLoops(code: string): {
   readonly code: string;
   readonly insertions: readonly Insertion[];
+  /** No loop needed a guard: an invocation takes as long as its text is, or 64 times as long. */
+  readonly isBounded: boolean;
 } {
   const insertions: Insertion[] = [];
   let guarded = "";
   let from = 0;
-  for (const { at, text } of guardsOf(blankComments(code))) {
+  const blank = blankComments(code);
+  const guards = guardsOf(blank);
+  const inserted = [...guards, ...argsHoists(blank)].sort((a, b) => a.at - b.at);
+  for (const { at, text } of inserted) {
     guarded += code.slice(from, at) + text;
     from = at;
     const { line, column } = placeOf(code, at);
     insertions.push({ line, column: column - 1, length: text.length });
   }
-  return { code: guarded + code.slice(from), insertions };
+  const isBounded = guards.length === 0;
+  return { code: guarded + code.slice(from), insertions, isBounded };
 }
 
 /**
@@ -46,14 +49,14 @@ export function guardLoops(code: string): {
  * return statement behind it. There the guard returns a zero value; but `continuing` blocks
  * allow no return, hence no such loop.
  */
-function guardsOf(code: string): Guard[] {
+function guardsOf(code: string): Insert[] {
   const functions = functionsOf(code);
   const continuing = [...code.matchAll(/\bcontinuing\b/g)].map(({ index }) => {
     const start = openingBrace(code, index);
     return { start, end: closing(code, start, "{", "}") };
   });
   const counted = countedLoops(code);
-  const guards: Guard[] = [];
+  const guards: Insert[] = [];
   for (const { 0: word, index } of code.matchAll(/\b(?:for|while|loop)\b/g)) {
     const brace = openingBrace(code, index);
     if (brace < 0 || counted.has(index)) continue;
@@ -72,16 +75,4 @@ function functionsOf(code: string): { readonly start: number; readonly returns: 
     const arrow = head.lastIndexOf("->");
     return { start: index, returns: arrow < 0 ? "" : head.slice(arrow + 2).trim() };
   });
-}
-
-/** The first brace after `at` that is outside of parentheses; -1 when there is none. */
-function openingBrace(code: string, at: number): number {
-  let depth = 0;
-  for (let i = at; i < code.length; i++) {
-    const letter = code[i];
-    if (letter === "(") depth++;
-    else if (letter === ")") depth--;
-    else if (letter === "{" && depth === 0) return i;
-  }
-  return -1;
 }

@@ -9,6 +9,12 @@ export interface Place {
   readonly column: number;
 }
 
+/** Text to be inserted at an offset. */
+export interface Insert {
+  readonly at: number;
+  readonly text: string;
+}
+
 export function placeOf(code: string, offset: number): Place {
   const lines = code.slice(0, offset).split(LINE_BREAK);
   return { line: lines.length, column: lines[lines.length - 1]!.length + 1 };
@@ -46,4 +52,16 @@ export function closing(code: string, open: number, opens: string, closes: strin
     else if (code[i] === closes && --depth === 0) return i + 1;
   }
   return code.length;
+}
+
+/** The first brace after `at` that is outside of parentheses; -1 when there is none. */
+export function openingBrace(code: string, at: number): number {
+  let depth = 0;
+  for (let i = at; i < code.length; i++) {
+    const letter = code[i];
+    if (letter === "(") depth++;
+    else if (letter === ")") depth--;
+    else if (letter === "{" && depth === 0) return i;
+  }
+  return -1;
 }

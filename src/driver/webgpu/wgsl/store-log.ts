@@ -22,6 +22,8 @@ const ROOM_MAX = 4 * ROOM_MIN;
 /** Values of `os_control.overflow`. */
 export const LOG_IS_FULL = 1;
 export const SPILL_IS_FULL = 2;
+/** Beside them: some invocation made more passes than it may. */
+export const PASSES_ARE_OVER = 4;
 
 export const isSpilled = (logSize: number): boolean => logSize > ARRAY_MAX;
 export const isInRegisters = (logSize: number): boolean => logSize <= REGISTERS_MAX;

@@ -41,7 +41,9 @@ fn os_words(address: u32, count: u32) -> vec2u {
   return words;
 }`;
 
-export const DIRECT = `var<private> os_farthest: u32 = 0u;
+export const DIRECT = `var<private> os_low: u32;
+var<private> os_first: u32;
+var<private> os_farthest: u32 = 0u;
 var<private> os_farthestStore: u32 = 0u;
 var<private> os_odd: u32 = 0u;
 fn os_isStray() -> bool {
@@ -50,20 +52,20 @@ fn os_isStray() -> bool {
 }
 fn os_place(address: u32) -> u32 {
   os_odd |= address;
-  return (address - os_params.low) >> 2u;
+  return (address - os_low) >> 2u;
 }
 fn os_load(address: u32) -> u32 {
   let place = os_place(address);
   os_farthest = max(os_farthest, place);
-  return os_params.base + place;
+  return os_first + place;
 }
 fn os_store(address: u32) -> u32 {
   let place = os_place(address);
   os_farthestStore = max(os_farthestStore, place - os_params.writes);
-  return os_params.base + place;
+  return os_first + place;
 }
 fn os_words(address: u32, count: u32) -> u32 {
   let place = os_place(address);
   os_farthest = max(os_farthest, place + (count - 1u));
-  return os_params.base + place;
+  return os_first + place;
 }`;

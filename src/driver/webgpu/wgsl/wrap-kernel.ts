@@ -8,7 +8,7 @@ import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
-import { commitOf, logOf, type Way } from "./store-log.ts";
+import { commitOf, logOf, PASSES_ARE_OVER, type Way } from "./store-log.ts";
 import { storesComeLast } from "./stores-last.ts";
 import { CHECKED, DIRECT } from "./translation.ts";
 
@@ -60,9 +60,12 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
   if (messages.length > 0) throw new KernelCompileError(source.name, messages);
   const guarded = guardLoops(code);
   const way = { log: logFor(source, logSize), isDirect };
-  const head = [prelude(source.argsStruct, way), loadsOf(way), source.accessors, entry(way)].join(
-    "\n",
-  );
+  const head = [
+    prelude(source.argsStruct, way),
+    loadsOf(way),
+    source.accessors,
+    entry(way, guarded.isBounded),
+  ].join("\n");
   const headLines = countLines(head);
   return {
     wgsl: `${head}\n${guarded.code}\n`,
@@ -91,9 +94,9 @@ const prelude = (
   way: Way,
 ): string => `diagnostic(off, chromium.unreachable_code);
 struct os_Control {
-  faults: atomic<u32>, pending: atomic<u32>, overflow: atomic<u32>,
-  work: atomic<u32>, spilled: atomic<u32>, long: atomic<u32>, unbegun: atomic<u32>,
-  strays: atomic<u32>, records: array<vec2u>,
+  faults: atomic<u32>, pending: atomic<u32>, why: atomic<u32>, work: atomic<u32>,
+  spilled: atomic<u32>, unbegun: atomic<u32>, strays: atomic<u32>, unused: u32,
+  records: array<vec2u>,
 }
 struct os_Params {
   first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
@@ -155,7 +158,31 @@ fn os_record(address: u32, flags: u32) {
 ${way.isDirect ? DIRECT : CHECKED}
 ${logOf(way)}`;
 
-const entry = (way: Way): string => `
+const BEGIN = `  let isOver = atomicLoad(&os_control.work) >= os_params.work;
+  if (isOver) {
+    atomicAdd(&os_control.unbegun, 1u);
+    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    return;
+  }
+  os_budget = os_params.passes;
+  os_left = os_budget;`;
+
+const COUNT = `  let passes = u32(os_spent + os_budget - os_left);
+  if (passes > ${PASSES_UNSAID}u || local == 0u) {
+    let own = passes / ${UNIT_PASSES}u;
+    atomicAdd(&os_control.work, select(1u + passes, own, passes > ${PASSES_UNSAID}u));
+  }`;
+
+// In a loop of one pass: where no lane needs what is in it, it is skipped; a branch is not.
+const RECORD = `    for (var once = os_kinds != 0u; once; once = false) {
+      for (var k = 0u; k < 4u; k++) {
+        let flags = (os_kinds >> (8u * k)) & 15u;
+        if (flags != 0u) { os_record(os_missed[k], flags); }
+      }
+    }`;
+
+/** Kernels without a loop that takes as long as it takes have no limit to look at. */
+const entry = (way: Way, isBounded: boolean): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
 fn os_entry(
   @builtin(workgroup_id) group: vec3u,
@@ -168,36 +195,19 @@ fn os_entry(
   else if (slot < os_params.retry + os_params.fresh) {
     id = os_params.first + (slot - os_params.retry);
   } else { return; }
-  // Loops of one pass: where no lane needs what is in one, it is skipped; a branch is not.
-  var isOver = atomicLoad(&os_control.work) >= os_params.work;
-  for (var once = isOver; once; once = false) {
-    atomicAdd(&os_control.unbegun, 1u);
-    os_again[atomicAdd(&os_control.pending, 1u)] = id;
-  }
-  if (isOver) { return; }
-  os_budget = os_params.passes;
-  os_left = os_budget;
+${isBounded ? "" : BEGIN}
+${way.isDirect ? "  os_low = os_params.low;\n  os_first = os_params.base;" : ""}
   main(id);
-  let passes = u32(os_spent + os_budget - os_left);
-  let isHeavy = passes > ${PASSES_UNSAID}u;
-  for (var once = isHeavy || local == 0u; once; once = false) {
-    atomicAdd(&os_control.work, select(1u + passes, passes / ${UNIT_PASSES}u, isHeavy));
-  }
+${isBounded ? "" : COUNT}
   let isStray = os_isStray();
-  isOver = isStray || os_faulted || os_left < 0;
-  for (var once = isOver; once; once = false) {
+  let isLong = os_left < 0 && !os_faulted;
+  if (isStray || isLong || os_faulted) {
     os_again[atomicAdd(&os_control.pending, 1u)] = id;
-    if (isStray) {
-      atomicAdd(&os_control.strays, 1u);
-      continue;
-    }
-    if (!os_faulted) { atomicStore(&os_control.long, 1u); }
-    if (os_full != 0u) { atomicStore(&os_control.overflow, os_full); }
-    for (var k = 0u; k < 4u; k++) {
-      let flags = (os_kinds >> (8u * k)) & 15u;
-      if (flags != 0u) { os_record(os_missed[k], flags); }
-    }
+    atomicAdd(&os_control.strays, u32(isStray));
+    let why = os_full | select(0u, ${PASSES_ARE_OVER}u, isLong);
+    atomicOr(&os_control.why, select(why, 0u, isStray));
+${way.isDirect ? "" : RECORD}
+    return;
   }
-  if (isOver) { return; }
   ${commitOf(way.log.size)}
 }`;
