@@ -45,15 +45,21 @@ function put(frame: number, words: ArrayLike<number>): void {
   const bytes = new Uint8Array(pages * PAGE_SIZE);
   new Uint32Array(bytes.buffer).set(words);
   const frames = Int32Array.from({ length: pages }, (_, k) => frame + k);
-  gpu.upload(frames, pages, (target, offset, index) =>
-    target.set(bytes.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE), offset),
+  gpu.upload(frames, pages, (target, from, to) =>
+    target.set(bytes.subarray(from * PAGE_SIZE, to * PAGE_SIZE)),
   );
+}
+
+async function readback(frames: Int32Array): Promise<Uint8Array> {
+  const bytes = new Uint8Array(frames.length * PAGE_SIZE);
+  await gpu.readback(frames, frames.length, (mapped) => bytes.set(mapped));
+  return bytes;
 }
 
 async function get(frame: number, words: number): Promise<number[]> {
   const pages = Math.ceil(words / WORDS);
   const frames = Int32Array.from({ length: pages }, (_, k) => frame + k);
-  const bytes = await gpu.readback(frames, pages);
+  const bytes = await readback(frames);
   return Array.from(new Uint32Array(bytes.buffer, 0, words));
 }
 
@@ -98,21 +104,25 @@ const load = { work: 2 ** 31, passes: 2 ** 31 };
 describe("frames", () => {
   it("uploads to scattered frames and reads them back in the order that is asked for", async () => {
     const frames = Int32Array.of(9, 10, 11, 3, 40);
-    gpu.upload(frames, 5, (target, offset, index) =>
-      target.fill(index + 1, offset, offset + PAGE_SIZE),
-    );
-    const bytes = await gpu.readback(Int32Array.of(40, 10, 11, 3), 4);
+    gpu.upload(frames, 5, (target, from, to) => {
+      expect([from, to]).toEqual([0, 5]);
+      for (let k = 0; k < 5; k++) target.fill(k + 1, k * PAGE_SIZE, (k + 1) * PAGE_SIZE);
+    });
+    const bytes = await readback(Int32Array.of(40, 10, 11, 3));
     expect([0, 1, 2, 3].map((k) => bytes[k * PAGE_SIZE + 4095])).toEqual([5, 2, 3, 4]);
   });
 
   it("uploads more than one piece of staging", async () => {
     const frames = Int32Array.from({ length: 400 }, (_, k) => 499 - k);
-    gpu.upload(frames, 400, (target, offset, index) => {
-      target.fill(0, offset, offset + PAGE_SIZE);
-      target[offset] = index & 255;
-      target[offset + 1] = index >> 8;
+    gpu.upload(frames, 400, (target, from, to) => {
+      for (let page = from; page < to; page++) {
+        const offset = (page - from) * PAGE_SIZE;
+        target.fill(0, offset, offset + PAGE_SIZE);
+        target[offset] = page & 255;
+        target[offset + 1] = page >> 8;
+      }
     });
-    const bytes = await gpu.readback(frames, 400);
+    const bytes = await readback(frames);
     const found = Array.from(frames, (_, k) => bytes[k * PAGE_SIZE]! + 256 * bytes[k * 4096 + 1]!);
     expect(found).toEqual(Array.from(frames, (_, k) => k));
   });
@@ -703,7 +713,7 @@ describe("failures", () => {
     const list = lost.takeList(new ArrayBuffer(0), 64);
     const fresh = { first: 0, count: 64 };
     const running = lost.runRound({ compiled, list, fresh, retry: 0, load });
-    const reading = lost.readback(Int32Array.of(1), 1);
+    const reading = lost.readback(Int32Array.of(1), 1, () => undefined);
     const failures = Promise.allSettled([running, reading]);
     lost.destroy();
     for (const failure of await failures) {
@@ -712,7 +722,9 @@ describe("failures", () => {
     }
     expect(await lost.lost).toMatch(/./);
     await expect(lost.compile(source("fn main(i: u32) {}"), 0)).rejects.toThrow(DeviceLostError);
-    await expect(lost.readback(Int32Array.of(1), 1)).rejects.toThrow(DeviceLostError);
+    await expect(lost.readback(Int32Array.of(1), 1, () => undefined)).rejects.toThrow(
+      DeviceLostError,
+    );
     expect(() => lost.zero(Int32Array.of(1), 1)).toThrow(DeviceLostError);
     expect(() => lost.runRound({ compiled, list, fresh, retry: 0, load })).toThrow(DeviceLostError);
     lost.destroy();
@@ -720,7 +732,7 @@ describe("failures", () => {
 
   it("gives back what Dawn reports aside instead of swallowing it", async () => {
     const broken = await Gpu.open({ prefer: "auto", frames: 16 });
-    const reading = broken.readback(Int32Array.of(5000), 1);
+    const reading = broken.readback(Int32Array.of(5000), 1, () => undefined);
     await expect(reading).rejects.toThrow(GpuError);
     broken.destroy();
   });

@@ -165,17 +165,17 @@ export class Gpu {
     this.#table.set(page, entry);
   }
 
-  /** Enqueues copies into `count` frames; `fill` writes 4096 bytes of page `index` each. */
+  /** Enqueues copies into `count` frames; `fill` writes the bytes of the pages [from, to). */
   upload(
     frames: Int32Array,
     count: number,
-    fill: (target: Uint8Array, offset: number, index: number) => void,
+    fill: (target: Uint8Array, from: number, to: number) => void,
   ): void {
     this.#check();
     const batch = UPLOAD_BYTES / PAGE_SIZE;
     for (let from = 0; from < count; from += batch) {
       const to = Math.min(count, from + batch);
-      for (let i = from; i < to; i++) fill(this.#scratch, (i - from) * PAGE_SIZE, i);
+      fill(this.#scratch, from, to);
       forEachRun(frames, from, to, (start, end) => {
         const target = frames[start]! * PAGE_SIZE;
         const bytes = (end - start) * PAGE_SIZE;
@@ -196,18 +196,20 @@ export class Gpu {
     this.#device.queue.submit([encoder.finish()]);
   }
 
-  /** The bytes of `count` frames, back to back. Rejects with `GpuError`. */
-  async readback(frames: Int32Array, count: number): Promise<Uint8Array> {
+  /** Shows the bytes of `count` frames, back to back, to `take`. Rejects with `GpuError`. */
+  async readback(
+    frames: Int32Array,
+    count: number,
+    take: (mapped: Uint8Array) => void,
+  ): Promise<void> {
     this.#check();
-    const bytes = new Uint8Array(count * PAGE_SIZE);
     const encode = (encoder: GPUCommandEncoder, target: GPUBuffer): void =>
       forEachRun(frames, 0, count, (start, end) => {
         const length = (end - start) * PAGE_SIZE;
         const from = frames[start]! * PAGE_SIZE;
         encoder.copyBufferToBuffer(this.#memory, from, target, start * PAGE_SIZE, length);
       });
-    await this.#guard(this.#readback.read(bytes.length, encode, (mapped) => bytes.set(mapped)));
-    return bytes;
+    await this.#guard(this.#readback.read(count * PAGE_SIZE, encode, take));
   }
 
   /**

@@ -28,6 +28,7 @@ import {
 import type { AddressSpace } from "../../mm/index.ts";
 import { Mutex, type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { awaitPromise } from "./await.ts";
+import { forEachRun } from "./buffers/index.ts";
 import type { Gpu } from "./gpu.ts";
 
 export class WebGpuDevice implements DeviceOps {
@@ -140,8 +141,10 @@ export class WebGpuDevice implements DeviceOps {
 
   *copyIn(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result> {
     const { bytes } = this.space.memory;
-    this.gpu.upload(this.#indexesOf(to), to.length, (target, offset, index) =>
-      bytes.read(from[index]!, target, offset),
+    this.gpu.upload(this.#indexesOf(to), to.length, (target, first, last) =>
+      forEachRun(from, first, last, (start, end) =>
+        bytes.read(from[start]!, target, (start - first) * PAGE_SIZE, end - start),
+      ),
     );
     return 0;
   }
@@ -154,17 +157,23 @@ export class WebGpuDevice implements DeviceOps {
   *copyHome(from: readonly Pfn[], to: readonly Pfn[]): Sleeps<Result> {
     const { bytes, scheduler } = this.space.memory;
     if (this.gpu.lossReason !== undefined) return -ENODEV;
-    let data: Uint8Array;
+    // When this task is killed the frames are somebody else's.
+    let isMine = true;
+    const take = (mapped: Uint8Array): void => {
+      if (!isMine) return;
+      forEachRun(to, 0, to.length, (start, end) => {
+        bytes.write(to[start]!, mapped, start * PAGE_SIZE, end - start);
+      });
+    };
     try {
-      const reading = this.gpu.readback(this.#indexesOf(from), from.length);
-      data = yield* awaitPromise(scheduler, reading, "a readback");
+      const reading = this.gpu.readback(this.#indexesOf(from), from.length, take);
+      yield* awaitPromise(scheduler, reading, "a readback");
     } catch (error) {
       this.failure ??= error;
       return -EIO;
+    } finally {
+      isMine = false;
     }
-    to.forEach((frame, i) => {
-      bytes.write(frame, data, i * PAGE_SIZE);
-    });
     return 0;
   }
 

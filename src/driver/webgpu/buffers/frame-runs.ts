@@ -2,7 +2,7 @@
 
 /** Calls `visit` for each run of neighbouring frames in [from, to). */
 export function forEachRun(
-  frames: Int32Array,
+  frames: ArrayLike<number>,
   from: number,
   to: number,
   visit: (start: number, end: number) => void,
