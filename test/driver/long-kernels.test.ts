@@ -145,6 +145,31 @@ describe("a kernel that never ends", () => {
       expect(Array.from(result.u32)).toEqual(expected);
     });
   });
+
+  it("is aborted soon, also when all launches before were light", async (ctx) => {
+    if (reason !== undefined) return ctx.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(1) }, async (machine) => {
+      const at = machine.space.array(u32, 32);
+      const heavy = machine.kernel({
+        name: "heavy",
+        args: { at: ptr(u32), isDeep: u32 },
+        code: `fn main(i: u32) {
+          if (args.isDeep == 0u) { return; }
+          var s = i;
+          for (var k = 0u; k < 64u; k++) {
+            for (var j = 0u; j < 1u; j++) { s = s * 1664525u + load_u32(args.at + ((s & 31u) << 2u)); }
+          }
+          if (s == 12345u) { store_u32(args.at, s); }
+        }`,
+      });
+      for (let k = 0; k < 3; k++) await heavy.run(2 ** 21, { at, isDeep: 0 });
+      const signal = AbortSignal.timeout(200);
+      const started = performance.now();
+      const running = heavy.run(2 ** 23, { at, isDeep: 1 }, { signal });
+      await expect(running).rejects.toMatchObject({ code: "EINTR" });
+      expect(performance.now() - started).toBeLessThan(SOON_MS);
+    });
+  });
 });
 
 describe("an invocation that stores much", () => {

@@ -161,7 +161,8 @@ export function* fillGaps(device: WebGpuDevice, lostMs: number): Sleeps<Result> 
     if (gaps.missing > memory.pagemap.zone.freeCount) continue;
     const options = { write: false, keepAfter: memory.frames.arrivals };
     const result = yield* prefetch(shadow, gaps, options, { address: start });
-    if (result < 0) return result;
+    // It may have been unmapped just now.
+    if (result < 0 && result !== -EFAULT) return result;
   }
   return 0;
 }

@@ -121,7 +121,9 @@ export class Pace {
 
   /** Invocations that finish in the time of a round. */
   get #average(): number {
-    return this.#finished === 0 ? this.#share : (this.#finished / this.#milliseconds) * AIM_MS;
+    return this.#finished === 0
+      ? this.#share
+      : (this.#finished / Math.max(1, this.#milliseconds)) * AIM_MS;
   }
 
   /** Invocations of the next round at most: a group of them begins with one unit of work. */

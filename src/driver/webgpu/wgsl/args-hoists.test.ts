@@ -14,6 +14,9 @@ it.each([
   ["without a loop", "fn main(i: u32) { store_u32(args.at, i); }", []],
   ["in a loop that does not read them", "fn main(i: u32) { loop { break; } }", []],
   ["that are something else there", `fn main(i: u32) { let args = 5u; ${LOOP} }`, []],
+  ["that are a variable there", `fn f() { var<function> args = M(3u); ${LOOP} }`, []],
+  ["that a pointer leads to", `fn f() { let p = &(args.n); ${LOOP} }`, []],
+  ["that are a member of something", "fn f(m: M) { while (m.args.n > m . args.o) { } }", []],
   ["that are a parameter there", `fn f(args: Mine) { ${LOOP} }`, []],
 ])("arguments %s", (_, code, places) => {
   const hoists = argsHoists(code);

@@ -7,6 +7,9 @@ import { closing, type Insert, openingBrace } from "./source-text.ts";
 
 const COPY = " let args = args;";
 
+/** Something else of that name, or a pointer to the arguments. */
+const OTHER = /\b(?:let|const|var(?:\s*<[^>]*>)?)\s+args\b|\bargs\s*:|&[\s(]*args\b/;
+
 /** What to insert into text without comments. */
 export function argsHoists(code: string): Insert[] {
   const hoists: Insert[] = [];
@@ -14,10 +17,10 @@ export function argsHoists(code: string): Insert[] {
     const brace = openingBrace(code, index);
     if (brace < 0) continue;
     const body = code.slice(brace, closing(code, brace, "{", "}"));
-    const isHere = /\bargs\s*\./.test(body) && /\b(?:for|while|loop)\b/.test(body);
-    const isOther =
-      /\b(?:let|var|const)\s+args\b/.test(body) || /\bargs\s*:/.test(code.slice(index, brace));
-    if (isHere && !isOther) hoists.push({ at: brace + 1, text: COPY });
+    const isHere = /(?<!\.\s*)\bargs\s*\./.test(body) && /\b(?:for|while|loop)\b/.test(body);
+    if (isHere && !OTHER.test(code.slice(index, brace) + body)) {
+      hoists.push({ at: brace + 1, text: COPY });
+    }
   }
   return hoists;
 }

@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import { replayable } from "../../../../test/replay/replay.ts";
 import { countedLoops } from "./counted-loops.ts";
 
-const isCounted = (code: string): boolean => countedLoops(code).has(code.search(/\bfor\b/));
+const isCounted = (code: string): boolean => {
+  const block = `{ ${code} }`;
+  return countedLoops(block).has(block.search(/\bfor\b/));
+};
 
 describe("countedLoops", () => {
   it.each([
@@ -36,6 +39,11 @@ describe("countedLoops", () => {
     ["written in its body", "for (var k = 0; k < 5; k++) { k = 0; }"],
     ["written in its body by an operator", "for (var k = 0; k < 5; k++) { k <<= 1u; }"],
     ["counted back", "for (var k = 0; k < 5; k++) { k--; }"],
+    ["written in brackets", "for (var k = 0; k < 5; k++) { (k) = 0; }"],
+    ["counted back in brackets", "for (var k = 0; k < 5; k++) { ( (k) )--; }"],
+    ["written through a pointer in brackets", "for (var k = 0; k < 5; k++) { *(&(k)) = 0; }"],
+    ["with an attribute", "@diagnostic(off, a.b) for (var k = 0; k < 5; k++) { }"],
+    ["beside names that are not looked at", "fn \u00e9() { } for (var k = 0; k < 5; k++) { }"],
     ["written through a pointer", "for (var k = 0; k < 5; k++) { *(& k) = 0; }"],
     [
       "with a call of what may take long",
@@ -43,6 +51,11 @@ describe("countedLoops", () => {
     ],
   ])("%s: %s is not", (_, code) => {
     expect(isCounted(code)).toBe(false);
+  });
+
+  it("counts the passes of what is in a loop with it", () => {
+    const code = "{ for (var k = 9; k > -1; k--) { for (var j = 0u; j <= 4u; j += 2u) { } } }";
+    expect([...countedLoops(code).values()]).toEqual([30, 3]);
   });
 
   it("ends after as many passes as it says, in unsigned and signed arithmetic", () => {

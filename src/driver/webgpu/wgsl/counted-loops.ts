@@ -1,7 +1,8 @@
 /**
  * Loops that end by themselves, soon, whatever the kernel computes: `for (var k = 0u; k < 5u; k++)`
  * with literals, whose body does not write `k` and calls none of the kernel's own functions. They
- * need no guard. A few plain rules on the text decide, and no is always a safe answer.
+ * need no guard: their passes are charged at once, before they begin. A few plain rules on the text
+ * decide, and no is always a safe answer.
  */
 import { closing } from "./source-text.ts";
 
@@ -18,15 +19,21 @@ const CALL = /\b([A-Za-z_]\w*)\s*\(/g;
 const FUNCTION = /\bfn\s+([A-Za-z_]\w*)/g;
 const LOOP = /\b(?:for|while|loop)\b/g;
 
-/** Where such loops begin, in text without comments. */
-export function countedLoops(code: string): ReadonlySet<number> {
+/** Where such loops begin, in text without comments, and their passes with those in them. */
+export function countedLoops(code: string): ReadonlyMap<number, number> {
+  const counted = new Map<number, number>();
+  // Names of other letters would not be seen.
+  if (/[^\0-\x7f]/.test(code)) return counted;
   const functions = new Set(Array.from(code.matchAll(FUNCTION), ([, name]) => name!));
-  const counted = new Set<number>();
   for (const { index } of code.matchAll(LOOP)) {
-    if (passesOf(code, index, functions) <= PASSES_MAX) counted.add(index);
+    const passes = passesOf(code, index, functions);
+    if (passes <= PASSES_MAX && mayPrecede(code, index)) counted.set(index, passes);
   }
   return counted;
 }
+
+/** A statement may stand before the one at `at`: that has no attribute. */
+const mayPrecede = (code: string, at: number): boolean => /[{};]\s*$/.test(code.slice(0, at));
 
 /** Of the loop at `at` with those in it; infinite, if that is not known. */
 function passesOf(code: string, at: number, functions: ReadonlySet<string>): number {
@@ -37,8 +44,10 @@ function passesOf(code: string, at: number, functions: ReadonlySet<string>): num
   const passes = passesFrom(Number(first), test!, Number(last), change);
   const start = at + text.length;
   const body = code.slice(start, closing(code, start - 1, "{", "}"));
+  // Also in brackets: (k) = 0, &(k).
   const isWritten = new RegExp(
-    String.raw`(?:\+\+|--|&\s*)\b${name}\b|\b${name}\s*(?:\+\+|--|(?:[-+*/%&|^]|<<|>>)?=(?!=))`,
+    String.raw`(?:\+\+|--|&)[\s(]*\b${name}\b|` +
+      String.raw`\b${name}\b[\s)]*(?:\+\+|--|(?:[-+*/%&|^]|<<|>>)?=(?!=))`,
   );
   if (isWritten.test(body)) return Number.POSITIVE_INFINITY;
   for (const [, called] of body.matchAll(CALL)) {

@@ -21,27 +21,37 @@ export interface Insertion {
 const GUARD = " os_left -= 1; if (os_left < 0)";
 
 /** The code with its guards, and with what it reads in loops at hand (`args-hoists.ts`). */
-export function guardLoops(code: string): {
+export function guardLoops(
+  code: string,
+  hasArgs: boolean,
+): {
   readonly code: string;
   readonly insertions: readonly Insertion[];
-  /** No loop needed a guard: an invocation takes as long as its text is, or 64 times as long. */
+  /** No loop and no call of its own functions: an invocation takes no longer than its text is. */
   readonly isBounded: boolean;
 } {
   const insertions: Insertion[] = [];
   let guarded = "";
   let from = 0;
   const blank = blankComments(code);
-  const guards = guardsOf(blank);
-  const inserted = [...guards, ...argsHoists(blank)].sort((a, b) => a.at - b.at);
+  const hoists = hasArgs ? argsHoists(blank) : [];
+  const inserted = [...guardsOf(blank), ...hoists].sort((a, b) => a.at - b.at);
   for (const { at, text } of inserted) {
     guarded += code.slice(from, at) + text;
     from = at;
     const { line, column } = placeOf(code, at);
     insertions.push({ line, column: column - 1, length: text.length });
   }
-  const isBounded = guards.length === 0;
-  return { code: guarded + code.slice(from), insertions, isBounded };
+  return { code: guarded + code.slice(from), insertions, isBounded: isBounded(blank) };
 }
+
+/** Text of this length has no work that is worth a limit. */
+const BOUNDED_MAX = 4096;
+
+const isBounded = (code: string): boolean =>
+  code.length <= BOUNDED_MAX &&
+  !/\b(?:for|while|loop)\b/.test(code) &&
+  (code.match(/\bfn\b/g)?.length ?? 0) <= 1;
 
 /**
  * A loop that ends by its condition is left by `break`. For one that need not (`loop`, `for`
@@ -57,9 +67,17 @@ function guardsOf(code: string): Insert[] {
   });
   const counted = countedLoops(code);
   const guards: Insert[] = [];
+  // Loops up to here are in one that is counted, and counted with it.
+  let charged = -1;
   for (const { 0: word, index } of code.matchAll(/\b(?:for|while|loop)\b/g)) {
     const brace = openingBrace(code, index);
-    if (brace < 0 || counted.has(index)) continue;
+    if (brace < 0) continue;
+    const passes = counted.get(index);
+    if (passes !== undefined) {
+      if (index > charged) guards.push({ at: index, text: `os_left -= ${passes}; ` });
+      charged = Math.max(charged, closing(code, brace, "{", "}"));
+      continue;
+    }
     const mayReturn = !continuing.some(({ start, end }) => index > start && index < end);
     const returns = functions.findLast(({ start }) => start < index)?.returns ?? "";
     const isEndless = word === "loop" || /^for\s*\([^;]*;\s*;/.test(code.slice(index, brace));

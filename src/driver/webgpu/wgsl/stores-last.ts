@@ -11,6 +11,8 @@ const FUNCTION = /\bfn\s+([A-Za-z_]\w*)/g;
 
 export function storesComeLast(text: string, accessors: string): boolean {
   const code = blankComments(text);
+  // Names of other letters would not be seen.
+  if (/[^\0-\x7f]/.test(code)) return false;
   const stores = [...code.matchAll(STORE)];
   const first = stores[0];
   if (first === undefined) return true;

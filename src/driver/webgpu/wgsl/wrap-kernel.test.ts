@@ -67,6 +67,16 @@ describe("wrapKernel", () => {
     expect(accepted).toEqual([]);
   });
 
+  it("gives what is wrong in a text of ours where that stands", () => {
+    const code = "fn main(i: u32) {\n  while (i < args.n) { }\n}";
+    const shader = wrapKernel({ ...source(code), argsStruct: "struct Args { n: u32 }" }, 0);
+    const lines = shader.wgsl.split("\n");
+    const line = lines.findIndex((each) => each.startsWith("fn main(i: u32) { let args"));
+    expect(shader.userPlace(line + 1, 30)).toEqual({ line: 1, column: 17 });
+    expect(shader.userPlace(line + 2, 14)).toEqual({ line: 2, column: 14 });
+    expect(shader.userPlace(line + 2, 30)).toEqual({ line: 2, column: 22 });
+  });
+
   it("blames main for what the text before the user's code cannot do with it", () => {
     const shader = wrapKernel(source("\n  fn main(i: f32) {}"), 0);
     expect(shader.userPlace(3, 3)).toEqual({ line: 2, column: 3 });

@@ -58,7 +58,7 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
   const code = source.code.replace(/^\uFEFF/, "");
   const { messages, main } = checkRules(code);
   if (messages.length > 0) throw new KernelCompileError(source.name, messages);
-  const guarded = guardLoops(code);
+  const guarded = guardLoops(code, source.argsStruct !== "");
   const way = { log: logFor(source, logSize), isDirect };
   const head = [
     prelude(source.argsStruct, way),
@@ -83,7 +83,9 @@ const logFor = ({ code, accessors }: KernelSource, size: number): Way["log"] => 
 function userPlace(line: number, column: number, insertions: readonly Insertion[]): Place {
   let shift = 0;
   for (const each of insertions) {
-    if (each.line === line && each.column + shift < column) shift += each.length;
+    if (each.line !== line || each.column + shift >= column) continue;
+    // What is wrong within a text of ours is given where that stands.
+    shift = Math.min(shift + each.length, column - each.column);
   }
   return { line, column: Math.max(1, column - shift) };
 }
@@ -181,7 +183,7 @@ const RECORD = `    for (var once = os_kinds != 0u; once; once = false) {
       }
     }`;
 
-/** Kernels without a loop that takes as long as it takes have no limit to look at. */
+/** Kernels that take no longer than their text is have no limit to look at. */
 const entry = (way: Way, isBounded: boolean): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
 fn os_entry(
