@@ -159,6 +159,20 @@ describe("Pace", () => {
     expect(pace.firstLoad.width).toBe(1000);
   });
 
+  it("leaves the passes of an invocation as they are while they are enough", () => {
+    let load = FIRST_LOAD;
+    for (let launch = 0; launch < 20; launch++) {
+      const pace = new Pace({ load, widthMax: 1 << 20, aloneMs: ALONE_MS, calmMs });
+      for (let round = 0; round < 4; round++) {
+        const ran = pace.width;
+        const taken = { ran, finished: ran, unbegun: 0, isLong: false, isUseful: false };
+        pace.finishRound({ ...taken, isAwaited: false, milliseconds: 20 });
+      }
+      load = pace.firstLoad;
+    }
+    expect(load.passes).toBe(FIRST_LOAD.passes);
+  });
+
   it("begins the next launch with short rounds, also when the last one had long ones", () => {
     const pace = new Pace({ load: FIRST_LOAD, widthMax: 1, aloneMs: ALONE_MS, calmMs });
     const taken = {

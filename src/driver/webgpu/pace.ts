@@ -84,6 +84,8 @@ export class Pace {
   readonly #calmMs: number;
   #work: number;
   #passes: number;
+  // The time of a round for which they were found.
+  #passesMs = AIM_MS;
   // So many should begin in a round for it to take its time.
   #share: number;
   // So many do not get into each other's way.
@@ -113,7 +115,7 @@ export class Pace {
 
   /** What the first round of another launch may do. */
   get firstLoad(): LaunchLoad {
-    const passes = changed(this.#passes, AIM_MS / this.#aimMs);
+    const passes = changed(this.#passes, AIM_MS / this.#passesMs);
     // As much as it did on the whole: its last invocations may have been light ones.
     const width = changed(this.#share, this.#average / this.#share);
     return { work: this.#work, passes, width: Math.max(WORKGROUP_SIZE, width) };
@@ -155,7 +157,10 @@ export class Pace {
     const factor = this.#aimMs / Math.max(1, milliseconds);
     // What was not too little may still have been too much.
     if (unbegun > 0 || factor < TOO_LONG) this.#work = changed(this.#work, MARGIN * factor);
-    if (isLong) this.#passes = changed(this.#passes, factor);
+    if (isLong) {
+      this.#passes = changed(this.#passes, factor);
+      this.#passesMs = this.#aimMs;
+    }
     const isHeld = isLong || (isUseful && 2 * finished < ran);
     const share = changed(ran - unbegun, isHeld ? Math.min(1, factor) : factor);
     // A round of those who were left tells only that it was not too long.
