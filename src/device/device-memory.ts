@@ -224,8 +224,8 @@ export class DeviceMemory {
   #placeOf(shadow: DeviceShadow, page: Vpn): Pfn | 0 {
     const placement = this.#placement;
     if (placement === undefined) return 0;
-    if (this.residentPages === 0) placement.begin(shadow.space, page);
-    return this.#pfnAt(placement.indexOf(page));
+    if (this.residentPages === 0) placement.begin();
+    return this.#pfnAt(placement.indexOf(shadow.space, page));
   }
 
   /** The copy in `frame` has no entry any more. */

@@ -139,6 +139,37 @@ it("that stray run again: elsewhere, on pages that may not be written, nowhere a
   });
 });
 
+it("store elsewhere than they load: in another mapping, before and behind", async (ctx) => {
+  if (reason !== undefined) return ctx.skip(reason);
+  await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {
+    const { space } = machine;
+    const out = await resident(machine, COUNT / 16);
+    const from = await space.mmap({ bytes: 256 * PAGE, address: 0x2000_0000 });
+    const range = { start: from, bytes: 256 * PAGE };
+    {
+      await using held = await space.access(range, "write");
+      for (let i = 0; i < held.u32.length; i++) held.u32[i] = from + 4 * ((7919 * i) % COUNT);
+    }
+    await space.prefetch(range, "device");
+    const reach = machine.kernel(REACH);
+    const report = await reach.run(COUNT / 16, { places: from, data: out });
+    expect([report.faults, report.directRounds]).toEqual([0, report.rounds]);
+    const seen = await words(machine, out);
+    for (let i = 0; i < COUNT / 16; i++) {
+      expect(seen[i]).toBe(from + 4 * ((7919 * ((7919 * i) % COUNT)) % COUNT));
+    }
+    // A store into what may only be read there makes nobody wrong, and nothing is stored twice.
+    const add = machine.kernel(ADD);
+    await add.run(WORDS, { data: from, addend: 1 });
+    await using held = await space.access(range, "read");
+    expect([held.u32[0], held.u32[1], held.u32[WORDS]]).toEqual([
+      from + 1,
+      from + 4 * 7919 + 1,
+      from + 4 * ((7919 * WORDS) % COUNT),
+    ]);
+  });
+});
+
 it("that mostly stray are not tried again at once", async (ctx) => {
   if (reason !== undefined) return ctx.skip(reason);
   await withMachine({ deviceMemory: mebibytes(8) }, async (machine) => {

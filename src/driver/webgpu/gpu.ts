@@ -158,7 +158,7 @@ export class Gpu {
 
   /** Of the longest run. */
   get runPages(): number {
-    return this.#table.runs.longestRun().pages;
+    return this.#table.runs.longestRuns().all.pages;
   }
 
   setEntry(page: number, entry: number): void {
@@ -209,7 +209,8 @@ export class Gpu {
         const from = frames[start]! * PAGE_SIZE;
         encoder.copyBufferToBuffer(this.#memory, from, target, start * PAGE_SIZE, length);
       });
-    await this.#guard(this.#readback.read(count * PAGE_SIZE, encode, take));
+    const bytes = count * PAGE_SIZE;
+    await this.#guard(this.#readback.read(bytes, encode, (shown) => take(shown(0, bytes))));
   }
 
   /**
@@ -226,8 +227,8 @@ export class Gpu {
   }
 
   /** Whether that has been compiled, or begun to be. */
-  isKnown(source: KernelSource, logSize: number, isDirect: boolean): boolean {
-    return this.#pipelines.isKnown(source, logSize, isDirect);
+  isKnown(...way: Parameters<Pipelines["isKnown"]>): boolean {
+    return this.#pipelines.isKnown(...way);
   }
 
   /** For a launch of at most `capacity` waiting invocations. In the end it is for `keepList`. */
@@ -284,7 +285,7 @@ export class Gpu {
     assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
     assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
     this.#table.flush();
-    list.begin({ fresh, retry, load, run: this.#table.runs.longestRun() });
+    list.begin({ fresh, retry, load, runs: this.#table.runs.longestRuns() });
     const startedMs = performance.now();
     const cpuBefore = process.cpuUsage();
     const control = new Uint32Array(CONTROL_WORDS);
@@ -305,10 +306,10 @@ export class Gpu {
         pass.end();
         encoder.copyBufferToBuffer(this.#control, 0, target, 0, bytes);
       },
-      (mapped) => {
-        const words = new Uint32Array(mapped.buffer, mapped.byteOffset, mapped.length / 4);
-        control.set(words.subarray(0, CONTROL_WORDS));
-        head = words.slice(CONTROL_WORDS);
+      (shown) => {
+        control.set(wordsOf(shown(0, 4 * CONTROL_WORDS)));
+        const bytes = 8 * Math.min(control[0]!, HEAD_RECORDS);
+        if (bytes > 0) head = wordsOf(shown(4 * CONTROL_WORDS, bytes)).slice();
       },
     );
     const { user, system } = process.cpuUsage(cpuBefore);
@@ -317,7 +318,6 @@ export class Gpu {
     const [recorded = 0, unfinished = 0, why = 0] = control;
     const [spilled = 0, unbegun = 0, strays = 0] = control.subarray(4);
     const isLong = (why & PASSES_ARE_OVER) !== 0;
-    // Who wants a larger log has no use for the spill.
     const overflow = why & LOG_IS_FULL || why & SPILL_IS_FULL;
     this.#isSeen = recorded > 0;
     this.#spill.used = spilled;
@@ -335,7 +335,7 @@ export class Gpu {
       8 * count,
       (encoder, target, bytes) =>
         encoder.copyBufferToBuffer(this.#control, 4 * CONTROL_WORDS, target, 0, bytes),
-      (mapped) => records.set(new Uint32Array(mapped.buffer, mapped.byteOffset, 2 * count)),
+      (shown) => records.set(wordsOf(shown(0, 8 * count))),
     );
     return records;
   }
@@ -355,8 +355,8 @@ export class Gpu {
     const reading = this.#readback.read(
       4,
       (encoder, target) => encoder.copyBufferToBuffer(list.waiting, 0, target, 0, 4),
-      (mapped) => {
-        id = new Uint32Array(mapped.buffer, mapped.byteOffset, 1)[0]!;
+      (shown) => {
+        id = wordsOf(shown(0, 4))[0]!;
       },
     );
     await this.#guard(reading);
@@ -395,3 +395,6 @@ export class Gpu {
     }
   }
 }
+
+const wordsOf = (bytes: Uint8Array): Uint32Array =>
+  new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);

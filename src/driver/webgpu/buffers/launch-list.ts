@@ -6,7 +6,7 @@
  */
 import { assert, PAGE_SIZE } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
-import type { Run } from "./run-table.ts";
+import type { Runs } from "./run-table.ts";
 import type { SpillBuffer } from "./spill-buffer.ts";
 
 export interface LaunchListParts {
@@ -33,12 +33,10 @@ export interface RoundParams {
   readonly retry: number;
   readonly load: { readonly work: number; readonly passes: number };
   /** What a direct shader reaches. */
-  readonly run: Run;
+  readonly runs: Runs;
 }
 
 const PAGE_WORDS = PAGE_SIZE / 4;
-/** A word that no place is at. */
-const NOWHERE = 2 ** 31;
 /** The shader counts down to below 0. */
 const PASSES_MAX = 2 ** 31 - 1;
 const PARAM_WORDS = 12;
@@ -119,20 +117,20 @@ export class LaunchList {
   }
 
   /** Enqueues what the shader is told of a round, as far as it is not what it was told last. */
-  begin({ fresh, retry, load, run }: RoundParams): void {
+  begin({ fresh, retry, load, runs }: RoundParams): void {
     const words = this.#wanted;
     words[0] = fresh.first;
     words[1] = fresh.count;
     words[2] = retry;
     words[3] = load.work;
     words[4] = Math.min(load.passes, PASSES_MAX);
-    words[5] = run.firstPage * PAGE_SIZE;
-    words[6] = run.firstFrame * PAGE_WORDS;
-    words[7] = run.pages * PAGE_WORDS;
-    // No store is this far in, or all are (wgsl/translation.ts).
-    const isWritable = run.writablePages > 0;
-    words[8] = isWritable ? run.firstWritable * PAGE_WORDS : NOWHERE;
-    words[9] = isWritable ? run.writablePages * PAGE_WORDS - 1 : 0;
+    const { all, writable } = runs;
+    words[5] = all.firstPage * PAGE_SIZE;
+    words[6] = all.firstFrame * PAGE_WORDS;
+    words[7] = all.pages * PAGE_WORDS;
+    words[8] = writable.firstPage * PAGE_SIZE;
+    words[9] = writable.firstFrame * PAGE_WORDS;
+    words[10] = writable.pages * PAGE_WORDS;
     const written = this.#written;
     let first = 0;
     while (first < words.length && words[first] === written[first]) first++;

@@ -20,12 +20,13 @@ export class ReadbackPool {
 
   /**
    * Submits what `encode` records (it copies `bytes` bytes to the buffer that it is given) at
-   * once, waits, and shows the bytes to `take`, which must not keep them.
+   * once, waits, and lets `take` look at them; it must not keep what it sees. Each range that is
+   * looked at is something to be collected, as large as it is: who wants little should take little.
    */
   async read(
     bytes: number,
     encode: (encoder: GPUCommandEncoder, target: GPUBuffer, bytes: number) => void,
-    take: (mapped: Uint8Array) => void,
+    take: (shown: (offset: number, bytes: number) => Uint8Array) => void,
   ): Promise<void> {
     const target = this.#take(bytes);
     const encoder = this.#device.createCommandEncoder();
@@ -34,7 +35,8 @@ export class ReadbackPool {
     let isWhole = false;
     try {
       await target.buffer.mapAsync(GPUMapMode.READ, 0, bytes);
-      take(new Uint8Array(target.buffer.getMappedRange(0, bytes)));
+      const { buffer } = target;
+      take((offset, length) => new Uint8Array(buffer.getMappedRange(offset, length)));
       target.buffer.unmap();
       isWhole = true;
     } finally {

@@ -17,23 +17,35 @@ it("finds the longest run of frames that follow each other as their pages do", (
     12: entry(6, true),
     13: entry(8),
   });
-  expect(made.longestRun()).toEqual({
-    firstPage: 10,
-    firstFrame: 4,
-    pages: 3,
-    firstWritable: 1,
-    writablePages: 2,
+  expect(made.longestRuns()).toEqual({
+    all: { firstPage: 10, firstFrame: 4, pages: 3 },
+    writable: { firstPage: 11, firstFrame: 5, pages: 2 },
+  });
+});
+
+it("finds the longest run that may be written also where that is elsewhere", () => {
+  const made = table({
+    10: entry(4, true),
+    11: entry(5),
+    12: entry(6),
+    20: entry(1, true),
+    21: entry(2, true),
+    22: entry(4, true),
+  });
+  expect(made.longestRuns()).toEqual({
+    all: { firstPage: 10, firstFrame: 4, pages: 3 },
+    writable: { firstPage: 20, firstFrame: 1, pages: 2 },
   });
 });
 
 it("forgets it when an entry changes, and finds nothing where nothing is", () => {
   const made = table({ 10: entry(4), 11: entry(5), 12: entry(6) });
-  expect(made.longestRun().pages).toBe(3);
+  expect(made.longestRuns().all.pages).toBe(3);
   made.set(11, 0);
-  expect(made.longestRun()).toMatchObject({ pages: 1, writablePages: 0 });
+  expect(made.longestRuns()).toMatchObject({ all: { pages: 1 }, writable: { pages: 0 } });
   made.set(10, 0);
   made.set(12, 0);
-  expect([made.longestRun().pages, made.isDense]).toEqual([0, false]);
+  expect([made.longestRuns().all.pages, made.isDense]).toEqual([0, false]);
 });
 
 it("is dense while a run has seven of eight pages", () => {

@@ -15,18 +15,13 @@ export interface Run {
   readonly firstPage: number;
   readonly firstFrame: number;
   readonly pages: number;
-  /** The longest part of it that may be written: its first page counts from `firstPage`. */
-  readonly firstWritable: number;
-  readonly writablePages: number;
 }
 
-const NO_RUN: Run = {
-  firstPage: 0,
-  firstFrame: 0,
-  pages: 0,
-  firstWritable: 0,
-  writablePages: 0,
-};
+/** The longest of all, and of those pages that may be written: inside of it, or elsewhere. */
+export interface Runs {
+  readonly all: Run;
+  readonly writable: Run;
+}
 
 export class RunTable {
   // Vpn -> frame index << 8 | write << 1 | valid
@@ -36,7 +31,7 @@ export class RunTable {
   #high = 0;
   #validCount = 0;
   // Until an entry changes.
-  #longest: Run | undefined;
+  #longest: Runs | undefined;
 
   /** False when that is what the entry was. */
   set(page: number, entry: number): boolean {
@@ -56,43 +51,33 @@ export class RunTable {
 
   /** Nearly all that there is lies in one run. */
   get isDense(): boolean {
-    return this.#validCount > 0 && this.longestRun().pages >= DENSE * this.#validCount;
+    return this.#validCount > 0 && this.longestRuns().all.pages >= DENSE * this.#validCount;
   }
 
-  /** The longest run of pages whose frames follow each other as they do. */
-  longestRun(): Run {
-    this.#longest ??= this.#findLongest();
+  /** The longest runs of pages whose frames follow each other as they do. */
+  longestRuns(): Runs {
+    this.#longest ??= {
+      all: this.#findLongest(VALID),
+      writable: this.#findLongest(VALID | WRITE),
+    };
     return this.#longest;
   }
 
-  #findLongest(): Run {
+  /** Of pages whose entries have all bits of `need`. */
+  #findLongest(need: number): Run {
     const { entries } = this;
+    const same = FRAME | need;
     let [first, pages] = [0, 0];
     for (let page = this.#low; page < this.#high; ) {
       const start = page;
       let entry = entries[page++]!;
-      if ((entry & VALID) === 0) continue;
-      // The next frame's entry, whatever its rights.
-      while (
-        page < this.#high &&
-        ((entries[page]! ^ ((entry & FRAME) + STEP)) & ~WRITE) === VALID
-      ) {
+      if ((entry & need) !== need) continue;
+      // The next frame's entry, whatever else it says.
+      while (page < this.#high && ((entries[page]! ^ (entry + STEP)) & same) === 0) {
         entry = entries[page++]!;
       }
       if (page - start > pages) [first, pages] = [start, page - start];
     }
-    if (pages === 0) return NO_RUN;
-    const writable = this.#longestWritable(first, first + pages);
-    return { firstPage: first, firstFrame: entries[first]! >>> 8, pages, ...writable };
-  }
-
-  #longestWritable(start: number, end: number): Pick<Run, "firstWritable" | "writablePages"> {
-    let [first, pages] = [start, 0];
-    for (let page = start; page < end; page++) {
-      const from = page;
-      while (page < end && (this.entries[page]! & WRITE) !== 0) page++;
-      if (page - from > pages) [first, pages] = [from, page - from];
-    }
-    return { firstWritable: first - start, writablePages: pages };
+    return { firstPage: first, firstFrame: pages === 0 ? 0 : entries[first]! >>> 8, pages };
   }
 }

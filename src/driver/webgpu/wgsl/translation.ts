@@ -8,8 +8,9 @@
  * (`DeviceMemory` sees to it), so a word of the longest such run is found by a subtraction. Nothing
  * is looked at on the way; an invocation remembers how far out it was, and if that is outside of
  * the run, or an address was no multiple of 4, it has strayed: it ends without effect and runs
- * again, checked. `os_place` is the number of a word in the run, less than 2 to the 30 inside and
- * outside of it; `writes` and `lastWrite` say which words may be written (none: 2 to the 31, 0).
+ * again, checked. Stores have a run of their own, of pages that may be written: what a kernel makes
+ * often lies elsewhere than what it reads. A place, the number of a word in a run, is less than 2
+ * to the 30 also outside of it.
  */
 export const CHECKED = `fn os_isStray() -> bool { return false; }
 fn os_walk(address: u32, need: u32) -> u32 {
@@ -47,7 +48,7 @@ var<private> os_farthest: u32 = 0u;
 var<private> os_farthestStore: u32 = 0u;
 var<private> os_odd: u32 = 0u;
 fn os_isStray() -> bool {
-  return os_farthest >= os_params.span || os_farthestStore > os_params.lastWrite ||
+  return os_farthest >= os_params.span || os_farthestStore > os_params.storeSpan ||
     (os_odd & 3u) != 0u;
 }
 fn os_place(address: u32) -> u32 {
@@ -60,9 +61,11 @@ fn os_load(address: u32) -> u32 {
   return os_first + place;
 }
 fn os_store(address: u32) -> u32 {
-  let place = os_place(address);
-  os_farthestStore = max(os_farthestStore, place - os_params.writes);
-  return os_first + place;
+  os_odd |= address;
+  let place = (address - os_params.storeLow) >> 2u;
+  // From 1 up: 0 is nowhere yet.
+  os_farthestStore = max(os_farthestStore, place + 1u);
+  return os_params.storeBase + place;
 }
 fn os_words(address: u32, count: u32) -> u32 {
   let place = os_place(address);

@@ -102,7 +102,7 @@ struct os_Control {
 }
 struct os_Params {
   first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
-  low: u32, base: u32, span: u32, writes: u32, lastWrite: u32,
+  low: u32, base: u32, span: u32, storeLow: u32, storeBase: u32, storeSpan: u32,
 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
