@@ -72,6 +72,14 @@ async function compileShader(
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ label: source.name, code: shader.wgsl });
   const scope = device.popErrorScope();
+  // At once: whoever waits for the messages first waits for this thread, which may be at work.
+  const compiling = device.createComputePipelineAsync({
+    label: source.name,
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+    compute: { module, entryPoint: "os_entry" },
+  });
+  // What is wrong with the module is said better by its messages.
+  compiling.catch(() => undefined);
   const { messages } = await module.getCompilationInfo();
   const errors = messages
     .filter(({ type }) => type === "error")
@@ -80,12 +88,7 @@ async function compileShader(
   if (errors.length > 0) fail(errors);
   if (error !== null) fail([{ line: 1, column: 1, message: error.message }]);
   try {
-    const pipeline = await device.createComputePipelineAsync({
-      label: source.name,
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: "os_entry" },
-    });
-    return { pipeline };
+    return { pipeline: await compiling };
   } catch (error) {
     return fail([{ line: 1, column: 1, message: (error as Error).message }]);
   }

@@ -198,8 +198,10 @@ class LaunchRun {
   /** Not while it waits for its turn: what others then run with is theirs. */
   *#bring(): Sleeps<Failure | undefined> {
     const { views = [], count } = this.#request;
+    const isNew = !this.#shaders.isKnown;
+    if (isNew) this.#shaders.begin();
     let result = yield* bringViews(this.#device, views);
-    if (result === 0 && !this.#shaders.isKnown) {
+    if (result === 0 && isNew) {
       const reached = yield* reachedBy(this.#device, views, count);
       if (reached !== undefined) {
         this.#shaders.expectAll();

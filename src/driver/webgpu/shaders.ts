@@ -58,10 +58,14 @@ export class Shaders {
     return gpu.isKnown(this.#source, this.#cache.logSizeOf(this.#source), true);
   }
 
+  /** Compiles what is wanted in any case, while the launch does other things. */
+  begin(): void {
+    if (!this.#isBanned) this.#compileAside();
+  }
+
   /** The launch will find all that it was pointed at: the direct shader comes first. */
   expectAll(): void {
     this.#isWhole = true;
-    this.#compileAside();
   }
 
   /** The shader for the next round, compiled; the direct one only if that takes no waiting. */
