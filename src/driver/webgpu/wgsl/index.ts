@@ -2,11 +2,12 @@
  * # driver/webgpu/wgsl: from a kernel's code to a shader
  *
  * A kernel is `fn main(i: u32)` and what it calls. Around it come the walk of the page table,
- * the records of faults, the log of stores, and a check in every loop.
+ * the records of faults, the log of stores, and a check in every loop that may be long.
  *
  * **Nouns.** *Shader*: the whole text, which can say where a place of it is in the user's code.
- * *Guard*: the check at the start of a loop body. *Store log*: what an invocation has stored
- * and not committed. *Unit of work*: 64 loop passes of an invocation, or 64 invocations begun.
+ * *Guard*: the check at the start of a loop body; a *counted* loop, which ends soon by itself, is
+ * charged as a whole instead. *Store log*: what an invocation has stored and not committed. *Unit
+ * of work*: 64 loop passes of an invocation, or 64 invocations begun.
  *
  * **Invariants.**
  * - An invocation that misses a page, finds no room in its log, makes more passes than it may,
