@@ -174,6 +174,7 @@ describe("atomic code", () => {
 /** A host whose clock and event loop are turned by hand. */
 class HandHost implements Host {
   ms = 0;
+  waitedFor = 0;
   readonly soons: (() => void)[] = [];
   alarm: { readonly deadlineMs: number; readonly run: () => void } | undefined;
 
@@ -187,6 +188,10 @@ class HandHost implements Host {
 
   at(deadlineMs: number, run: () => void): void {
     this.alarm = { deadlineMs, run };
+  }
+
+  outside(count: number): void {
+    this.waitedFor = count;
   }
 }
 

@@ -19,6 +19,8 @@ export interface Host {
   soon(run: () => void): void;
   /** Calls `run` at or after `deadlineMs`; a later call replaces an earlier one. */
   at(deadlineMs: number, run: () => void): void;
+  /** So many promises are waited for now: while there are any, its event loop has to turn. */
+  outside(count: number): void;
 }
 
 interface Timer {
@@ -39,14 +41,13 @@ export class Scheduler {
   readonly #live = new Set<Task>();
   // sorted by deadline
   readonly #timers: Timer[] = [];
-  /** Promises that tasks wait for: while there are any, the host's event loop has to turn. */
-  outside = 0;
   /** Called after every step, with nobody running: where checkers look. */
   afterStep: (() => void) | undefined = undefined;
   #current: Task | undefined;
   #virtualMs = 0;
   #nextId = 1;
   #running = false;
+  #outside = 0;
   #kicked = false;
   // in the order in which they failed; judged when the scheduler comes to rest
   readonly #failed: Task[] = [];
@@ -62,6 +63,23 @@ export class Scheduler {
   get current(): Task {
     assert(this.#current !== undefined, "this needs to run inside a task");
     return this.#current;
+  }
+
+  /** Promises that are waited for. */
+  get outside(): number {
+    return this.#outside;
+  }
+
+  /** Somebody waits for a promise: call `endOutside` when it has settled. */
+  beginOutside(): void {
+    this.#outside++;
+    this.#host?.outside(this.#outside);
+  }
+
+  endOutside(): void {
+    assert(this.#outside > 0, "what ends outside has begun");
+    this.#outside--;
+    this.#host?.outside(this.#outside);
   }
 
   get explores(): boolean {

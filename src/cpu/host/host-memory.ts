@@ -63,6 +63,7 @@ export const POLL_DOORBELL = 2;
 // words of the scratch page
 const POLL_ENTRIES = SCRATCH_USED;
 const DOORBELL_COUNT = POLL_ENTRIES + 4;
+const POLL_TIMEOUT = DOORBELL_COUNT + 2;
 
 export class HostMemory {
   /** Held, because its memory must not be collected while pages of it are registered. */
@@ -367,8 +368,8 @@ export class HostMemory {
 
   #pollOnce(timeoutMs: number): number {
     const { words } = this.#scratch;
-    const ms = Number.isFinite(timeoutMs) ? Math.ceil(timeoutMs) : -1;
-    const count = this.#linux.poll(this.#scratch.addressOf(POLL_ENTRIES), 2, ms);
+    const timeout = this.#scratch.setTime(POLL_TIMEOUT, timeoutMs);
+    const count = this.#linux.ppoll(this.#scratch.addressOf(POLL_ENTRIES), 2, timeout, 0);
     // Below 0 a signal came in between: nothing was seen.
     if (count <= 0) return 0;
     const faults = words[POLL_ENTRIES + 1]! >>> 16 !== 0 ? POLL_FAULTS : 0;

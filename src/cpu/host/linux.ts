@@ -60,7 +60,7 @@ export interface Linux {
   readonly userfaultfd: (flags: number) => number;
   readonly ioctl: (fd: number, request: number, argument: number) => number;
   readonly read: (fd: number, address: number, bytes: number) => number;
-  readonly poll: (address: number, count: number, timeoutMs: number) => number;
+  readonly ppoll: (address: number, count: number, timeout: number, mask: number) => number;
   /** The error of the last call that answered -1. */
   readonly errno: () => number;
   /** The address of a typed array's first byte. */
@@ -138,7 +138,7 @@ function bindCalls(koffi: Koffi, libc: ReturnType<Koffi["load"]>, number: number
     userfaultfd: (flags) => syscall(number, flags),
     ioctl: bindAs("ioctl", int, [fd, "ulong", address]),
     read: bindAs("read", "long", [fd, address, size]),
-    poll: bindAs("poll", int, [address, "ulong", int]),
+    ppoll: bindAs("ppoll", int, [address, "ulong", address, address]),
     errno: () => koffi.errno(),
     addressOf: (array) => Number(koffi.address(array)),
     view: (at, bytes) => koffi.view(at, bytes),

@@ -46,6 +46,15 @@ export class Scratch {
     return (this.words[word + 1]! | 0) * HIGH + this.words[word]!;
   }
 
+  /** Writes a timespec, rounded up to a nanosecond: its address, or 0 (none) for infinity. */
+  setTime(word: number, milliseconds: number): number {
+    if (milliseconds === Number.POSITIVE_INFINITY) return 0;
+    const seconds = Math.floor(milliseconds / 1000);
+    this.set64(word, seconds);
+    this.set64(word + 2, Math.ceil((milliseconds - 1000 * seconds) * 1e6));
+    return this.addressOf(word);
+  }
+
   /** Nobody may touch `words` any more. */
   free(): void {
     this.#linux.munmap(this.address, PAGE_SIZE);

@@ -14,11 +14,11 @@ export function* awaitPromise<T>(
 ): Sleeps<T> {
   const completion = new Completion<Outcome<T>>(scheduler, name);
   const settle = (outcome: Outcome<T>): void => {
-    scheduler.outside--;
+    scheduler.endOutside();
     completion.complete(outcome);
   };
   // Counted until it settles, also when the task is killed before.
-  scheduler.outside++;
+  scheduler.beginOutside();
   promise.then(
     (value) => settle({ value }),
     (error: unknown) => settle({ error }),

@@ -80,7 +80,12 @@ export class KernelCache {
   }
 
   logSizeOf(source: KernelSource): number {
-    return this.#logSizes.get(source) ?? firstLogSize(source);
+    let size = this.#logSizes.get(source);
+    if (size === undefined) {
+      size = firstLogSize(source);
+      this.#logSizes.set(source, size);
+    }
+    return size;
   }
 
   growLog(source: KernelSource): void {

@@ -133,14 +133,14 @@ export class Shaders {
     const { gpu, space } = this.#device;
     const { scheduler } = space.memory;
     const logSize = this.#cache.logSizeOf(this.#source);
-    scheduler.outside++;
+    scheduler.beginOutside();
     gpu.compile(this.#source, logSize, true).then(
       (direct) => {
-        scheduler.outside--;
+        scheduler.endOutside();
         if (logSize === this.#cache.logSizeOf(this.#source)) this.#direct = direct;
       },
       (error: unknown) => {
-        scheduler.outside--;
+        scheduler.endOutside();
         this.#failure = { error };
       },
     );

@@ -30,6 +30,7 @@ export type {
 } from "./calls.ts";
 export { Engine } from "./engine.ts";
 export { LocalPort } from "./local-port.ts";
+export { napAfter } from "./naps.ts";
 export { type GpuChoice, openGpu } from "./open-gpu.ts";
 export { PagesHere } from "./pages-here.ts";
 export { EventLoopHost, Tasks } from "./tasks.ts";

@@ -4,6 +4,7 @@
  */
 import { type Host, type Scheduler, type Sleeps, type Task, TaskState } from "../../sync/index.ts";
 import { hmmError } from "../error.ts";
+import { napAfter } from "./naps.ts";
 
 export class Tasks {
   readonly #scheduler: Scheduler;
@@ -44,9 +45,21 @@ export class Tasks {
   }
 }
 
-/** A clock, "soon", and one alarm. */
+/**
+ * Who shares the thread waits no longer than this for its turn while the engine waits for the GPU,
+ * and when somebody has just had a turn that was longer than `OWN_MS` not at all.
+ */
+const NAP_MS = 0.25;
+const OWN_MS = 0.03;
+
+/** A clock, "soon", and one alarm; and naps while the GPU works. */
 export class EventLoopHost implements Host {
   #alarm: ReturnType<typeof setTimeout> | undefined;
+  readonly #bed = new Int32Array(new SharedArrayBuffer(4));
+  #outside = 0;
+  #outsideSinceMs = 0;
+  #isTurning = false;
+  #turnedMs = 0;
 
   now(): number {
     return performance.now();
@@ -60,6 +73,26 @@ export class EventLoopHost implements Host {
     if (this.#alarm !== undefined) clearTimeout(this.#alarm);
     this.#alarm = setTimeout(run, Math.max(0, deadlineMs - this.now()));
   }
+
+  outside(count: number): void {
+    this.#outside = count;
+    this.#outsideSinceMs = this.now();
+    if (count === 0 || this.#isTurning) return;
+    this.#isTurning = true;
+    this.#turnedMs = this.#outsideSinceMs;
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#isTurning = this.#outside > 0;
+    if (!this.#isTurning) return;
+    const now = this.now();
+    const nap = napAfter(now - this.#outsideSinceMs, NAP_MS);
+    const isAlone = now - this.#turnedMs < OWN_MS;
+    if (nap > 0 && isAlone) Atomics.wait(this.#bed, 0, 0, nap);
+    this.#turnedMs = this.now();
+    setImmediate(this.#turn);
+  };
 
   /** Forgets the alarm, so that it keeps no process alive. */
   stop(): void {

@@ -8,6 +8,8 @@ export class KernelClock implements Host {
   #soon: (() => void)[] = [];
   #alarm: (() => void) | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
+  /** When what is waited for outside has changed last. */
+  outsideSinceMs = 0;
 
   now(): number {
     return performance.now();
@@ -20,6 +22,10 @@ export class KernelClock implements Host {
   at(deadlineMs: number, run: () => void): void {
     this.#deadlineMs = deadlineMs;
     this.#alarm = run;
+  }
+
+  outside(): void {
+    this.outsideSinceMs = this.now();
   }
 
   /** Runs what is due. True when there was anything. */

@@ -7,7 +7,7 @@ import { writeSync } from "node:fs";
 import { formatAddress } from "../../base/index.ts";
 import { type BadAccess, type HostCpu, type HostMemory, isInSystemCall } from "../../cpu/index.ts";
 import { FAULT_SIGBUS, VM_READ } from "../../mm/index.ts";
-import { type Engine, Tasks, whyNot } from "../engine/index.ts";
+import { type Engine, napAfter, Tasks, whyNot } from "../engine/index.ts";
 import { hmmError } from "../error.ts";
 import { progressValues, type Question } from "./host-port.ts";
 import type { KernelClock } from "./kernel-clock.ts";
@@ -18,6 +18,8 @@ import { Part, tell, Word } from "./watchdog.ts";
 const SPINS = 60;
 /** The longest sleep: how late a stop or an overdue fault is noticed at worst. */
 const SLEEP_MS = 250;
+/** The longest while it waits for the GPU: how late it hears of the end. */
+const NAP_MS = 1;
 /** How long callers may take to read their last answers. */
 const DRAIN_MS = 1000;
 /** The same when the process ends. */
@@ -158,7 +160,10 @@ export class KernelLoop {
       const hasWorked = this.#work();
       if (this.#isOver) return false;
       if (this.#isEnding && this.#hasRetreated()) return false;
-      if (engine.scheduler.outside > 0) return true;
+      if (engine.scheduler.outside > 0) {
+        if (!hasWorked) this.#nap();
+        return true;
+      }
       if (hasWorked) idle = 0;
       else if (++idle === SPINS) {
         this.#sleep();
@@ -238,9 +243,16 @@ export class KernelLoop {
     return isDone || now >= this.#deadlineMs;
   }
 
-  #sleep(): void {
+  /** The GPU's library wants a turn soon; faults and callers end it before. */
+  #nap(): void {
+    const { clock } = this.#parts;
+    const nap = napAfter(clock.now() - clock.outsideSinceMs, NAP_MS);
+    if (nap > 0) this.#sleep(nap);
+  }
+
+  #sleep(mostMs = SLEEP_MS): void {
     const { memory, server, clock } = this.#parts;
-    if (server.beforeSleep()) memory.poll(Math.min(SLEEP_MS, clock.idleMs));
+    if (server.beforeSleep()) memory.poll(Math.min(mostMs, clock.idleMs));
     server.afterSleep();
     memory.drainDoorbell();
   }
