@@ -35,6 +35,7 @@ const NODE_ROOMS = [
   "cpu/host",
   "driver/webgpu",
   "machine/host",
+  "machine/lang",
   "machine/store",
   "conformance",
   "demo",

@@ -49,6 +49,8 @@ export interface ArgsLayout<Args extends ArgsSchema> {
   readonly bytes: number;
   /** Writes all values, or throws an `HmmError` that names the argument and writes nothing. */
   write(view: DataView, values: ArgValues<Args>, call?: string): void;
+  /** All values as numbers, in the order of the arguments. Throws as `write` does. */
+  words(values: ArgValues<Args>, call: string): number[];
   /** What the values point to, and by which argument. Throws as `write` does. */
   places(values: ArgValues<Args>, call?: string): ArgPlace[];
 }
@@ -75,6 +77,7 @@ export function argsOf<const Args extends ArgsSchema>(args: Args): ArgsLayout<Ar
     bytes: alignUp(entries.length * 4, 16),
     write: (view, values, call = "run") =>
       writeWords(entries, view, wordsOf(call, entries, values)),
+    words: (values, call) => wordsOf(call, entries, values),
     places: (values, call = "run") => {
       const words = wordsOf(call, entries, values);
       return entries.flatMap(([name, schema], i) => {
@@ -173,7 +176,7 @@ function badArg({ call, name }: ArgName, rule: string, value: unknown, address?:
 }
 
 /** Keywords and reserved words of WGSL: no member of a struct can be called so. */
-const WGSL_WORDS: ReadonlySet<string> = new Set(
+export const WGSL_WORDS: ReadonlySet<string> = new Set(
   `alias break case const const_assert continue continuing default diagnostic discard else enable
   false fn for if let loop override requires return struct switch true var while
   NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become

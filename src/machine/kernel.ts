@@ -151,9 +151,7 @@ export class Kernel<Args extends ArgsSchema> {
     values: ArgValues<Args>,
     { timeLimit }: LimitOptions,
   ): Ask<"run"> {
-    if (!Number.isInteger(count) || count <= 0 || count > COUNT_MAX) {
-      throw invalid(call, `count must be an integer in 1..${COUNT_MAX}, got ${show(count)}`);
-    }
+    checkCount(call, count);
     const isLimit = typeof timeLimit === "number" && timeLimit > 0;
     if (timeLimit !== undefined && !isLimit) {
       throw invalid(call, `timeLimit must be a number above 0, got ${show(timeLimit)}`);
@@ -190,6 +188,12 @@ export class Kernel<Args extends ArgsSchema> {
       ...(refusal?.invocation === undefined ? {} : { invocation: refusal.invocation }),
     });
   }
+}
+
+/** Throws EINVAL for what is no number of invocations. */
+export function checkCount(call: string, count: number): void {
+  if (Number.isInteger(count) && count > 0 && count <= COUNT_MAX) return;
+  throw invalid(call, `count must be an integer in 1..${COUNT_MAX}, got ${show(count)}`);
 }
 
 /** The structs that the arguments point to; what those point to is found by the accessors. */

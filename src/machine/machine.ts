@@ -18,6 +18,7 @@ import {
 } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
+import { FunctionKernel, type FunctionKernelOptions } from "./function-kernel.ts";
 import { checkOptions, show } from "./given.ts";
 import { Heap, newHeapRange } from "./heap/index.ts";
 import {
@@ -31,6 +32,7 @@ import {
 } from "./host/index.ts";
 import { INSPECT } from "./inspect.ts";
 import { Kernel, type KernelOptions } from "./kernel.ts";
+import type { KernelFunction } from "./lang/index.ts";
 import { newWindow } from "./new-window.ts";
 import { Space, type TouchRights } from "./space.ts";
 
@@ -222,9 +224,26 @@ export class Machine {
   }
 
   /** A kernel of this machine. Its WGSL is compiled at the first run. */
-  kernel<const Args extends ArgsSchema>(options: KernelOptions<Args>): Kernel<Args> {
+  kernel<const Args extends ArgsSchema>(options: KernelOptions<Args>): Kernel<Args>;
+  /**
+   * A kernel that is a function of TypeScript or JavaScript: its own text is compiled, for the
+   * device and for this thread (docs/kernels.md has what it may be made of). Throws EINVAL with
+   * file, line and column for anything else.
+   */
+  kernel<const Args extends ArgsSchema>(
+    args: Args,
+    code: KernelFunction<Args>,
+    options?: FunctionKernelOptions,
+  ): FunctionKernel<Args>;
+  kernel<const Args extends ArgsSchema>(
+    given: KernelOptions<Args> | Args,
+    ...rest: readonly [code?: KernelFunction<Args>, options?: FunctionKernelOptions]
+  ): Kernel<Args> {
     this.#port.check("kernel");
-    return new Kernel(this.#port, options);
+    if (rest.length === 0) return new Kernel(this.#port, given as KernelOptions<Args>);
+    const [code, options] = rest;
+    const parts = { port: this.#port, memory: this.space };
+    return new FunctionKernel(parts, given as Args, code, options);
   }
 
   /** What it has done; once it is closed, what it had done before. ENODEV after a thread left. */

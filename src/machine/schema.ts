@@ -15,6 +15,8 @@ export type VectorName = `vec${2 | 3 | 4}${"u" | "i" | "f"}`;
 export interface ScalarSchema<Name extends ScalarName = ScalarName> extends Layout {
   readonly kind: "scalar";
   readonly name: Name;
+  /** In a kernel's function: the value as one of this type. The same outside. */
+  (value: number | boolean | { readonly [index: number]: unknown }): number;
 }
 
 export interface VectorSchema<Name extends VectorName = VectorName> extends Layout {
@@ -83,11 +85,35 @@ export type Infer<S> = S extends ScalarSchema
           ? { -readonly [Field in keyof Fields]: Infer<Fields[Field]> }
           : never;
 
-const scalar = <Name extends ScalarName>(name: Name): ScalarSchema<Name> => ({
-  kind: "scalar",
-  name,
-  ...SCALAR_LAYOUT,
-});
+/** A function that is a schema, too: `u32` in a struct, `u32(x)` in a kernel. */
+function callable<Call extends (value: number) => unknown, Parts extends object>(
+  call: Call,
+  parts: Parts,
+): Call & Parts {
+  // A function has a name and a length of its own, which can be written in this way only.
+  for (const [key, value] of Object.entries(parts)) {
+    Object.defineProperty(call, key, { value, enumerable: true });
+  }
+  return call as Call & Parts;
+}
+
+const scalar = <Name extends ScalarName>(name: Name): ScalarSchema<Name> =>
+  callable((value: unknown) => scalarOf(name, Number(value)), {
+    kind: "scalar" as const,
+    name,
+    ...SCALAR_LAYOUT,
+  });
+
+const RANGES = { u32: [0, 2 ** 32 - 1], i32: [-(2 ** 31), 2 ** 31 - 1] } as const;
+
+/** As in kernels: integers wrap, of others the fraction is cut off and the rest clamped. */
+function scalarOf(name: ScalarName, value: number): number {
+  if (name === "f32") return Math.fround(value);
+  const [low, high] = RANGES[name];
+  const isWord = value >>> 0 === value || (value | 0) === value;
+  const word = isWord ? value : Math.min(Math.max(Math.trunc(value), low), high);
+  return name === "u32" ? word >>> 0 : word | 0;
+}
 
 export const u32 = scalar("u32");
 export const i32 = scalar("i32");
@@ -118,8 +144,8 @@ export const vec4f = vector("vec4f");
 
 /** A 32-bit address. `ptr(u32)`, or `ptr(() => Node)` for what is not defined yet. */
 export function ptr<const To extends PtrTarget>(to: To): PtrSchema<To> {
-  const isTarget = typeof to === "function" || isSchema(to);
-  if (!isTarget) throw invalid("ptr", `target must be a schema or a function, got ${show(to)}`);
+  if (typeof to !== "function" && !isSchema(to))
+    throw invalid("ptr", `target must be a schema or a function, got ${show(to)}`);
   return { kind: "ptr", to, ...SCALAR_LAYOUT };
 }
 
@@ -141,13 +167,14 @@ export function array<Element extends Schema>(
 
 /** What a pointer points to, now that everything is defined. */
 export function targetOf(pointer: PtrSchema): Schema {
-  const to: unknown = typeof pointer.to === "function" ? pointer.to() : pointer.to;
+  const to: unknown = isSchema(pointer.to) ? pointer.to : pointer.to();
   if (!isSchema(to)) throw invalid("ptr", `target must be a schema, got ${show(to)}`);
   return to;
 }
 
 export function isSchema(value: unknown): value is Schema {
-  return typeof value === "object" && value !== null && "kind" in value && "align" in value;
+  const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
+  return isObject && "kind" in value && "align" in value;
 }
 
 /** Whether values of it hold addresses. */
@@ -169,7 +196,7 @@ export const wordName = (
 /** How messages and generated comments call a schema. */
 export function schemaName(schema: Schema): string {
   if (schema.kind === "ptr") {
-    return `ptr<${typeof schema.to === "function" ? "…" : schemaName(schema.to)}>`;
+    return `ptr<${isSchema(schema.to) ? schemaName(schema.to) : "…"}>`;
   }
   if (schema.kind === "array") return `array<${schemaName(schema.element)}, ${schema.length}>`;
   return schema.name;

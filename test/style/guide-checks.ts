@@ -138,8 +138,17 @@ const ESM = ts.ModuleKind.ESNext;
 function optionsOf(root: string): ts.CompilerOptions {
   const { config } = ts.readConfigFile(`${root}/tsconfig.json`, ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
-  const paths = { ...options.paths, "onespace/engine": ["./src/engine.ts"] };
-  return { ...options, paths, noUnusedLocals: false, noUnusedParameters: false };
+  const paths = {
+    ...options.paths,
+    onespace: ["./src/machine/index.ts"],
+    "onespace/engine": ["./src/engine.ts"],
+  };
+  const shown = {
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+    noUncheckedIndexedAccess: false,
+  };
+  return { ...options, ...shown, paths };
 }
 
 /** A relative link leads to a file or folder, and one into a document to a heading of it. */

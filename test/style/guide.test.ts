@@ -86,6 +86,12 @@ describe("the document on exploring", () => {
   });
 });
 
+describe("the document on kernels", () => {
+  it("has code that compiles", () => {
+    expect(checkCode([readDocument("docs/kernels.md")], ROOT)).toEqual([]);
+  });
+});
+
 describe("the documents", () => {
   it("link to what is there", () => {
     expect(documents).toContain(GUIDE);

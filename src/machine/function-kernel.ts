@@ -1,0 +1,97 @@
+/** A kernel whose code is a function: it runs on the device, or here as JavaScript. */
+import { formatAddress } from "../base/index.ts";
+import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
+import type { EnginePort } from "./engine/index.ts";
+import { HmmError, hmmError, invalid } from "./error.ts";
+import { checkOptions, show } from "./given.ts";
+import { checkCount, Kernel } from "./kernel.ts";
+import {
+  compileKernel,
+  type KernelFunction,
+  type KernelMemory,
+  type RunHere,
+} from "./lang/index.ts";
+import type { MemoryAccess } from "./memory-access.ts";
+
+export interface FunctionKernelOptions {
+  /** For messages. Default: the function's own name, or "kernel". */
+  readonly name?: string;
+  /** Numbers, booleans and functions that the function may use, by the names that it has for them. */
+  readonly uses?: Readonly<Record<string, unknown>>;
+}
+
+interface Parts {
+  readonly port: EnginePort;
+  readonly memory: MemoryAccess;
+}
+
+export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
+  /** What the function became for the device. */
+  readonly wgsl: string;
+  readonly #port: EnginePort;
+  readonly #layout: ArgsLayout<Args>;
+  readonly #compiled: ReturnType<typeof compileKernel>;
+  readonly #memory: KernelMemory;
+  // Made at the first call of `runHere`.
+  #runHere: RunHere | undefined;
+
+  constructor(
+    { port, memory }: Parts,
+    args: Args,
+    code: KernelFunction<Args> | undefined,
+    options: FunctionKernelOptions = {},
+  ) {
+    checkOptions("kernel", options, ["name", "uses"]);
+    const { uses = {} } = options;
+    if (typeof uses !== "object" || uses === null) {
+      throw invalid("kernel", `uses must be { name: value, … }, got ${show(uses)}`);
+    }
+    const name = options.name ?? (typeof code === "function" ? code.name || "kernel" : "kernel");
+    const layout = argsOf(args);
+    const compiled = compileKernel({ name: String(name), args, code, uses });
+    super(port, { name, args, code: compiled.wgsl });
+    this.wgsl = compiled.wgsl;
+    this.#port = port;
+    this.#layout = layout;
+    this.#compiled = compiled;
+    this.#memory = { ...wordsOf(memory), need: (...access) => need(memory, ...access) };
+  }
+
+  /**
+   * The same, here and now: for i from 0 to `count` - 1 on this thread, in that order, synchronous.
+   * Integers come out to the bit as on the device; floats as WGSL allows (docs/kernels.md). Throws
+   * as views do, naming the invocation: EFAULT, and without page faults EAGAIN for what is on the
+   * device (`populate` it first). Then what ran before has had its effect, the one that failed a
+   * part of it. An endless loop is one.
+   */
+  runHere(count: number, values: ArgValues<Args>): void {
+    this.#port.check("runHere");
+    checkCount("runHere", count);
+    const words = this.#layout.words(values, "runHere");
+    this.#runHere ??= this.#compiled.runHere(this.#memory);
+    this.#runHere(count, words, (error, invocation) => this.#failed(error, invocation));
+  }
+
+  #failed(error: unknown, invocation: number): unknown {
+    if (!(error instanceof HmmError)) return error;
+    const { cause } = error;
+    return new HmmError({ ...error, call: "runHere", cause, kernel: this.name, invocation });
+  }
+}
+
+const wordsOf = ({ u32, i32, f32 }: MemoryAccess): Omit<KernelMemory, "need"> => ({
+  u32,
+  i32,
+  f32,
+});
+
+function need(memory: MemoryAccess, address: number, bytes: number, write: boolean): void {
+  if ((address & 3) !== 0) throw misaligned(address, write);
+  memory.need(address, bytes, write);
+}
+
+function misaligned(address: number, write: boolean): HmmError {
+  const detail = `${formatAddress(address)} is no multiple of 4`;
+  const access = write ? "write" : "read";
+  return hmmError({ code: "EFAULT", call: "runHere", detail, address, access });
+}

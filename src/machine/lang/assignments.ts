@@ -1,0 +1,144 @@
+/** Declarations and assignments: to names, and to memory. */
+import type {
+  AssignmentExpression,
+  BinaryExpression,
+  Identifier,
+  MemberExpression,
+  Node,
+  UpdateExpression,
+  VariableDeclaration,
+  VariableDeclarator,
+} from "acorn";
+import { coerced, constant, numberConstant } from "./build.ts";
+import type { Context } from "./context.ts";
+import { type Address, addressHas, type Expression, type Statement, type Variable } from "./ir.ts";
+import { meaningOf, unknownName } from "./names.ts";
+import { operation } from "./operators.ts";
+import { type MemoryPlace, placeOf, storable, valueAt } from "./places.ts";
+import { typeName, U32 } from "./type.ts";
+
+export function declaration(context: Context, node: VariableDeclaration): readonly Statement[] {
+  const { kind, declarations } = node;
+  if (kind !== "let" && kind !== "const") {
+    context.refuse(node, kind === "var" ? "write let or const" : "nothing is closed in a kernel");
+  }
+  return declarations.flatMap((each) => declared(context, each, kind === "const"));
+}
+
+function declared(
+  context: Context,
+  node: VariableDeclarator,
+  isConst: boolean,
+): readonly Statement[] {
+  const { id, init } = node;
+  if (id.type !== "Identifier") return context.refuse(id, "write a const for each");
+  const variable = context.declare(id, id.name);
+  const binding = { kind: "variable", variable, isFixed: isConst } as const;
+  if (!init) {
+    variable.isWritten = true;
+    context.bind(id.name, binding);
+    return [{ op: "declare", variable }];
+  }
+  const value = context.expression(init);
+  context.bind(id.name, binding);
+  if (value.type.kind === "none") return [];
+  if (isConst && value.op === "constant") {
+    variable.constant = value;
+    return [];
+  }
+  if (value.type.kind === "void") context.refuse(init, "it gives no value");
+  return [{ op: "declare", variable, value: taken(context, init, variable, value) }];
+}
+
+/** `value` as one of the variable, whose type grows by it. */
+function taken(context: Context, node: Node, variable: Variable, value: Expression): Expression {
+  const isTaken = value.type.kind === "none" || context.grow(variable, value.type);
+  const fit = isTaken ? coerced(value, variable.type) : undefined;
+  if (fit !== undefined) return fit;
+  const rule = `${variable.name} is ${typeName(variable.type)}, and this is ${typeName(value.type)}`;
+  const isNumber = ["u32", "i32"].includes(variable.type.kind);
+  const hint = isNumber ? `; write ${variable.type.kind}(…)` : "";
+  return context.mismatch(node, `${rule}${hint}`);
+}
+
+export function assignment(context: Context, node: AssignmentExpression): readonly Statement[] {
+  const { operator, left, right } = node;
+  if (operator === "||=" || operator === "&&=" || operator === "??=") {
+    context.refuse(node, "write an if");
+  }
+  const combine =
+    operator === "="
+      ? () => context.expression(right)
+      : (before: Expression) => {
+          const plain = operator.slice(0, -1) as Exclude<BinaryExpression["operator"], "===">;
+          const sides = [before, () => context.expression(right)] as const;
+          // The operator's two sides are those of the assignment.
+          return operation(context, node, plain as "+", sides);
+        };
+  return changed(context, left, combine, operator !== "=");
+}
+
+export function update(context: Context, node: UpdateExpression): readonly Statement[] {
+  const operator = node.operator === "++" ? "+" : "-";
+  const combine = (before: Expression): Expression =>
+    operation(context, node, operator, [before, () => numberConstant(1)]);
+  return changed(context, node.argument, combine, true);
+}
+
+type Combine = (before: Expression) => Expression;
+
+/** `isRead`: the new value is made of the one before. */
+function changed(
+  context: Context,
+  target: Node,
+  combine: Combine,
+  isRead: boolean,
+): readonly Statement[] {
+  if (target.type === "Identifier") return changedName(context, target as Identifier, combine);
+  if (target.type !== "MemberExpression") {
+    return context.refuse(target, "assign to names, fields and elements, one by one");
+  }
+  const place = placeOf(context, target as MemberExpression);
+  if (place === undefined) return [];
+  context.stores = true;
+  if (!isRead) return [stored(context, target, place, combine(NEVER_READ))];
+  if (!addressHas(place.address, costs)) {
+    return [stored(context, target, place, combine(valueAt(place)))];
+  }
+  const variable: Variable = { name: "place", type: U32, isWritten: false };
+  const value: Expression = { op: "address", type: U32, address: place.address };
+  const base: Expression = { op: "variable", type: U32, variable };
+  const once: MemoryPlace = { ...place, address: { base, offset: 0, indices: [] } };
+  return [
+    { op: "declare", variable, value },
+    stored(context, target, once, combine(valueAt(once))),
+  ];
+}
+
+const NEVER_READ: Expression = constant(U32, 0);
+
+/** Worth being done once. */
+const costs = ({ op }: Expression): boolean => ["load", "call", "with", "choose"].includes(op);
+
+function stored(context: Context, node: Node, place: MemoryPlace, value: Expression): Statement {
+  const { schema, address } = place as { schema: MemoryPlace["schema"]; address: Address };
+  return { op: "store", address, value: storable(context, node, schema, value) };
+}
+
+function changedName(context: Context, target: Identifier, combine: Combine): readonly Statement[] {
+  const meaning = meaningOf(context, target);
+  if (meaning === undefined) return context.refuse(target, unknownName(target.name));
+  if (meaning.kind === "argument") {
+    return context.refuse(target, `arguments stay; write let x = ${target.name}`);
+  }
+  if (meaning.kind !== "variable") return context.refuse(target, "this cannot be assigned");
+  const { variable, isFixed } = meaning;
+  if (isFixed) {
+    const rule = `${target.name} stays; write let for it, or let x = ${target.name} if it is given`;
+    context.refuse(target, rule);
+  }
+  variable.isWritten = true;
+  const value = combine(context.expression(target));
+  if (value.type.kind === "none") return [];
+  return [{ op: "assign", variable, value: taken(context, target, variable, value) }];
+}

@@ -1,0 +1,94 @@
+/** Calls: of `Math`, of tools that a kernel knows by name, of helper functions. */
+import type { CallExpression, MemberExpression, Node, Expression as SyntaxExpression } from "acorn";
+import { coerced, constant, converted, NOTHING } from "./build.ts";
+import type { Context } from "./context.ts";
+import type { Expression } from "./ir.ts";
+import { checkCount, mathCall } from "./math.ts";
+import { meaningOf, unknownName } from "./names.ts";
+import { operandsOf } from "./tools.ts";
+import { isNumber, scalarType, type Type, typeName } from "./type.ts";
+
+export function callExpression(context: Context, node: CallExpression): Expression {
+  if (node.optional) context.refuse(node, "?.() is of no use: a kernel knows what it calls");
+  const callee = node.callee as SyntaxExpression;
+  if (callee.type === "MemberExpression" && isMath(context, callee)) {
+    return mathCall(context, node, propertyName(context, callee));
+  }
+  const meaning = meaningOf(context, callee);
+  switch (meaning?.kind) {
+    case "tool":
+      return toolCall(context, node, meaning.name);
+    case "helper":
+      return helperCall(context, node, meaning.name);
+    case undefined:
+      return unknownCall(context, callee);
+    default:
+      return context.refuse(callee, "this is no function");
+  }
+}
+
+function isMath(context: Context, callee: MemberExpression): boolean {
+  if (callee.object.type !== "Identifier" || callee.object.name !== "Math") return false;
+  return meaningOf(context, callee.object)?.kind === "global";
+}
+
+function propertyName(context: Context, { property, computed }: MemberExpression): string {
+  if (!computed && property.type === "Identifier") return property.name;
+  return context.refuse(property, "write the name of the function");
+}
+
+function unknownCall(context: Context, callee: SyntaxExpression): Expression {
+  if (callee.type === "Identifier") return context.refuse(callee, unknownName(callee.name));
+  if (callee.type === "MemberExpression" && callee.property.type === "Identifier") {
+    const { name } = callee.property;
+    const rule = `there is no method ${name} here; a function is handed over: { uses: { ${name} } }`;
+    return context.refuse(callee, rule);
+  }
+  return context.refuse(
+    callee,
+    "only functions with a name are called: of Math, uses, the toolkit",
+  );
+}
+
+/** `u32(x)` and its like. */
+function toolCall(context: Context, node: CallExpression, name: string): Expression {
+  const range = operandsOf(name);
+  if (range[1] === 0) return context.refuse(node, `${name} is no function`);
+  checkCount(context, node, range);
+  const operand = context.expression(node.arguments[0]!);
+  const { type } = operand;
+  const target = scalarType(name as "u32");
+  if (type.kind === "none") return NOTHING;
+  if (isNumber(type) || type.kind === "bool") return converted(operand, target);
+  if (type.kind === "ptr" && name === "u32") {
+    return operand.op === "constant"
+      ? constant(target, operand.value)
+      : { op: "convert", type: target, operand };
+  }
+  return context.mismatch(node, `${name} takes a number, and this is ${typeName(type)}`);
+}
+
+function helperCall(context: Context, node: CallExpression, name: string): Expression {
+  checkCount(context, node, [0, 16]);
+  const operands = node.arguments.map((each) => context.expression(each));
+  if (operands.some(({ type }) => type.kind === "none")) return NOTHING;
+  const callee = context.kernel.instance(
+    context,
+    node,
+    name,
+    operands.map(({ type }) => type),
+  );
+  if (callee.stores) context.stores = true;
+  const given = operands.map((operand, i) =>
+    operandFor(context, node.arguments[i]!, operand, callee.parameters[i]!.type),
+  );
+  return { op: "call", type: callee.result, callee, operands: given };
+}
+
+function operandFor(context: Context, node: Node, operand: Expression, type: Type): Expression {
+  context.hint(operand.type, type);
+  return (
+    coerced(operand, type) ??
+    context.mismatch(node, `${typeName(type)} is wanted here, not ${typeName(operand.type)}`)
+  );
+}

@@ -1,0 +1,66 @@
+/**
+ * What a free name means. Bundlers and test runners rewrite what a module imports: `u32` may have
+ * become `ns.u32` or `(0, ns.u32)`; so a property of a name that nobody knows counts by its own.
+ */
+import type { Identifier, MemberExpression, Node, SequenceExpression } from "acorn";
+import type { Binding, Context } from "./context.ts";
+import { isTool } from "./tools.ts";
+
+export type Meaning =
+  | Binding
+  /** Of `uses`. */
+  | { readonly kind: "constant"; readonly value: number | boolean }
+  | { readonly kind: "helper"; readonly name: string }
+  /** Of JavaScript: `Math`, `Infinity`. */
+  | { readonly kind: "global"; readonly name: string };
+
+const GLOBALS = new Set(["Math", "Infinity", "NaN", "undefined"]);
+
+/** What an expression names, by itself or through a namespace; nothing if it names nothing. */
+export function meaningOf(context: Context, node: Node): Meaning | undefined {
+  const names = namesIn(node);
+  if (names === undefined) return undefined;
+  const { outer, name } = names;
+  const first = ownMeaning(context, outer);
+  if (outer === name) return first;
+  if (first === undefined) return ownMeaning(context, name, false);
+  return first.kind === "toolkit" ? tool(name) : undefined;
+}
+
+/** `a` is itself; of `a.b` and `(0, a.b)`, `outer` is a and `name` is b. */
+function namesIn(node: Node): { readonly outer: string; readonly name: string } | undefined {
+  if (node.type === "Identifier") {
+    const { name } = node as Identifier;
+    return { outer: name, name };
+  }
+  if (node.type === "SequenceExpression") {
+    const { expressions } = node as SequenceExpression;
+    const isWrapped = expressions.length === 2 && expressions[0]!.type === "Literal";
+    return isWrapped ? namesIn(expressions[1]!) : undefined;
+  }
+  if (node.type !== "MemberExpression") return undefined;
+  const { object, property, computed } = node as MemberExpression;
+  if (object.type !== "Identifier" || computed || property.type !== "Identifier") return undefined;
+  return { outer: object.name, name: property.name };
+}
+
+function ownMeaning(context: Context, name: string, isScoped = true): Meaning | undefined {
+  const bound = isScoped ? context.lookup(name) : undefined;
+  if (bound !== undefined) return bound;
+  const { uses } = context.kernel;
+  if (Object.hasOwn(uses, name)) {
+    const value = uses[name];
+    if (typeof value === "number" || typeof value === "boolean") return { kind: "constant", value };
+    // A schema that is handed over is the one that everybody knows.
+    return isTool(name) ? tool(name) : { kind: "helper", name };
+  }
+  return tool(name) ?? (GLOBALS.has(name) ? { kind: "global", name } : undefined);
+}
+
+const tool = (name: string): Meaning | undefined =>
+  isTool(name) ? { kind: "tool", name } : undefined;
+
+/** For a name that means nothing. */
+export function unknownName(name: string): string {
+  return `a kernel does not see ${name}; hand it over: { uses: { ${name} } }`;
+}

@@ -1,0 +1,169 @@
+/**
+ * Expressions as WGSL. WGSL has no `?:` that leaves out what is not chosen, and no place for a
+ * value that is needed twice, so an expression may need statements before it: `before` collects
+ * them, and what may not always run becomes an `if`.
+ */
+import { type Address, type Expression, has, type Variable } from "./ir.ts";
+import { wordOf } from "./js-expression.ts";
+import { isInteger, type Type } from "./type.ts";
+
+/** The text around an expression. */
+export interface Around {
+  nameOf(variable: Variable): string;
+  /** Writes a line before the statement that is being written. */
+  line(text: string): void;
+  /** What `body` would write there. */
+  apart<Result>(body: () => Result): { readonly lines: string[]; readonly result: Result };
+  /** A constant that no literal can be. */
+  special(value: number): string;
+}
+
+export function wgslExpression(expression: Expression, around: Around): string {
+  const text = (part: Expression): string => wgslExpression(part, around);
+  switch (expression.op) {
+    case "constant":
+      return constantText(expression.value, expression.type, around);
+    case "variable":
+      return around.nameOf(expression.variable);
+    case "argument":
+      return `args.${expression.name}`;
+    case "load":
+      return `load_${wordOf(expression.type)}(${bare(wgslAddress(expression.address, around))})`;
+    case "address":
+      return wgslAddress(expression.address, around);
+    case "unary":
+      return `${expression.operator}${text(expression.operand)}`.replace(/^--/, "- -");
+    case "binary":
+      return binaryText(expression, around);
+    case "logical":
+      return logicalText(expression, around);
+    case "choose":
+      return choiceText(expression, around);
+    case "convert":
+      return `${wgslType(expression.type)}(${bare(text(expression.operand))})`;
+    case "intrinsic":
+      return intrinsicText(expression.name, expression.operands.map(text));
+    case "call": {
+      const operands = expression.operands.map((each) => bare(text(each)));
+      return `${expression.callee.name}(${operands.join(", ")})`;
+    }
+    case "with": {
+      const value = bare(text(expression.value));
+      around.line(`let ${around.nameOf(expression.variable)} = ${value};`);
+      return text(expression.body);
+    }
+  }
+}
+
+export function wgslType(type: Type): string {
+  if (type.kind === "vector") return type.schema.name;
+  if (type.kind === "local") return `array<${type.element}, ${type.length}>`;
+  return type.kind === "ptr" || type.kind === "array" ? "u32" : type.kind;
+}
+
+/** Without the brackets around all of it. */
+export function bare(text: string): string {
+  if (!text.startsWith("(")) return text;
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "(") depth++;
+    else if (text[i] === ")" && --depth === 0)
+      return i === text.length - 1 ? text.slice(1, -1) : text;
+  }
+  return text;
+}
+
+export function wgslAddress(address: Address, around: Around): string {
+  const parts = [wgslExpression(address.base, around)];
+  for (const { index, stride } of address.indices) {
+    parts.push(`${stride}u * ${wgslExpression(index, around)}`);
+  }
+  if (address.offset !== 0) parts.push(`${address.offset}u`);
+  return parts.length === 1 ? parts[0]! : `(${parts.join(" + ")})`;
+}
+
+function constantText(value: number | boolean, { kind }: Type, around: Around): string {
+  if (typeof value === "boolean") return String(value);
+  if (kind === "f32") {
+    if (!Number.isFinite(value)) return around.special(value);
+    const digits = `${Object.is(value, -0) ? "-0" : value}f`.replace("e+", "e");
+    return value < 0 || Object.is(value, -0) ? `(${digits})` : digits;
+  }
+  if (kind !== "i32") return `${value}u`;
+  if (value === -(2 ** 31)) return "i32(-2147483648)";
+  return value < 0 ? `(${value}i)` : `${value}i`;
+}
+
+function binaryText(
+  { operator, type, left, right }: Extract<Expression, { op: "binary" }>,
+  around: Around,
+): string {
+  const a = wgslExpression(left, around);
+  let b = wgslExpression(right, around);
+  if (operator === "===" || operator === "!==") return `(${a} ${operator.slice(0, 2)} ${b})`;
+  if (operator !== "/" || !isInteger(type)) return `(${a} ${operator} ${b})`;
+  // JavaScript makes 0 of a division by 0, and WGSL the dividend.
+  if (right.op === "constant") return right.value === 0 ? `${b}` : `(${a} / ${b})`;
+  b = named(b, right, around);
+  const zero = constantText(0, type, around);
+  return `select(${bare(a)} / ${b}, ${zero}, ${b} == ${zero})`;
+}
+
+/** A name for a value that is needed twice. */
+function named(text: string, { op, type }: Expression, around: Around): string {
+  if (op === "variable" || op === "argument") return text;
+  const variable: Variable = { name: "value", type, isWritten: false };
+  around.line(`let ${around.nameOf(variable)} = ${bare(text)};`);
+  return around.nameOf(variable);
+}
+
+function logicalText(
+  { operator, left, right }: Extract<Expression, { op: "logical" }>,
+  around: Around,
+): string {
+  const a = wgslExpression(left, around);
+  const { lines, result: b } = around.apart(() => wgslExpression(right, around));
+  if (lines.length === 0) return `(${a} ${operator} ${b})`;
+  const variable: Variable = { name: "test", type: left.type, isWritten: true };
+  const name = around.nameOf(variable);
+  around.line(`var ${name} = ${bare(a)};`);
+  around.line(`if (${operator === "&&" ? name : `!${name}`}) {`);
+  for (const line of [...lines, `${name} = ${bare(b)};`]) around.line(`  ${line}`);
+  around.line("}");
+  return name;
+}
+
+/** `select` computes both: only what is there without a load, a call or a statement. */
+function choiceText(
+  { type, test, yes, no }: Extract<Expression, { op: "choose" }>,
+  around: Around,
+): string {
+  const c = wgslExpression(test, around);
+  const a = around.apart(() => wgslExpression(yes, around));
+  const b = around.apart(() => wgslExpression(no, around));
+  const isShort = a.lines.length + b.lines.length === 0 && isSafe(yes) && isSafe(no);
+  if (isShort) return `select(${bare(b.result)}, ${bare(a.result)}, ${bare(c)})`;
+  const variable: Variable = { name: "chosen", type, isWritten: true };
+  const name = around.nameOf(variable);
+  around.line(`var ${name}: ${wgslType(type)};`);
+  around.line(`if ${bracketed(c)} {`);
+  for (const line of [...a.lines, `${name} = ${bare(a.result)};`]) around.line(`  ${line}`);
+  around.line("} else {");
+  for (const line of [...b.lines, `${name} = ${bare(b.result)};`]) around.line(`  ${line}`);
+  around.line("}");
+  return name;
+}
+
+export const bracketed = (text: string): string => `(${bare(text)})`;
+
+/** It touches no memory, wherever it points. */
+export const isSafe = (expression: Expression): boolean =>
+  !has(expression, ({ op }) => op === "load" || op === "call");
+
+function intrinsicText(name: string, operands: readonly string[]): string {
+  const list = operands.map(bare).join(", ");
+  if (name === "clz") return `countLeadingZeros(${list})`;
+  // Away from zero at .5 in JavaScript only upwards; WGSL's own goes to the even one.
+  if (name === "round") return `ceil(floor(${operands[0]} * 2f) * 0.5f)`;
+  return `${name}(${list})`;
+}

@@ -1,0 +1,158 @@
+/** Kernels over structs and pointers, here and on the device; and what `runHere` may not touch. */
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  array,
+  f32,
+  HmmError,
+  i32,
+  Machine,
+  NULL,
+  ptr,
+  struct,
+  u32,
+  whyNotHost,
+} from "../../src/machine/index.ts";
+import { whyNoDevice } from "../driver/webgpu-machine.ts";
+
+const Node = struct("Node", { value: i32, next: ptr(() => Node), weights: array(f32, 3) });
+const Pair = struct("Pair", { tag: u32, first: Node, second: Node });
+
+const noDevice = await whyNoDevice();
+let machine: Machine;
+
+afterEach(async () => {
+  machine.check();
+  await machine.close();
+});
+
+/** A list of 1, 2, 3 … and its kernel: every invocation walks it. */
+function listOf(length: number) {
+  const { space } = machine;
+  const nodes = Array.from({ length }, (_, k) => space.alloc(Node, { value: k + 1 }));
+  for (const [k, node] of nodes.entries()) node.next = nodes[k + 1]?.address ?? 0;
+  const sum = machine.kernel({ head: ptr(Node), out: ptr(i32) }, (i, { head, out }) => {
+    let total = 0;
+    for (let at = head; at; at = at.next) {
+      total += at.value;
+      at.weights[i] = at.value / 2;
+    }
+    out[i] = total;
+  });
+  return { head: nodes[0]!, nodes, sum, out: space.array(i32, 3) };
+}
+
+describe("kernels over structs", () => {
+  const nested = (where: Machine) =>
+    where.kernel({ pairs: ptr(Pair), out: ptr(i32) }, (i, { pairs, out }) => {
+      const pair = pairs[i];
+      const second = pair.second;
+      pair.first.value = second.value * 2;
+      second.next = i === 0 ? pairs[1].first : NULL;
+      let at = pair.second.next;
+      if (at === NULL) at = pair.first;
+      if (at) at.weights[pair.tag] += 1.5;
+      out[i] = pair.first.value;
+    });
+
+  const result = async (run: "runHere" | "run") => {
+    const { space } = machine;
+    const pairs = space.array(Pair, 2);
+    for (let k = 0; k < 2; k++) {
+      const pair = pairs.at(k);
+      pair.assign({ tag: k, first: { value: 0, next: 0, weights: [0, 0, 0] } });
+      pair.assign({ second: { value: 10 + k, next: 5, weights: [1, 2, 3] } });
+    }
+    const out = space.array(i32, 2);
+    out.fill(0);
+    await nested(machine)[run](2, { pairs, out });
+    await space.populate(pairs, "read");
+    await space.populate(out, "read");
+    const [a, b] = [pairs.at(0), pairs.at(1)];
+    expect(a.second.next).toBe(b.first.address);
+    return [out.toArray(), a.first.toObject(), b.first.toObject(), b.second.toObject()];
+  };
+
+  const EXPECTED = [
+    [20, 22],
+    { value: 20, next: 0, weights: [0, 0, 0] },
+    { value: 22, next: 0, weights: [1.5, 1.5, 0] },
+    { value: 11, next: 0, weights: [1, 2, 3] },
+  ];
+
+  it("read and write nested members, elements and pointers here", async () => {
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
+    expect(await result("runHere")).toEqual(EXPECTED);
+  });
+
+  it.skipIf(noDevice)("and do the same on the device", async () => {
+    machine = await Machine.create({ cpu: "scoped" });
+    expect(await result("run")).toEqual(EXPECTED);
+  });
+});
+
+describe("runHere", () => {
+  it.skipIf(noDevice)("never reads old bytes of what is on the device", async () => {
+    machine = await Machine.create({ cpu: "scoped" });
+    const { head, sum, out } = listOf(3);
+    await sum.run(3, { head, out });
+    expect(() => sum.runHere(3, { head, out })).toThrow(
+      /^runHere: the page is on a device .* \[kernel kernel, invocation 0, \w+, at 0x[0-9a-f_]+\] \(EAGAIN\)$/,
+    );
+    const bytes = out.address + out.bytes - head.address;
+    await machine.space.populate({ start: head.address, bytes }, "write");
+    sum.runHere(3, { head, out });
+    expect(out.toArray()).toEqual([6, 6, 6]);
+    expect(head.weights.toArray()).toEqual([0.5, 0.5, 0.5]);
+  });
+
+  it.skipIf(noDevice ?? whyNotHost()?.reason)(
+    "waits for it where there are page faults",
+    async () => {
+      machine = await Machine.create({ cpu: "host" });
+      const { head, sum, out } = listOf(4);
+      await sum.run(3, { head, out });
+      sum.runHere(2, { head, out });
+      await sum.run(1, { head, out });
+      expect(out.toArray()).toEqual([10, 10, 10]);
+    },
+  );
+
+  it("says which invocation touched what, and why it may not", async () => {
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
+    const { nodes, head, sum, out } = listOf(2);
+    nodes[1]!.next = 0x1000;
+    const said = (run: () => void): unknown => {
+      try {
+        run();
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    const fault = said(() => sum.runHere(1, { head, out }));
+    expect(fault).toMatchObject({
+      code: "EFAULT",
+      call: "runHere",
+      invocation: 0,
+      address: 0x1000,
+    });
+    machine.space.u32[(nodes[1]!.address + 4) >>> 2] = head.address + 2;
+    const odd = said(() => sum.runHere(1, { head, out }));
+    expect(odd).toMatchObject({ code: "EFAULT", access: "read", address: head.address + 2 });
+    expect(odd).toBeInstanceOf(HmmError);
+  });
+
+  it("checks what it is given, and ends with its machine", async () => {
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
+    const { head, sum, out } = listOf(1);
+    expect(() => sum.runHere(0, { head, out })).toThrow(/count must be an integer in 1/);
+    expect(() => sum.runHere(1, { head, out: 2 })).toThrow(/args.out must be a multiple of 4/);
+    await expect(sum.run(1, { head, out })).rejects.toThrow(/ENODEV/);
+    sum.runHere(1, { head, out });
+    expect(out.at(0)).toBe(1);
+    const other = await Machine.create({ cpu: "scoped", device: "none" });
+    await machine.close();
+    expect(() => sum.runHere(1, { head, out })).toThrow(/ENODEV/);
+    machine = other;
+  });
+});
