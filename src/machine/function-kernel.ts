@@ -16,7 +16,7 @@ import type { MemoryAccess } from "./memory-access.ts";
 export interface FunctionKernelOptions {
   /** For messages. Default: the function's own name, or "kernel". */
   readonly name?: string;
-  /** Numbers, booleans and functions that the function may use, by the names that it has for them. */
+  /** Numbers, booleans and functions that it may use, by the names that it has for them. */
   readonly uses?: Readonly<Record<string, unknown>>;
 }
 

@@ -1,4 +1,5 @@
 /** Declarations and assignments: to names, and to memory. */
+
 import type {
   AssignmentExpression,
   BinaryExpression,
@@ -9,13 +10,22 @@ import type {
   VariableDeclaration,
   VariableDeclarator,
 } from "acorn";
-import { coerced, constant, numberConstant } from "./build.ts";
 import type { Context } from "./context.ts";
-import { type Address, addressHas, type Expression, type Statement, type Variable } from "./ir.ts";
+import {
+  type Address,
+  addressHas,
+  coerced,
+  constant,
+  type Expression,
+  numberConstant,
+  type Statement,
+  typeName,
+  U32,
+  type Variable,
+} from "./form/index.ts";
 import { meaningOf, unknownName } from "./names.ts";
 import { operation } from "./operators.ts";
 import { type MemoryPlace, placeOf, storable, valueAt } from "./places.ts";
-import { typeName, U32 } from "./type.ts";
 
 export function declaration(context: Context, node: VariableDeclaration): readonly Statement[] {
   const { kind, declarations } = node;
@@ -55,7 +65,8 @@ function taken(context: Context, node: Node, variable: Variable, value: Expressi
   const isTaken = value.type.kind === "none" || context.grow(variable, value.type);
   const fit = isTaken ? coerced(value, variable.type) : undefined;
   if (fit !== undefined) return fit;
-  const rule = `${variable.name} is ${typeName(variable.type)}, and this is ${typeName(value.type)}`;
+  const own = `${variable.name} is ${typeName(variable.type)}`;
+  const rule = `${own}, and this is ${typeName(value.type)}`;
   const isNumber = ["u32", "i32"].includes(variable.type.kind);
   const hint = isNumber ? `; write ${variable.type.kind}(…)` : "";
   return context.mismatch(node, `${rule}${hint}`);

@@ -1,12 +1,21 @@
 /** Calls: of `Math`, of tools that a kernel knows by name, of helper functions. */
+
 import type { CallExpression, MemberExpression, Node, Expression as SyntaxExpression } from "acorn";
-import { coerced, constant, converted, NOTHING } from "./build.ts";
 import type { Context } from "./context.ts";
-import type { Expression } from "./ir.ts";
+import {
+  coerced,
+  constant,
+  converted,
+  type Expression,
+  isNumber,
+  NOTHING,
+  scalarType,
+  type Type,
+  typeName,
+} from "./form/index.ts";
 import { checkCount, mathCall } from "./math.ts";
 import { meaningOf, unknownName } from "./names.ts";
 import { operandsOf } from "./tools.ts";
-import { isNumber, scalarType, type Type, typeName } from "./type.ts";
 
 export function callExpression(context: Context, node: CallExpression): Expression {
   if (node.optional) context.refuse(node, "?.() is of no use: a kernel knows what it calls");
@@ -41,8 +50,8 @@ function unknownCall(context: Context, callee: SyntaxExpression): Expression {
   if (callee.type === "Identifier") return context.refuse(callee, unknownName(callee.name));
   if (callee.type === "MemberExpression" && callee.property.type === "Identifier") {
     const { name } = callee.property;
-    const rule = `there is no method ${name} here; a function is handed over: { uses: { ${name} } }`;
-    return context.refuse(callee, rule);
+    const rule = `hand functions over: { uses: { ${name} } }`;
+    return context.refuse(callee, `there is no method ${name} here; ${rule}`);
   }
   return context.refuse(
     callee,

@@ -3,12 +3,21 @@
  * of its names no longer change; only the last time does a conflict of types count, since types
  * grow on the way there.
  */
+
 import type { CallExpression, Node } from "acorn";
-import { NOTHING } from "./build.ts";
-import type { Expression, LoweredFunction, Variable } from "./ir.ts";
+import {
+  type Expression,
+  I32,
+  join,
+  type LoweredFunction,
+  NONE,
+  NOTHING,
+  type Type,
+  U32,
+  type Variable,
+} from "./form/index.ts";
 import { Refusal } from "./refusal.ts";
 import type { SourceFunction } from "./source.ts";
-import { I32, join, NONE, type Type, U32 } from "./type.ts";
 
 /** What a name stands for. */
 export type Binding =

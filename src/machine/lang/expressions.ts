@@ -1,4 +1,5 @@
 /** Expressions of JavaScript as typed expressions, or refused with what to write instead. */
+
 import type {
   BinaryExpression,
   CallExpression,
@@ -10,15 +11,23 @@ import type {
   Node,
   UnaryExpression,
 } from "acorn";
-import { choose, coerced, constant, NOTHING, numberConstant } from "./build.ts";
 import { callExpression } from "./calls.ts";
 import type { Context } from "./context.ts";
-import type { Expression } from "./ir.ts";
+import {
+  BOOL,
+  choose,
+  coerced,
+  constant,
+  type Expression,
+  join,
+  NOTHING,
+  numberConstant,
+  typeName,
+} from "./form/index.ts";
 import { mathConstant } from "./math.ts";
 import { type Meaning, meaningOf, unknownName } from "./names.ts";
 import { binaryExpression, truth, unaryExpression } from "./operators.ts";
 import { placeOf, valueAt } from "./places.ts";
-import { BOOL, join, typeName } from "./type.ts";
 
 /** What else there is in JavaScript, and what to write. */
 const REFUSED: Readonly<Record<string, string>> = {
@@ -178,8 +187,8 @@ function conditional(context: Context, node: ConditionalExpression): Expression 
   const no = context.expression(node.alternate);
   const type = join(yes.type, no.type);
   if (type === undefined) {
-    const rule = `both sides are of one type, and these are ${typeName(yes.type)} and ${typeName(no.type)}`;
-    return context.mismatch(node, rule);
+    const both = `${typeName(yes.type)} and ${typeName(no.type)}`;
+    return context.mismatch(node, `both sides are of one type, and these are ${both}`);
   }
   context.unite(yes.type, no.type);
   if ([test, yes, no].some((each) => each.type.kind === "none")) {

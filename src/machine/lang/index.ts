@@ -24,14 +24,14 @@
  * **What it refuses.** What has no meaning on a GPU (objects, closures, text, exceptions), what
  * means two things (`==`, u32 mixed with i32), and free names that nobody handed over.
  */
+
 import type { ArgsSchema } from "../args.ts";
 import { refused } from "./call-site.ts";
-import { jsFunction, type KernelMemory, type RunHere } from "./emit-js.ts";
-import { wgslText } from "./emit-wgsl.ts";
 import { lowerKernel } from "./lower.ts";
 import { Refusal } from "./refusal.ts";
+import { jsFunction, type KernelMemory, type RunHere, wgslText } from "./text/index.ts";
 
-export type { KernelMemory, RunHere } from "./emit-js.ts";
+export type { KernelMemory, RunHere } from "./text/index.ts";
 export {
   type KernelFunction,
   type KernelPtr,

@@ -2,17 +2,28 @@
  * From a function to a program: the kernel and the helper functions that it uses, one for each
  * set of operand types.
  */
+
 import type { Identifier, Node, ObjectPattern, Pattern } from "acorn";
 import type { ArgsSchema } from "../args.ts";
 import { callExpression } from "./calls.ts";
 import { type Binding, Context, type KernelContext } from "./context.ts";
 import { lowerExpression } from "./expressions.ts";
-import type { Expression, LoweredFunction, Program, Statement, Variable } from "./ir.ts";
-import { has } from "./ir.ts";
+import {
+  type Expression,
+  has,
+  type LoweredFunction,
+  type Program,
+  type Statement,
+  type Type,
+  typeKey,
+  typeOfMemory,
+  U32,
+  type Variable,
+  VOID,
+} from "./form/index.ts";
 import { parseFunction, type SourceFunction } from "./source.ts";
 import { block, effect, isEnd, settled } from "./statements.ts";
 import { isTool } from "./tools.ts";
-import { type Type, typeKey, typeOfMemory, U32, VOID } from "./type.ts";
 
 const LOWERING = { expression: lowerExpression, call: callExpression };
 

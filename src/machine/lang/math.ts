@@ -1,5 +1,7 @@
 /** `Math`: what WGSL has, too, and what to write instead of the rest. */
+
 import type { CallExpression, Node } from "acorn";
+import type { Context } from "./context.ts";
 import {
   arithmetic,
   asF32,
@@ -7,15 +9,21 @@ import {
   binary,
   choose,
   constant,
+  type Expression,
+  F32,
+  I32,
   intrinsic,
+  isInteger,
+  isNumber,
   NOTHING,
   numberConstant,
   once,
-} from "./build.ts";
-import type { Context } from "./context.ts";
-import type { Expression } from "./ir.ts";
+  type Type,
+  typeName,
+  U32,
+  WHOLE,
+} from "./form/index.ts";
 import { cutOperand, power, unite } from "./operators.ts";
-import { F32, I32, isInteger, isNumber, type Type, typeName, U32, WHOLE } from "./type.ts";
 
 const CONSTANTS = new Set(["E", "LN10", "LN2", "LOG10E", "LOG2E", "PI", "SQRT1_2", "SQRT2"]);
 

@@ -1,24 +1,34 @@
 /** Operators of JavaScript on typed values. */
+
 import type { BinaryExpression, Literal, Node, UnaryExpression } from "acorn";
+import type { Context } from "./context.ts";
 import {
+  type Arithmetic,
   arithmetic,
   asF32,
   asI32,
   asU32,
+  BOOL,
   binary,
+  type Comparison,
   coerced,
   constant,
   converted,
+  type Expression,
+  F32,
   folded,
+  I32,
   integerDivision,
   intrinsic,
+  isInteger,
+  isNumber,
+  join,
   NOTHING,
   once,
   pointerTest,
-} from "./build.ts";
-import type { Context } from "./context.ts";
-import type { Arithmetic, Comparison, Expression } from "./ir.ts";
-import { BOOL, F32, I32, isInteger, isNumber, join, type Type, typeName } from "./type.ts";
+  type Type,
+  typeName,
+} from "./form/index.ts";
 
 export function binaryExpression(context: Context, node: BinaryExpression): Expression {
   const { operator } = node;

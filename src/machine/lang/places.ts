@@ -1,11 +1,26 @@
 /** Members and elements: what they are in memory, how they are read, and what may be stored. */
+
 import type { MemberExpression, Node, Expression as SyntaxExpression } from "acorn";
 import { strideOf } from "../layout.ts";
 import { type Schema, type StructSchema, schemaName } from "../schema.ts";
-import { asI32, asU32, coerced, converted, elementAt, NOTHING, placeAt } from "./build.ts";
 import type { Context } from "./context.ts";
-import type { Address, Expression } from "./ir.ts";
-import { isInteger, isNumber, isSame, type Type, typeName, typeOfMemory } from "./type.ts";
+import {
+  type Address,
+  asI32,
+  asU32,
+  coerced,
+  converted,
+  type Expression,
+  elementAt,
+  isInteger,
+  isNumber,
+  isSame,
+  NOTHING,
+  placeAt,
+  type Type,
+  typeName,
+  typeOfMemory,
+} from "./form/index.ts";
 
 /** A piece of memory. */
 export interface MemoryPlace {

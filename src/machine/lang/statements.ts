@@ -1,4 +1,5 @@
 /** Statements of JavaScript as statements of the intermediate form. */
+
 import type {
   AssignmentExpression,
   CallExpression,
@@ -18,11 +19,23 @@ import type {
   WhileStatement,
 } from "acorn";
 import { assignment, declaration, update } from "./assignments.ts";
-import { coerced, constant, folded } from "./build.ts";
 import type { Context } from "./context.ts";
-import { type Expression, has, type Statement } from "./ir.ts";
+import {
+  BOOL,
+  coerced,
+  constant,
+  type Expression,
+  F32,
+  folded,
+  has,
+  I32,
+  join,
+  type Statement,
+  type Type,
+  typeName,
+  VOID,
+} from "./form/index.ts";
 import { truth } from "./operators.ts";
-import { BOOL, F32, I32, join, type Type, typeName, VOID } from "./type.ts";
 
 const REFUSED: Readonly<Record<string, string>> = {
   ClassDeclaration: "a kernel has numbers and pointers, no objects",

@@ -21,7 +21,7 @@ export type Null = 0 & { readonly [index: number]: never };
 /** No pointer, in a kernel and outside. */
 export const NULL = 0 as Null;
 
-/** A pointer to what `S` lays out: it has elements, and a struct's fields are those of the first. */
+/** A pointer to what `S` lays out: it has elements, and of a struct the fields of the first. */
 export type KernelPtr<S> = S extends StructSchema
   ? KernelStruct<S> & { readonly [index: number]: KernelPtr<S> }
   : S extends ScalarSchema | PtrSchema

@@ -3,8 +3,14 @@
  * short and plain, since the driver looks at it: names that never change are `let`, loops with a
  * test are `for`, and only helper functions of the program become functions.
  */
-import type { Expression, LoweredFunction, Program, Statement, Variable } from "./ir.ts";
-import { wordOf } from "./js-expression.ts";
+import {
+  type Expression,
+  type LoweredFunction,
+  type Program,
+  type Statement,
+  type Variable,
+  wordOf,
+} from "../form/index.ts";
 import { TextWriter } from "./text-writer.ts";
 import {
   type Around,

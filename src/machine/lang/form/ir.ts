@@ -3,7 +3,7 @@
  * which both texts are written. Expressions have no effects but those of helper functions that
  * store, and such a call stands by itself.
  */
-import type { ArgsSchema } from "../args.ts";
+import type { ArgsSchema } from "../../args.ts";
 import type { Type } from "./type.ts";
 
 /** A name of the text, or one of ours for a value that is needed twice. */

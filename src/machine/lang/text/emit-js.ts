@@ -2,10 +2,19 @@
  * A kernel as JavaScript: a function that runs it for every index below a count. Every access is
  * said beforehand to `need`, as views do it, so it waits, or fails, as theirs do.
  */
-import type { LoweredFunction, Program, Statement } from "./ir.ts";
-import { jsAddress, jsExpression, NUMBER_TOOLS, wordOf } from "./js-expression.ts";
+import {
+  type Expression,
+  jsAddress,
+  jsExpression,
+  type LoweredFunction,
+  type NameOf,
+  NUMBER_TOOLS,
+  type Program,
+  type Statement,
+  type Type,
+  wordOf,
+} from "../form/index.ts";
 import { TextWriter } from "./text-writer.ts";
-import type { Type } from "./type.ts";
 
 export interface KernelMemory {
   readonly u32: Uint32Array;
@@ -70,7 +79,8 @@ function functionText(lowered: LoweredFunction): string {
   const body = new JsBody(writer);
   const { lines } = writer.apart(() => body.statements(lowered.body));
   const temporaries = body.temporaries.length === 0 ? "" : `let ${body.temporaries.join(", ")};\n`;
-  return `function ${lowered.name}(${parameters.join(", ")}) {\n${temporaries}${lines.join("\n")}\n}`;
+  const head = `function ${lowered.name}(${parameters.join(", ")}) {`;
+  return `${head}\n${temporaries}${lines.join("\n")}\n}`;
 }
 
 class JsBody {
@@ -162,11 +172,11 @@ class JsBody {
     return lines.join(" ").replace(/;$/, "");
   }
 
-  #text(expression: Parameters<typeof jsExpression>[0]): string {
+  #text(expression: Expression): string {
     return jsExpression(expression, this.#nameOf);
   }
 
-  readonly #nameOf: Parameters<typeof jsExpression>[1] = (variable) => {
+  readonly #nameOf: NameOf = (variable) => {
     if (!this.#writer.isNamed(variable)) this.temporaries.push(this.#writer.nameOf(variable));
     return this.#writer.nameOf(variable);
   };

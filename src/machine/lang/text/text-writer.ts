@@ -1,5 +1,5 @@
 /** Lines of generated text, and the names of variables in it: each its own, near the one given. */
-import type { Variable } from "./ir.ts";
+import type { Variable } from "../form/index.ts";
 
 /** Letters and digits; nothing that could be a function of ours (`load_u32`) or a keyword. */
 const PLAIN = /^[A-Za-z][A-Za-z0-9]*$/;

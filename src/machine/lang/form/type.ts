@@ -10,7 +10,7 @@ import {
   schemaName,
   targetOf,
   type VectorSchema,
-} from "../schema.ts";
+} from "../../schema.ts";
 import type { Variable } from "./ir.ts";
 
 export type Type =

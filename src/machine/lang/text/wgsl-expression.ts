@@ -3,9 +3,15 @@
  * value that is needed twice, so an expression may need statements before it: `before` collects
  * them, and what may not always run becomes an `if`.
  */
-import { type Address, type Expression, has, type Variable } from "./ir.ts";
-import { wordOf } from "./js-expression.ts";
-import { isInteger, type Type } from "./type.ts";
+import {
+  type Address,
+  type Expression,
+  has,
+  isInteger,
+  type Type,
+  type Variable,
+  wordOf,
+} from "../form/index.ts";
 
 /** The text around an expression. */
 export interface Around {

@@ -1,5 +1,5 @@
 /** Names that a variable in generated WGSL cannot have, or must leave to WGSL. */
-import { WGSL_WORDS } from "../args.ts";
+import { WGSL_WORDS } from "../../args.ts";
 
 /** Functions and types that generated text calls, and what it is built around. */
 const USED = new Set(
