@@ -75,13 +75,27 @@ const seen = space.array(u32, 2 * BATCH);
 const planWords = new Uint32Array(space.window, plan.address, 2 * BATCH);
 const seenWords = new Uint32Array(space.window, seen.address, 2 * BATCH);
 
-/** A hint at random: it may change nothing but where pages are. */
-async function prefetchSomething() {
+function somePages() {
   const first = random(pages);
   const bytes = 4096 * (1 + random(Math.min(1024, pages - first)));
+  return { start: area + 4096 * first, bytes };
+}
+
+/** A hint at random: it may change nothing but where pages are. */
+async function prefetchSomething() {
   const to = random(3) === 0 ? "cpu" : "device";
   const mode = random(2) === 0 ? "read" : "write";
-  return await space.prefetch({ start: area + 4096 * first, bytes }, to, mode);
+  return await space.prefetch(somePages(), to, mode);
+}
+
+/** The same; what was said of other pages stays. */
+async function adviseSomething() {
+  const oneOf = (...words) => words[random(words.length)];
+  await space.advise(somePages(), {
+    preferred: oneOf("device", "cpu", "none", undefined),
+    readMostly: oneOf(true, false, undefined),
+    accessedBy: oneOf("device", "none", undefined),
+  });
 }
 
 /** The device's part: distinct words of its own, so that each grows by one. */
@@ -102,7 +116,10 @@ async function deviceTurn() {
     Atomics.store(begun, word, done[word] + 1);
     return [other, Atomics.load(done, other)];
   });
-  await kernel.run(count, { area, plan, seen });
+  if (random(8) === 0) await kernel.prepare({ area, plan, seen });
+  const { pagesAdvised, copiesKept } = await kernel.run(count, { area, plan, seen });
+  advised += pagesAdvised;
+  kept += copiesKept;
   for (const [i, word] of words.entries()) {
     if (seenWords[2 * i] !== done[word]) {
       const found = seenWords[2 * i];
@@ -146,10 +163,13 @@ const workers = KINDS.map((kind, number) => {
 let launches = 0;
 let stores = 0;
 let prefetched = 0;
+let advised = 0;
+let kept = 0;
 const until = performance.now() + 1000 * seconds;
 try {
   while (performance.now() < until && failures.length === 0) {
     if (random(4) === 0) prefetched += await prefetchSomething();
+    if (random(4) === 0) await adviseSomething();
     stores += await deviceTurn();
     launches++;
   }
@@ -179,6 +199,8 @@ console.log(
     launches,
     deviceStores: stores,
     mebibytesPrefetched: Math.round(prefetched / 2 ** 20),
+    pagesAdvised: advised,
+    copiesKept: kept,
     cpuFaults,
     mebibytesToDevice: Math.round(bytesToDevice / 2 ** 20),
     mebibytesHome: Math.round(bytesHome / 2 ** 20),

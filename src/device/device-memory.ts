@@ -3,15 +3,7 @@
  * copies of such, oldest first; who may have them for how long; and the way home, which is one
  * whether a CPU asks, a driver, or somebody who needs room. Linux: drm_pagemap.c.
  */
-import {
-  assert,
-  type Pfn,
-  pfn as pfnNumber,
-  type Result,
-  type Vpn,
-  vpn,
-  vpnOf,
-} from "../base/index.ts";
+import { assert, type Pfn, pfn as pfnNumber, type Result, type Vpn, vpn } from "../base/index.ts";
 import {
   DevicePagemap,
   evictFrames,
@@ -26,27 +18,25 @@ import {
   type AddressSpace,
   FAULT_REMOTE,
   FAULT_TRIED,
+  FAULT_WRITE,
   type Fault,
   type Memory,
   reclaimPages,
-  type Vma,
+  VM_READ_MOSTLY,
 } from "../mm/index.ts";
 import { Shared, type Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
 import type { DeviceOps } from "./device-ops.ts";
 import type { DeviceShadow } from "./device-shadow.ts";
 import { FRAME_COPY, FRAME_PAGE, FrameList } from "./frame-list.ts";
-import { homeward, MIGRATION_PAGES } from "./move.ts";
+import { homeward } from "./move.ts";
 import { Placement } from "./placement.ts";
+import { ReadAhead } from "./read-ahead.ts";
+import { chooseVictims } from "./victims.ts";
 
 const EVICT = eventId("device:evict");
 const TIMESLICE = eventId("device:timeslice");
 
-/**
- * A CPU fault brings neighbours home, too: 64 KiB, and four times as many each time that the next
- * fault is where the last one's pages ended, as readahead does.
- */
-const AROUND_PAGES = 16;
 /** How often an eviction tries pages that somebody holds. Linux: once, and twice more. */
 const EVICT_TRIES = 3;
 
@@ -77,6 +67,10 @@ export interface DeviceCounters {
   copiesDropped: number;
   /** Pages that were sent home to make room. */
   pagesEvicted: number;
+  /** Copies that stayed when their pages went home. */
+  copiesKept: number;
+  /** Pages that came because a program had advised it, before a device asked for them. */
+  pagesAdvised: number;
 }
 
 export class DeviceMemory {
@@ -90,19 +84,19 @@ export class DeviceMemory {
     pagesHome: 0,
     copiesDropped: 0,
     pagesEvicted: 0,
+    copiesKept: 0,
+    pagesAdvised: 0,
   };
   /** Frames that pages and copies may have. */
   readonly capacity: number;
-  readonly #readsAhead: boolean;
+  readonly #readAhead: ReadAhead | undefined;
   readonly #placement: Placement | undefined;
   #zeroFrame: Pfn | 0 = 0;
   readonly #shadows = new Map<AddressSpace, DeviceShadow>();
   // Which spaces are seen, and what the frames hold, as an explorer knows them.
   readonly #shared: Shared;
-  readonly #home: MigrationDriver = homeward(this);
-  // Where the pages that the last CPU fault brought home ended, and how many it asked for.
-  #homeEnd = 0;
-  #around = AROUND_PAGES;
+  readonly #home: MigrationDriver = homeward(this, false);
+  readonly #homeKeeping: MigrationDriver = homeward(this, true);
 
   constructor(memory: Memory, options: DeviceMemoryOptions) {
     const { name, frames, owner = this, isCoherent = false } = options;
@@ -110,7 +104,7 @@ export class DeviceMemory {
     this.ops = options.ops;
     this.reachesRam = options.reachesRam ?? true;
     assert(this.reachesRam || owner === this, "who shares an owner reaches the other's memory");
-    this.#readsAhead = options.readsAhead ?? false;
+    this.#readAhead = options.readsAhead ? new ReadAhead() : undefined;
     this.#shared = new Shared(memory.scheduler);
     this.frames = new FrameList(frames, this.#shared);
     this.pagemap = new DevicePagemap(memory, {
@@ -152,6 +146,12 @@ export class DeviceMemory {
     return this.#shadows.get(space);
   }
 
+  /** Those that the device sees. */
+  get spaces(): Iterable<AddressSpace> {
+    this.#shared.read();
+    return this.#shadows.keys();
+  }
+
   /** The first of all shadows: it answers for what they have in common. */
   isFirst(shadow: DeviceShadow): boolean {
     return this.#shadows.values().next().value === shadow;
@@ -162,7 +162,7 @@ export class DeviceMemory {
     assert(!this.#shadows.has(shadow.space), "a device sees a space once");
     if (!this.reachesRam && this.#zeroFrame === 0) {
       // The last one, so that the others count from 0.
-      this.#zeroFrame = this.pagemap.alloc(this.#pfnAt(this.capacity));
+      this.#zeroFrame = this.pagemap.alloc(this.pfnAt(this.capacity));
       if (this.#zeroFrame === 0) return false;
     }
     this.#shared.write();
@@ -225,7 +225,7 @@ export class DeviceMemory {
     const placement = this.#placement;
     if (placement === undefined) return 0;
     if (this.residentPages === 0) placement.begin();
-    return this.#pfnAt(placement.indexOf(shadow.space, page));
+    return this.pfnAt(placement.indexOf(shadow.space, page));
   }
 
   /** The copy in `frame` has no entry any more. */
@@ -240,15 +240,20 @@ export class DeviceMemory {
   /**
    * Brings the pages of [start, end), which is within `vma`, home: how many. Without RAM a page
    * stays; one that a CPU waits for (`faultFrame`) goes first and is -ENOMEM without RAM, because
-   * that CPU would come back for ever. The caller holds mmapLock.
+   * that CPU would come back for ever. `toRead`: they will be read there, so copies stay here
+   * where the program says that it mostly reads. The caller holds mmapLock.
    */
   moveHome(
-    run: Pick<Migration, "space" | "vma" | "start" | "end"> & { readonly faultFrame?: Pfn },
+    run: Pick<Migration, "space" | "vma" | "start" | "end"> & {
+      readonly faultFrame?: Pfn;
+      readonly toRead?: boolean;
+    },
   ): Sleeps<Result> {
     const { select, owner } = this;
-    const { space, vma, start, end, faultFrame = 0 } = run;
+    const { space, vma, start, end, faultFrame = 0, toRead = false } = run;
     const migration = newMigration({ space, vma, start, end, faultFrame, select, owner });
-    return runMigration(migration, this.#home);
+    const keeps = toRead && vma.allows(VM_READ_MOSTLY) && !this.reachesRam;
+    return runMigration(migration, keeps ? this.#homeKeeping : this.#home);
   }
 
   /**
@@ -275,12 +280,13 @@ export class DeviceMemory {
   /** Every page comes home, as far as it can: how many, or why the copy failed. */
   evictAll(): Sleeps<Result> {
     const frames: Pfn[] = [];
-    for (const index of this.frames.oldestFirst()) frames.push(this.#pfnAt(index));
+    for (const index of this.frames.oldestFirst()) frames.push(this.pfnAt(index));
     return this.evict(frames);
   }
 
   /**
-   * Makes `count` frames free, oldest first: copies are thrown away, pages go home. Never one that
+   * Makes `count` frames free, oldest first unless programs advise otherwise (`victims.ts`): copies
+   * are thrown away, pages go home. Never one that
    * came after arrival `keepAfter`, or whose timeslice is not over: it is promised to somebody.
    * False when that is not enough; then nothing was evicted for it.
    */
@@ -288,9 +294,11 @@ export class DeviceMemory {
     const { zone } = this.pagemap;
     if (zone.freeCount >= count) return true;
     if (count > this.capacity) return false;
-    const copies: Pfn[] = [];
-    const pages: Pfn[] = [];
-    if (!this.#chooseOldest(count - zone.freeCount, keepAfter, { copies, pages })) return false;
+    const victims = chooseVictims(this, count - zone.freeCount, keepAfter);
+    if (victims === undefined) return false;
+    const isCopy = (frame: Pfn): boolean => this.isCopy(frame);
+    const copies = victims.filter(isCopy);
+    const pages = victims.filter((frame) => !isCopy(frame));
     yield* this.#dropCopies(copies);
     const evicted = yield* this.evict(pages);
     if (evicted > 0) this.counters.pagesEvicted += evicted;
@@ -307,22 +315,9 @@ export class DeviceMemory {
     return this.frames.kindOf(this.pagemap.indexOf(frame)) === FRAME_PAGE;
   }
 
-  #pfnAt(index: number): Pfn {
+  /** The frame at place `index` of this memory. */
+  pfnAt(index: number): Pfn {
     return pfnNumber(this.pagemap.zone.start + index);
-  }
-
-  #chooseOldest(
-    count: number,
-    keepAfter: number,
-    { copies, pages }: { readonly copies: Pfn[]; readonly pages: Pfn[] },
-  ): boolean {
-    const { nowMs } = this.memory.scheduler;
-    for (const index of this.frames.oldestFirst()) {
-      if (copies.length + pages.length === count || this.frames.bornAt(index) > keepAfter) break;
-      if (this.frames.expiryMs(index) > nowMs) continue;
-      (this.frames.kindOf(index) === FRAME_COPY ? copies : pages).push(this.#pfnAt(index));
-    }
-    return copies.length + pages.length === count;
   }
 
   /** Under the lock of whoever has them, and while no hardware could use them. */
@@ -366,14 +361,17 @@ export class DeviceMemory {
    * drm_pagemap_migrate_to_ram().
    */
   *#migrateToRam(fault: Fault): Sleeps<Result> {
-    const { space, vma, page, frame } = fault;
+    const { space, vma, page, frame, flags } = fault;
     const leftMs = this.#timesliceLeft(fault);
     if (leftMs > 0) {
       this.memory.tracer.emit(TIMESLICE, space.id, page, leftMs);
       return leftMs;
     }
-    const { start, end } = this.#neighbours(page, vma);
-    return Math.min(yield* this.moveHome({ space, vma, start, end, faultFrame: frame }), 0);
+    const { start, end } =
+      this.#readAhead?.around(page, vma, this.memory.ram.freeCount) ?? alone(page);
+    const toRead = (flags & FAULT_WRITE) === 0;
+    const run = { space, vma, start, end, faultFrame: frame, toRead };
+    return Math.min(yield* this.moveHome(run), 0);
   }
 
   /** Only CPUs wait, and each access once. */
@@ -382,16 +380,9 @@ export class DeviceMemory {
     const expiryMs = this.frames.expiryMs(this.pagemap.indexOf(frame));
     return Math.max(0, Math.ceil(expiryMs - this.memory.scheduler.nowMs));
   }
-
-  #neighbours(page: Vpn, vma: Vma): { readonly start: Vpn; readonly end: Vpn } {
-    const alone = { start: page, end: vpn(page + 1) };
-    if (!this.#readsAhead) return alone;
-    const isNext = page === this.#homeEnd;
-    this.#around = isNext ? Math.min(4 * this.#around, MIGRATION_PAGES) : AROUND_PAGES;
-    const first = Math.floor(page / AROUND_PAGES) * AROUND_PAGES;
-    const end = vpn(Math.min(first + this.#around, vpnOf(vma.end)));
-    if (this.memory.ram.freeCount <= this.#around) return alone;
-    this.#homeEnd = end;
-    return { start: vpn(Math.max(first, vpnOf(vma.start))), end };
-  }
 }
+
+const alone = (page: Vpn): { readonly start: Vpn; readonly end: Vpn } => ({
+  start: page,
+  end: vpn(page + 1),
+});

@@ -150,9 +150,9 @@ export class DeviceShadow implements Shadow {
 
   /**
    * Brings every page of [start, end) that is here home, Vma by Vma: how many. Those that find no
-   * RAM, or that somebody holds, stay.
+   * RAM, or that somebody holds, stay. `toRead`: see `DeviceMemory.moveHome`.
    */
-  *moveHome(start: VirtAddr, end: number): Sleeps<Result> {
+  *moveHome(start: VirtAddr, end: number, toRead = false): Sleeps<Result> {
     if (this.memory.frames.pageCount === 0) return 0;
     const { space } = this;
     let moved = 0;
@@ -162,7 +162,7 @@ export class DeviceShadow implements Shadow {
       let page = this.#nextHere(vpnOf(virtAddr(Math.max(vma.start, start))), last);
       while (page < last) {
         const stop = vpn(Math.min(last, page + MIGRATION_PAGES));
-        const result = yield* this.memory.moveHome({ space, vma, start: page, end: stop });
+        const result = yield* this.memory.moveHome({ space, vma, start: page, end: stop, toRead });
         if (result < 0) return result;
         moved += result;
         page = this.#nextHere(stop, last);
@@ -183,6 +183,17 @@ export class DeviceShadow implements Shadow {
     this.memory.frames.promote(this.memory.pagemap.indexOf(frame));
     assert(this.space.memory.pages.tryLock(frame), "nobody locks a copy");
     return frame;
+  }
+
+  /**
+   * `page` goes home to `home`, and its frame here holds a copy from now on, with an entry. The
+   * caller has the lock, and nobody can change the page before it is known that it has copies.
+   */
+  keep(page: Vpn, frame: Pfn, home: Pfn): void {
+    assert(this.get(page) === ENTRY_NONE, () => `page ${page} goes home and has an entry still`);
+    const { frames, pagemap } = this.memory;
+    frames.demote(pagemap.indexOf(frame), { shadow: this, page, source: home });
+    this.set(page, newEntry(frame, false));
   }
 
   /** The pages of `migration` are about to arrive here, until `isOver`. */

@@ -41,12 +41,16 @@ export class FrameList {
   #oldest = NONE;
   #youngest = NONE;
   #arrivals = 0;
+  // index -> 1 for a copy that stayed when the page went home
+  readonly #isKept: Uint8Array;
   #copies = 0;
+  #kept = 0;
   #pages = 0;
 
   constructor(frames: number, shared: Shared) {
     this.#shared = shared;
     this.#kind = new Uint8Array(frames);
+    this.#isKept = new Uint8Array(frames);
     this.#born = new Float64Array(frames);
     this.#expiryMs = new Float64Array(frames);
     this.#shadow = new Array(frames).fill(undefined);
@@ -65,6 +69,12 @@ export class FrameList {
   get copyCount(): number {
     this.#shared.read();
     return this.#copies;
+  }
+
+  /** Copies that stayed when their pages went home. */
+  get keptCount(): number {
+    this.#shared.read();
+    return this.#kept;
   }
 
   get pageCount(): number {
@@ -116,7 +126,7 @@ export class FrameList {
     this.#shared.write();
     const kind = this.#kind[index]!;
     if (kind === FRAME_FREE) return;
-    if (kind === FRAME_COPY) this.#copies--;
+    if (kind === FRAME_COPY) this.#copyEnds(index);
     else this.#pages--;
     this.#kind[index] = FRAME_FREE;
     this.#shadow[index] = undefined;
@@ -134,8 +144,23 @@ export class FrameList {
     this.#shared.write();
     this.#kind[index] = FRAME_PAGE;
     this.#shadow[index] = undefined;
-    this.#copies--;
+    this.#copyEnds(index);
     this.#pages++;
+  }
+
+  /** The page itself has gone home, and its bytes stay as a copy; as old as it was. */
+  demote(index: number, { shadow, page, source }: CopyOf): void {
+    this.#assertKind(index, FRAME_PAGE);
+    this.#shared.write();
+    this.#kind[index] = FRAME_COPY;
+    this.#shadow[index] = shadow;
+    this.#page[index] = page;
+    this.#source[index] = source;
+    this.#expiryMs[index] = Number.NEGATIVE_INFINITY;
+    this.#isKept[index] = 1;
+    this.#copies++;
+    this.#kept++;
+    this.#pages--;
   }
 
   /** The frames in use, oldest first. What is visited may be removed. */
@@ -146,6 +171,12 @@ export class FrameList {
       yield index;
       index = next;
     }
+  }
+
+  #copyEnds(index: number): void {
+    this.#copies--;
+    this.#kept -= this.#isKept[index]!;
+    this.#isKept[index] = 0;
   }
 
   #add(index: number, kind: number): void {

@@ -7,6 +7,7 @@
 import { ENODEV, ENOMEM, type Pfn, type Result, vpn } from "../base/index.ts";
 import {
   isMigrating,
+  MIGRATE_PFN_KEPT,
   MIGRATE_PFN_WRITE,
   MIGRATE_VMA_SELECT_SYSTEM,
   type Migration,
@@ -16,11 +17,14 @@ import {
   newMigration,
   runMigration,
 } from "../devmem/index.ts";
-import { VM_WRITE } from "../mm/index.ts";
-import { PG_CACHED } from "../phys/index.ts";
+import { isMigration, ptePfn, VM_WRITE } from "../mm/index.ts";
+import { PG_CACHED, PG_EXCLUSIVE } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
+import { eventId } from "../trace/index.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { DeviceShadow } from "./device-shadow.ts";
+
+const KEEP = eventId("device:keep");
 
 /** Pages that one migration takes at most: 2 MiB. */
 export const MIGRATION_PAGES = 512;
@@ -140,12 +144,42 @@ function* enterMoved(
   }
 }
 
-/** The way home. */
-export const homeward = (memory: DeviceMemory): MigrationDriver => ({
+/** The way home. `keeps`: the device goes on reading what it had. */
+export const homeward = (memory: DeviceMemory, keeps: boolean): MigrationDriver => ({
   copy: (migration) => copyHome(memory, migration),
-  // The device has nothing to map.
-  *commit() {},
+  *commit(migration) {
+    if (keeps) yield* keepCopies(memory, migration);
+  },
 });
+
+/**
+ * The frames that pages leave stay as copies, without a move. Only of pages that this space alone
+ * has: whoever else maps one would have to be write-protected, too. From the look at the page
+ * table to the end of the migration nobody runs.
+ */
+function* keepCopies(memory: DeviceMemory, migration: Migration): Sleeps<void> {
+  const { space, src, dst, start } = migration;
+  const { pages } = space.memory;
+  const shadow = memory.shadowOf(space);
+  if (shadow === undefined) return;
+  using _update = yield* shadow.lock.acquire();
+  if (shadow.isClosed) return;
+  let kept = 0;
+  for (let slot = 0; slot < src.length; slot++) {
+    const from = migrateFrame(src[slot]!);
+    const home = migrateFrame(dst[slot]!);
+    if (from === 0 || home === 0 || !isMigrating(src[slot]!)) continue;
+    const page = vpn(start + slot);
+    const entry = space.pageTable.get(page);
+    const isOurs = isMigration(entry) && ptePfn(entry) === from && pages.mapcount[from] === 1;
+    if (!isOurs || !pages.is(home, PG_EXCLUSIVE)) continue;
+    shadow.keep(page, from, home);
+    dst[slot] = dst[slot]! | MIGRATE_PFN_KEPT;
+    kept++;
+  }
+  memory.counters.copiesKept += kept;
+  if (kept > 0) space.memory.tracer.emit(KEEP, space.id, start, kept);
+}
 
 /**
  * The space whose pages come home need not be the one that brought them: it is its own shadow

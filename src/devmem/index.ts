@@ -39,6 +39,7 @@ export { type CopyHome, evictFrames, evictPagemap } from "./evict.ts";
 export { migrateFinalize, migratePages, migrateSetup } from "./migrate.ts";
 export {
   isMigrating,
+  MIGRATE_PFN_KEPT,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,

@@ -38,6 +38,7 @@ import {
   PG_DUPLICATED,
   PG_EXCLUSIVE,
   PG_LARGE,
+  PG_LOCKED,
   ZERO_PFN,
 } from "../phys/index.ts";
 import type { Sleeps } from "../sync/index.ts";
@@ -45,6 +46,7 @@ import { eventId } from "../trace/index.ts";
 import { insertFresh, notThisOne } from "./fresh.ts";
 import {
   isMigrating,
+  MIGRATE_PFN_KEPT,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_WRITE,
   MIGRATE_VMA_SELECT_DEVICE_COHERENT,
@@ -302,7 +304,10 @@ function settleOne(migration: Migration, slot: number): void {
   const to = migrateFrame(migration.dst[slot]!);
   if (from !== 0) {
     assert(pages.isLocked(from), () => `frame ${from} is settled and not held`);
+    const isKept = (migration.dst[slot]! & MIGRATE_PFN_KEPT) !== 0;
+    if (isKept) pages.get(from);
     settle(migration, slot, from, hasMoved(migration, slot) ? (to as Pfn) : from);
+    if (isKept) becomeCopy(migration.space.memory, from);
     if (from !== migration.faultFrame) pages.unlock(from);
     pages.put(from);
   }
@@ -310,6 +315,13 @@ function settleOne(migration: Migration, slot: number): void {
     pages.unlock(to);
     pages.put(to);
   }
+}
+
+/** The page is elsewhere: nothing is left of it but its bytes, and they are a device's. */
+function becomeCopy({ pages }: Memory, frame: Pfn): void {
+  assert(pages.mapcount[frame] === 0, () => `frame ${frame} becomes a copy and is mapped`);
+  pages.clearFlag(frame, ~PG_LOCKED);
+  pages.mapping[frame] = 0;
 }
 
 /** The entries of `from`, in whatever space, name `to`; the cursor is open. */
@@ -324,6 +336,12 @@ function settle(migration: Migration, slot: number, from: Pfn, to: Pfn): void {
   if (isOurs && from !== to && migration.src[slot]! & MIGRATE_PFN_WRITE) {
     // The copies that kept the page from being written are gone: see `isGuarded`.
     if (memory.pages.is(from, PG_DUPLICATED)) cursor.set(page, withFlags(entry, PTE_WRITE, 0));
+  }
+  if (migration.dst[slot]! & MIGRATE_PFN_KEPT) {
+    const isAlone = isOurs && memory.pages.mapcount[from] === 1;
+    assert(isAlone, () => `frame ${from} is kept as a copy, and others map the page`);
+    cursor.set(page, withFlags(entry, 0, PTE_WRITE));
+    memory.pages.setFlag(to, PG_DUPLICATED);
   }
   if (isOurs && memory.pages.mapcount[from] === 1) {
     thawOpen(vma, page, to);

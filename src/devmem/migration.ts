@@ -6,7 +6,7 @@
  *  src and dst, one word a page:
  *  31 30 29                      6   5   4   3   2   1   0
  * +-----+-------------------------+---+---+---+---+---+---+
- * |  0  |     frame (24 bits)     |   .   . | W | . | M | V |
+ * |  0  |     frame (24 bits)     |   .   K | W | . | M | V |
  * +-----+-------------------------+---+---+---+---+---+---+
  * ```
  */
@@ -16,6 +16,11 @@ import type { AddressSpace, Vma } from "../mm/index.ts";
 export const MIGRATE_PFN_VALID = 1 << 0;
 export const MIGRATE_PFN_MIGRATE = 1 << 1;
 export const MIGRATE_PFN_WRITE = 1 << 3;
+/**
+ * In `dst`, from `commit` on: the frame that the page leaves stays with its device, as a copy to
+ * read with one reference, which is the device's. Whoever writes ends that (see `duplicate.ts`).
+ */
+export const MIGRATE_PFN_KEPT = 1 << 4;
 export const MIGRATE_PFN_SHIFT = 6;
 
 /** Pages in RAM, and places where nothing is yet. */

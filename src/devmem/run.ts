@@ -14,7 +14,10 @@ export interface MigrationDriver {
    * calls the whole migration off; frames that `dst` names by then are given back.
    */
   copy(migration: Migration): Sleeps<Result>;
-  /** Those that still have MIGRATE have moved: the device may map them now. */
+  /**
+   * Those that still have MIGRATE have moved: the device may map them now. What leaves its memory
+   * it may keep as a copy, if nobody else maps the page (MIGRATE_PFN_KEPT).
+   */
   commit(migration: Migration): Sleeps<void>;
 }
 

@@ -31,6 +31,7 @@ import {
   PG_RESERVED,
 } from "../phys/index.ts";
 import {
+  MIGRATE_PFN_KEPT,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_SHIFT,
   MIGRATE_PFN_VALID,
@@ -178,7 +179,7 @@ export function handOverUsual(migration: Migration, slot: number): number {
 export function settleUsual(migration: Migration, slot: number, stop: number): number {
   const { space, vma, src, dst, start, faultFrame } = migration;
   const { cursor, memory } = space;
-  const { flags, refs, mapcount, pagemap } = memory.pages;
+  const { flags, refs, mapcount, pagemap, mapping } = memory.pages;
   const words = cursor.wordsOf(vpn(start + slot));
   if (words === undefined) return slot;
   const moves = MOVES;
@@ -195,6 +196,7 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
   const anon = PG_ANON;
   const duplicated = PG_DUPLICATED;
   const writes = MIGRATE_PFN_WRITE;
+  const keeps = MIGRATE_PFN_KEPT;
   let known = -1;
   let flagsRead = 0;
   let flagsWrite = 0;
@@ -223,15 +225,19 @@ export function settleUsual(migration: Migration, slot: number, stop: number): n
     }
     // The copies that kept the page from being written are gone.
     const isUnguarded = (word & writes) !== 0 && (state & duplicated) !== 0;
-    const entryFlags = (entry & isWrite) !== 0 || isUnguarded ? flagsWrite : flagsRead;
+    const isKept = (dst[at]! & keeps) !== 0;
+    const mayWrite = ((entry & isWrite) !== 0 || isUnguarded) && !isKept;
+    const entryFlags = mayWrite ? flagsWrite : flagsRead;
     words[(start + at) & leafMask] = (to << pteShift) | entryFlags;
     if (entryFlags & isValid) valid++;
     writable += ((entryFlags & isWrite) !== 0 ? 1 : 0) - ((entry & isWrite) !== 0 ? 1 : 0);
     // The reference that the migration had to it is that of its entry now.
     mapcount[to] = 1;
-    flags[to] = flags[to]! & ~locked;
-    flags[from] = state & ~locked;
-    refs[from] = 1;
+    // Kept as a copy: nothing is left of the page but its bytes, with a reference of the device.
+    flags[to] = (flags[to]! & ~locked) | (isKept ? duplicated : 0);
+    flags[from] = isKept ? 0 : state & ~locked;
+    refs[from] = isKept ? 2 : 1;
+    if (isKept) mapping[from] = 0;
     cursor.drop(pfn(from));
     settled++;
   }

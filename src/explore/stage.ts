@@ -27,6 +27,7 @@ import {
 import { buildWorld, type World } from "../machine/index.ts";
 import {
   AddressSpace,
+  adviseAccess,
   fork,
   isDevicePrivate,
   MapMode,
@@ -64,6 +65,10 @@ export interface StageOptions {
   readonly atDevice?: number;
   /** A child shares all pages from the beginning, and does nothing. Default false. */
   readonly hasChild?: boolean;
+  /** Devices do not reach RAM: what they read of it are copies. Default false. */
+  readonly copies?: boolean;
+  /** What the pages are advised to be: bits of VM_HINTS. Default 0. */
+  readonly hints?: number;
   /** Frames of RAM, for scenarios about running out. Default 24. */
   readonly frames?: number;
 }
@@ -85,19 +90,19 @@ export class Stage implements Run {
 
   constructor(strategy: Strategy, options: StageOptions) {
     const { pages, devices = 1, touched = pages, atDevice = 0, frames = FRAMES } = options;
-    const { hasChild = false } = options;
+    const { hasChild = false, copies = false, hints = 0 } = options;
     this.world = buildWorld({ frames, strategy, swap: new SwapArea(16) });
     const { memory } = this.world;
     this.space = new AddressSpace(memory);
     this.cpu = new SoftCpu(this.space);
     const numbers = Array.from({ length: devices }, (_, i) => i);
-    this.devices = numbers.map(
-      (i) => new DmirrorDevice(memory, { name: `dmirror${i}`, frames: DEVICE_FRAMES }),
-    );
+    // One frame is its page of zeros.
+    const has = { frames: DEVICE_FRAMES + (copies ? 1 : 0), reachesRam: !copies };
+    this.devices = numbers.map((i) => new DmirrorDevice(memory, { name: `dmirror${i}`, ...has }));
     this.mirrors = this.devices.map((device) => Dmirror.open(device, this.space) as Dmirror);
     this.#oracle = new Array<number>(pages).fill(0);
     this.#shared = new Shared(this.scheduler);
-    this.scheduler.runTask("set up", this.#setUp(touched, atDevice));
+    this.scheduler.runTask("set up", this.#setUp(touched, atDevice, hints));
     if (hasChild) this.#idleChild = this.scheduler.runTask("fork", this.#fork())?.space;
   }
 
@@ -114,8 +119,10 @@ export class Stage implements Run {
     this.scheduler.spawn(name, body);
   }
 
-  *#setUp(touched: number, atDevice: number): Sleeps<void> {
+  *#setUp(touched: number, atDevice: number, hints: number): Sleeps<void> {
     yield* this.map(0, this.#oracle.length);
+    const bytes = this.#oracle.length * PAGE_SIZE;
+    yield* adviseAccess(this.space, addressOf(0), bytes, { set: hints, clear: 0 });
     for (let page = 0; page < touched; page++) yield* this.store(page);
     if (atDevice > 0) yield* this.toDevice(0, atDevice);
   }

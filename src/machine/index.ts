@@ -57,6 +57,7 @@ export type { MemoryAccess } from "./memory-access.ts";
 export {
   Access,
   type AccessMode,
+  type Advice,
   type MemoryRange,
   type MmapOptions,
   type Place,

@@ -39,6 +39,10 @@ export interface LaunchReport {
   readonly evictions: number;
   /** Most pages on the device at any time of the run. */
   readonly peakPages: number;
+  /** Of those to the device: pages that came because `space.advise` said so. */
+  readonly pagesAdvised: number;
+  /** Copies that `readMostly` had kept on the device since CPUs read their pages, at the begin. */
+  readonly copiesKept: number;
   readonly milliseconds: number;
 }
 

@@ -8,17 +8,19 @@ import { type Result, SPACE_BYTES, type VirtAddr, virtAddr } from "../base/index
 import type { Window } from "../cpu/index.ts";
 import { adoptInto } from "./adopt.ts";
 import type { Answer, Ask, EnginePort } from "./engine/index.ts";
-import { HmmError, hmmError, invalid } from "./error.ts";
-import { show, showAddress } from "./given.ts";
+import { HmmError, invalid } from "./error.ts";
 import type { Heap } from "./heap/index.ts";
 import { INSPECT } from "./inspect.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 import {
   Access,
   type AccessMode,
+  type Advice,
   type Asker,
+  advise,
   asAddress,
   ask,
+  askFor,
   askNow,
   askSync,
   askToMap,
@@ -26,11 +28,14 @@ import {
   cutIntoPages,
   type MemoryRange,
   type MmapOptions,
+  mustWait,
+  notInSpace,
   notMapped,
   type Place,
   type PrefetchTarget,
   pagesOf,
-  piecesOf,
+  populate,
+  populateSync,
   prefetchRange,
   type Rights,
   rangeOf,
@@ -259,19 +264,11 @@ export class Space implements MemoryAccess {
    * keeps them. Throws as `access` does.
    */
   async populate(range: Place, mode: AccessMode): Promise<void> {
-    const asker = this.#asker("populate");
-    const what = this.#askFor("populate", range, mode);
-    for (const piece of piecesOf(what)) {
-      touched("populate", await ask(asker, "populate", piece), what);
-    }
+    await populate(this.#asker("populate"), this.#askFor("populate", range, mode));
   }
 
   populateSync(range: Place, mode: AccessMode): void {
-    const asker = this.#asker("populateSync");
-    const what = this.#askFor("populateSync", range, mode);
-    for (const piece of piecesOf(what)) {
-      touched("populateSync", askSync(asker, "populate", piece), what);
-    }
+    populateSync(this.#asker("populateSync"), this.#askFor("populateSync", range, mode));
   }
 
   /**
@@ -288,6 +285,16 @@ export class Space implements MemoryAccess {
   }
 
   /**
+   * Says who will access the pages that `range` touches, until it says otherwise; see `Advice` for
+   * what follows. A hint, which changes nothing but where pages are and when they move. It goes
+   * with `munmap`, not with `free`: it is the pages' own. Throws ENOMEM over a hole (what is mapped
+   * has it all the same), EINVAL. CUDA: cudaMemAdvise().
+   */
+  async advise(range: Place, advice: Advice): Promise<void> {
+    await advise(this.#asker("advise"), rangeOf("advise", this.window, range), advice);
+  }
+
+  /**
    * Makes sure that [address, address + bytes) may be touched right now, faulting it in. Throws
    * EFAULT where the program may not, and EAGAIN when the bytes are on a device and this thread
    * cannot wait for them. Where the CPU has page faults of its own there is nothing to do.
@@ -298,8 +305,7 @@ export class Space implements MemoryAccess {
         this.need(asAddress(address), bytes, write);
         return;
       }
-      const detail = `${showAddress(address)} + ${show(bytes)} bytes is not in the space`;
-      throw hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
+      throw notInSpace(address, bytes, write);
     }
     if (this.#rights.mayTouch(virtAddr(address), bytes, write)) return;
     const call = write ? "store" : "load";
@@ -309,9 +315,7 @@ export class Space implements MemoryAccess {
       touched(call, { ...outcome, address }, what);
       return;
     }
-    const detail = "the page is on a device or in use; open a bracket: await space.access(…)";
-    const access = write ? "write" : "read";
-    throw hmmError({ code: "EAGAIN", call, detail, address, access });
+    throw mustWait(address, write);
   }
 
   #asker(call: string): Asker {
@@ -381,13 +385,8 @@ export class Space implements MemoryAccess {
     return new Access({ start, bytes, mode, window: this.#window, close });
   }
 
-  /** What `access` and `populate` ask for. */
   #askFor(call: string, place: Place, mode: AccessMode): Ask<"access"> {
-    const range = rangeOf(call, this.window, place);
-    if (mode !== "read" && mode !== "write") {
-      throw invalid(call, `mode must be "read" or "write", got ${show(mode)}`);
-    }
-    return { ...range, write: mode === "write" };
+    return askFor(call, this.window, place, mode);
   }
 
   #toDiscard(call: string, where: Place | number, bytes: number): Cut {

@@ -16,6 +16,7 @@ import {
   specialOf,
 } from "./pte.ts";
 import { VM_EXEC, VM_READ, VM_WRITE, type Vma } from "./vma.ts";
+import { hintNames } from "./vma-hints.ts";
 
 const COLUMNS = ["ram", "copied", "device", "moving", "exclusive", "swapped", "special"] as const;
 type Column = (typeof COLUMNS)[number];
@@ -25,7 +26,7 @@ type Counts = Record<Column, number>;
  * A line for each mapping, and one for all. `ram`: the page is there; `copied`: and devices have
  * copies of it; `device`: only a device has it; `moving`: it is on its way; `exclusive`: a device
  * has it to itself; `swapped`: the swap area has it; `special`: broken, or a guard. What is in
- * none of the columns was never touched.
+ * none of the columns was never touched. Behind them stands what the mapping is advised to be.
  */
 export function dumpSpace(space: AddressSpace): string {
   const all = emptyCounts();
@@ -38,7 +39,9 @@ export function dumpSpace(space: AddressSpace): string {
     return [range, rightsOf(vma), kindOf(vma), ...numbersOf(pagesOf(vma), counts)];
   });
   const head = ["range", "rights", "kind", "pages", ...COLUMNS];
-  return tableOf([head, ...rows, ["all", "", "", ...numbersOf(pages, all)]]);
+  const lines = tableOf([head, ...rows, ["all", "", "", ...numbersOf(pages, all)]]);
+  const advice = ["", ...space.vmas.all.map(({ flags }) => hintNames(flags)), ""];
+  return lines.map((line, i) => (advice[i] === "" ? line : `${line}  ${advice[i]}`)).join("\n");
 }
 
 const emptyCounts = (): Counts =>
@@ -85,10 +88,9 @@ function kindOf(vma: Vma): string {
 }
 
 /** The first three columns to the left, numbers to the right. */
-function tableOf(rows: readonly (readonly string[])[]): string {
+function tableOf(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const lines = rows.map((row) =>
+  return rows.map((row) =>
     row.map((cell, i) => (i < 3 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  "),
   );
-  return lines.join("\n");
 }

@@ -27,7 +27,9 @@
 export { AddressSpace, MMAP_BASE, MMAP_END, MMAP_MIN_ADDR } from "./address-space.ts";
 export {
   Advice,
+  adviseAccess,
   fork,
+  type Hints,
   MapMode,
   type MmapOptions,
   madvise,
@@ -148,3 +150,10 @@ export {
   VM_WRITE,
   Vma,
 } from "./vma.ts";
+export {
+  VM_ACCESSED_BY_DEVICE,
+  VM_HINTS,
+  VM_PREFER_CPU,
+  VM_PREFER_DEVICE,
+  VM_READ_MOSTLY,
+} from "./vma-hints.ts";

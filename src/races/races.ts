@@ -4,6 +4,7 @@
  */
 
 import { type Scenario, Stage, type StageOptions, type StrategyOptions } from "../explore/index.ts";
+import { VM_READ_MOSTLY } from "../mm/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 
 export interface Race extends Scenario {
@@ -36,6 +37,9 @@ function scenario(
     },
   };
 }
+
+/** A device that cannot read RAM, and keeps copies of what goes home to be read. */
+const KEEPS = { copies: true, hints: VM_READ_MOSTLY };
 
 /** The smallest first: what is broken shows soon. */
 export const RACES: readonly Race[] = [
@@ -113,6 +117,35 @@ export const RACES: readonly Race[] = [
       writer: (stage) => stage.store(0),
       reader: (stage) => stage.load(0),
       device: (stage) => stage.deviceWrite(0, 2),
+    },
+  ),
+  scenario(
+    "keep-copy",
+    "The CPU reads a page that a device wrote and keeps a copy of, while both write it.",
+    { pages: 1, atDevice: 1, ...KEEPS },
+    {
+      reader: (stage) => stage.load(0),
+      writer: (stage) => stage.store(0),
+      device: (stage) => stage.deviceWrite(0),
+    },
+  ),
+  scenario(
+    "keep-copy-unmapped",
+    "The CPU reads pages of which the device keeps copies, while they are unmapped and read there.",
+    { pages: 2, atDevice: 2, ...KEEPS },
+    {
+      reader: (stage) => stage.load(0),
+      unmapper: (stage) => stage.remap(0, 2),
+      device: (stage) => stage.deviceRead(0, 2),
+    },
+  ),
+  scenario(
+    "keep-copy-fork",
+    "The CPU reads a page of which the device keeps a copy, while the process forks and writes.",
+    { pages: 1, atDevice: 1, ...KEEPS },
+    {
+      reader: (stage) => stage.load(0),
+      parent: (stage) => stage.forkAndWrite(0),
     },
   ),
   scenario(

@@ -40,6 +40,7 @@ export const EVENTS = [
   { name: "device:timeslice", fields: ["space", "vpn", "ms"] },
   { name: "launch:start", fields: ["device", "invocations", ""] },
   { name: "launch:end", fields: ["device", "result", ""] },
+  { name: "device:keep", fields: ["space", "vpn", "pages"] },
 ] as const;
 
 export type EventName = (typeof EVENTS)[number]["name"];

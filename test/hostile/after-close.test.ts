@@ -73,6 +73,7 @@ const SPACE: Table = {
   populate: ({ machine }) => machine.space.populate(WHOLE, "read"),
   populateSync: ({ machine }) => machine.space.populateSync(WHOLE, "read"),
   prefetch: ({ machine }) => machine.space.prefetch(WHOLE, "device"),
+  advise: ({ machine }) => machine.space.advise(WHOLE, { readMostly: true }),
   mayRead: "says no",
   need: ({ machine }) => machine.space.need(WHOLE.start, 4, false),
 };

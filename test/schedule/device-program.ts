@@ -12,6 +12,7 @@ import { buildWorld, type World } from "../../src/machine/index.ts";
 import {
   AddressSpace,
   Advice,
+  adviseAccess,
   fork,
   MapMode,
   madvise,
@@ -21,6 +22,7 @@ import {
   mremap,
   munmap,
   SwapArea,
+  VM_HINTS,
   VM_READ,
   VM_WRITE,
 } from "../../src/mm/index.ts";
@@ -124,6 +126,7 @@ class DeviceProgram {
     const parent = new Process("parent", new AddressSpace(this.#world.memory), this.#device);
     this.#processes.push(parent);
     yield* this.#map(parent, 0, PAGES);
+    yield* this.#advise(parent, 0, PAGES);
     for (const page of [0, 1, 2, 6]) yield* this.#store(parent, page);
     yield* this.#access(parent, 1, { write: true, how: "move", around: 4 });
     const space = yield* fork(parent.space);
@@ -191,7 +194,7 @@ class DeviceProgram {
       const page = this.#random.below(PAGES - 1);
       const start = addressOf(page);
       const bytes = 2 * PAGE_SIZE;
-      switch (this.#random.below(8)) {
+      switch (this.#random.below(9)) {
         case 0:
           yield* this.#device.memory.evictAll();
           break;
@@ -211,6 +214,9 @@ class DeviceProgram {
         case 5:
           yield* this.#moveAwayAndBack(process, page);
           break;
+        case 6:
+          yield* this.#advise(process, page, 2);
+          break;
         default:
           assert((yield* munmap(space, start, bytes)) === 0, "munmap");
           // Between the end of munmap and this line nobody ran.
@@ -221,7 +227,14 @@ class DeviceProgram {
   }
 
   *#evict({ mirror }: Process, page: number): Sleeps<void> {
-    yield* mirror.shadow.moveHome(addressOf(page), addressOf(page + 2));
+    const toRead = this.#random.below(2) === 0;
+    yield* mirror.shadow.moveHome(addressOf(page), addressOf(page + 2), toRead);
+  }
+
+  /** Hints at random, which change nothing but where pages are. */
+  *#advise({ space }: Process, page: number, count: number): Sleeps<void> {
+    const set = VM_HINTS & -this.#random.below(2) & ~(this.#random.below(16) << 17);
+    yield* adviseAccess(space, addressOf(page), count * PAGE_SIZE, { set, clear: VM_HINTS });
   }
 
   *#forkOnce(space: AddressSpace): Sleeps<void> {

@@ -19,6 +19,7 @@ const REACHED: readonly EventName[] = [
   "mm:swap-in",
   "devmem:duplicate",
   "device:evict",
+  "device:keep",
   "device:timeslice",
 ];
 

@@ -14,6 +14,8 @@ export interface DmirrorDeviceOptions {
    * RAM. Default false.
    */
   readonly isCoherent?: boolean;
+  /** It reads and writes RAM where it is, as Linux's does. Without: it gets copies. Default true. */
+  readonly reachesRam?: boolean;
 }
 
 export class DmirrorDevice implements DeviceOps {
@@ -29,7 +31,7 @@ export class DmirrorDevice implements DeviceOps {
   constructor(memory: Memory, options: DmirrorDeviceOptions) {
     this.memory = memory;
     this.#shared = new Shared(memory.scheduler);
-    this.deviceMemory = new DeviceMemory(memory, { ...options, owner: this, ops: this });
+    this.deviceMemory = new DeviceMemory(memory, { ...options, ops: this });
     this.bytes = new Uint8Array(this.isCoherent ? 0 : options.frames * PAGE_SIZE);
     this.#views = new Array(this.isCoherent ? 0 : options.frames).fill(undefined);
   }

@@ -16,8 +16,8 @@ import {
   vpn,
   vpnOf,
 } from "../../base/index.ts";
-import { reachableIn, type Shadow, type ShadowVisitor } from "../../check/index.ts";
-import { type Block, DeviceShadow, read, serve } from "../../device/index.ts";
+import type { Shadow, ShadowVisitor } from "../../check/index.ts";
+import { type Block, DeviceShadow, read, serve, type Want } from "../../device/index.ts";
 import {
   HMM_PFN_ERROR,
   HMM_PFN_HUGE,
@@ -88,7 +88,12 @@ export class Dmirror implements Shadow {
   }
 
   forEachReachable(visit: ShadowVisitor): void {
-    reachableIn(this.table, visit);
+    this.#shadow.forEachReachable(visit);
+  }
+
+  /** Frames of its copies. */
+  get held(): Iterable<Pfn> {
+    return this.#shadow.held;
   }
 
   /** The lock that an invalidation takes; guards `table`. */
@@ -255,7 +260,9 @@ export class Dmirror implements Shadow {
     const need = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
     for (const { start, end } of chunks(range)) {
       const pages = { start: vpnOf(start), end: vpnOf(end) };
-      const block: Block = { ...pages, how: "map", need, wanted: [], keepsOwn: true };
+      const block: Block = this.device.deviceMemory.reachesRam
+        ? { ...pages, how: "map", need, wanted: [], keepsOwn: true }
+        : { ...pages, how: write ? "move" : "copy", wanted: wantedOf(pages, write) };
       const result = yield* serve(this.#shadow, [block]);
       if (result < 0) return result;
     }
@@ -267,7 +274,13 @@ export class Dmirror implements Shadow {
     const notifier = new IntervalNotifier(chunk);
     const pfns = new Uint32Array(vpnOf(chunk.end) - vpnOf(chunk.start));
     const asked = { notifierSeq: 0, defaultFlags: 0, pfnFlagsMask: 0 };
-    const range: HmmRange = { ...chunk, notifier, pfns, ...asked, devPrivateOwner: this.device };
+    const range: HmmRange = {
+      ...chunk,
+      notifier,
+      pfns,
+      ...asked,
+      devPrivateOwner: this.device.deviceMemory.owner,
+    };
     const inserted = space.notifiers.insert(notifier);
     if (inserted < 0) return inserted;
     const say = (word: number, i: number): void => {
@@ -303,6 +316,11 @@ export class Dmirror implements Shadow {
     }
     return isLocal ? DMIRROR_PROT_DEV_COHERENT_LOCAL : DMIRROR_PROT_DEV_COHERENT_REMOTE;
   }
+}
+
+/** All of them. */
+function wantedOf({ start, end }: Pick<Block, "start" | "end">, write: boolean): Want[] {
+  return Array.from({ length: end - start }, (_, i) => ({ page: vpn(start + i), write }));
 }
 
 const failed = (result: Result): DmirrorResult => ({ result, pages: 0, faults: 0 });

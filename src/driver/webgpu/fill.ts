@@ -115,7 +115,7 @@ export function* bringAll(device: WebGpuDevice, vmas: readonly Vma[]): Sleeps<Re
 }
 
 /** Pages that would come. */
-function* missingOf(
+export function* missingOf(
   { shadow, space }: WebGpuDevice,
   start: Vpn,
   end: Vpn,

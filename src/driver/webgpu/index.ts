@@ -41,9 +41,9 @@ export {
   type LaunchOutcome,
   type LaunchProgress,
   type LaunchRequest,
-  type LaunchStats,
   launch,
   prepare,
 } from "./launch.ts";
+export type { LaunchStats } from "./stats.ts";
 export { WebGpuDevice } from "./webgpu-device.ts";
 export { KernelCompileError, type KernelSource, storedArguments } from "./wgsl/index.ts";

@@ -18,14 +18,16 @@ import {
 import type { Scheduler, Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
+import { bringAround, bringBefore, sendHome } from "./advice.ts";
 import { awaitPromise } from "./await.ts";
 import { LOG_WORDS_MAX } from "./buffers/index.ts";
-import { bringAll, bringViews, fillGaps, type LaunchView, reachedBy } from "./fill.ts";
+import { bringAll, type LaunchView, reachedBy } from "./fill.ts";
 import { GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
 import { serveRound } from "./service.ts";
 import { Shaders } from "./shaders.ts";
+import { CountersBefore, type LaunchStats } from "./stats.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 import { KernelCompileError, type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
@@ -61,20 +63,6 @@ export interface LaunchRequest {
   readonly isAborted: () => boolean;
   /** How long it may run, once it is its turn. Milliseconds. */
   readonly timeLimit?: number;
-}
-
-export interface LaunchStats {
-  readonly invocations: number;
-  readonly rounds: number;
-  /** Of these: rounds of the direct shader (`shaders.ts`). */
-  readonly directRounds: number;
-  readonly faults: number;
-  readonly pagesToDevice: number;
-  readonly pagesHome: number;
-  readonly bytesToDevice: number;
-  readonly bytesHome: number;
-  readonly evictions: number;
-  readonly peakPages: number;
 }
 
 export interface LaunchOutcome {
@@ -133,7 +121,7 @@ class LaunchRun {
   readonly #pace: Pace;
   readonly #shaders: Shaders;
   readonly #deadlineMs: number;
-  readonly #before: WebGpuDevice["counters"];
+  readonly #before: CountersBefore;
   #rounds = 0;
   #faults = 0;
   #peak = 0;
@@ -161,7 +149,7 @@ class LaunchRun {
       calmMs: (timeLimit ?? Number.POSITIVE_INFINITY) / 8,
     });
     this.#deadlineMs = this.#nowMs + (timeLimit ?? Number.POSITIVE_INFINITY);
-    this.#before = { ...device.counters };
+    this.#before = new CountersBefore(device);
     this.#epoch = device.memory.frames.arrivals;
   }
 
@@ -191,6 +179,7 @@ class LaunchRun {
     } finally {
       if (list !== undefined) this.#device.gpu.keepList(list);
     }
+    yield* sendHome(this.#device);
     tracer.emit(END, this.#device.memory.pagemap.id, failure?.result ?? 0, 0);
     return this.outcome(failure);
   }
@@ -200,7 +189,7 @@ class LaunchRun {
     const { views = [], count } = this.#request;
     const isNew = !this.#shaders.isKnown;
     if (isNew) this.#shaders.begin();
-    let result = yield* bringViews(this.#device, views);
+    let result = yield* bringBefore(this.#device, views);
     if (result === 0 && isNew) {
       const reached = yield* reachedBy(this.#device, views, count);
       if (reached !== undefined) {
@@ -319,7 +308,7 @@ class LaunchRun {
     const keepAfter = this.#epoch;
     const served = yield* serveRound(this.#device, faults, { around, keepAfter });
     this.#peak = Math.max(this.#peak, this.#device.memory.residentPages);
-    if (served.kind === "served") return yield* this.#fill();
+    if (served.kind === "served") return yield* this.#fill(faults);
     if (served.kind === "refused") {
       const { result, reason, address, write } = served.refusal;
       return { result, refusal: { reason, address, write } };
@@ -333,9 +322,9 @@ class LaunchRun {
   }
 
   /** Who has asked for most gets the rest, unless that would have to make room. */
-  *#fill(): Sleeps<Failure | undefined> {
+  *#fill(faults: Uint32Array): Sleeps<Failure | undefined> {
     if (this.#admission.isTight) return undefined;
-    const filled = yield* fillGaps(this.#device, this.#lostMs);
+    const filled = yield* bringAround(this.#device, faults, this.#lostMs);
     if (filled === 0) return undefined;
     return { result: filled, refusal: COPY_FAILED };
   }
@@ -378,22 +367,12 @@ class LaunchRun {
   }
 
   #stats(): LaunchStats {
-    const now = this.#device.counters;
-    const before = this.#before;
-    const pagesToDevice = now.pagesToDevice - before.pagesToDevice;
-    const pagesHome = now.pagesHome - before.pagesHome;
-    const dropped = now.copiesDropped - before.copiesDropped;
-    return {
+    return this.#before.stats({
       invocations: this.#request.count,
       rounds: this.#rounds,
       directRounds: this.#shaders.directRounds,
       faults: this.#faults,
-      pagesToDevice,
-      pagesHome,
-      bytesToDevice: pagesToDevice * PAGE_SIZE,
-      bytesHome: pagesHome * PAGE_SIZE,
-      evictions: dropped + now.pagesEvicted - before.pagesEvicted,
       peakPages: this.#peak,
-    };
+    });
   }
 }

@@ -99,9 +99,9 @@ export class WebGpuDevice implements DeviceOps {
     return this.memory.counters;
   }
 
-  /** Brings every page of [start, end) that lives here home: how many. */
-  moveHome(start: VirtAddr, end: number): Sleeps<Result> {
-    return this.shadow.moveHome(start, end);
+  /** Brings every page of [start, end) that lives here home: how many. `toRead`: to be read. */
+  moveHome(start: VirtAddr, end: number, toRead = false): Sleeps<Result> {
+    return this.shadow.moveHome(start, end, toRead);
   }
 
   /** Runs `submit`, which starts work on the GPU, and sleeps until that is over. */

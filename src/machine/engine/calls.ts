@@ -11,6 +11,7 @@ import type {
   LaunchOutcome,
   LaunchProgress,
 } from "../../driver/index.ts";
+import type { Hints } from "../../mm/index.ts";
 import type { HeapRemains } from "../heap/index.ts";
 import type { Legacy } from "./members.ts";
 
@@ -73,6 +74,8 @@ interface Calls {
   readonly munmap: Call<ByteRange, Outcome>;
   readonly mprotect: Call<ByteRange & { readonly flags: number }, Outcome>;
   readonly discard: Call<ByteRange, Outcome>;
+  /** Hints for whole pages, bits of VM_HINTS. -ENOMEM with `address`: nothing is mapped there. */
+  readonly advise: Call<ByteRange & Hints, Outcome>;
   /** Opens a bracket over bytes; the number names it in `release`. */
   readonly access: Call<
     ByteRange & { readonly write: boolean },

@@ -113,10 +113,10 @@ export class DeviceCalls {
     return { result, pages, since: keepAfter, ...(result < 0 && { address: failure.address }) };
   }
 
-  /** Brings what lives on the device in [start, end) home, in bulk: how many. */
-  *bringHome(start: VirtAddr, end: number): Sleeps<Result> {
+  /** Brings what lives on the device in [start, end) home, in bulk, to be read or not: how many. */
+  *bringHome(start: VirtAddr, end: number, toRead: boolean): Sleeps<Result> {
     const { device } = this.#parts;
-    return device === undefined ? 0 : yield* device.moveHome(start, end);
+    return device === undefined ? 0 : yield* device.moveHome(start, end, toRead);
   }
 
   #device(call: string, source?: KernelSource): WebGpuDevice {

@@ -5,7 +5,6 @@
 import {
   EBUSY,
   EFAULT,
-  ENOMEM,
   PAGE_SIZE,
   type Result,
   SPACE_BYTES,
@@ -20,6 +19,7 @@ import { Brackets } from "../../cpu/index.ts";
 import { type Gpu, WebGpuDevice } from "../../driver/index.ts";
 import {
   AddressSpace,
+  adviseAccess,
   dumpSpace,
   FAULT_WRITE,
   MapMode,
@@ -51,7 +51,7 @@ import { leavePages } from "./leave-pages.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Members } from "./members.ts";
 import { Pool } from "./pool.ts";
-import { firstHole, whyNot } from "./why-not.ts";
+import { whyNot, withHole } from "./why-not.ts";
 import type { WindowCpu } from "./window-cpu.ts";
 
 export interface EngineOptions<Cpu extends WindowCpu> {
@@ -158,7 +158,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
 
   *#retreat(): Sleeps<void> {
     yield* this.life.idle();
-    yield* this.#calls.bringHome(virtAddr(0), SPACE_BYTES);
+    yield* this.#calls.bringHome(virtAddr(0), SPACE_BYTES, false);
     this.life.to("retreated");
   }
 
@@ -185,6 +185,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     mprotect: (ask) =>
       this.#change(ask, (start) => mprotect(this.space, start, ask.bytes, ask.flags)),
     discard: (ask) => this.#change(ask, (start) => madviseDontNeed(this.space, start, ask.bytes)),
+    advise: (ask) => this.#advise(ask),
     access: (ask, { caller }) => this.#explained(ask, this.#access(ask, caller)),
     release: (ask) => this.#release(ask.bracket),
     fault: (ask) => this.#explained(ask, this.#fault(ask)),
@@ -228,9 +229,13 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     if (result >= 0) {
       yield* leavePages(this.space, this.cpu, virtAddr(range.start), end * PAGE_SIZE);
     }
-    if (result !== -ENOMEM) return { result };
-    const address = firstHole(this.space, virtAddr(range.start), end * PAGE_SIZE);
-    return { result, ...(address !== undefined && { address }) };
+    return withHole(this.space, result, range);
+  }
+
+  /** A bracket does not mind. */
+  *#advise({ start, bytes, ...hints }: Ask<"advise">): Sleeps<Outcome> {
+    const result = yield* adviseAccess(this.space, virtAddr(start), bytes, hints);
+    return withHole(this.space, result, { start, bytes });
   }
 
   /** With the reason, where the program has no such right. */
@@ -247,7 +252,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   *#access(ask: Ask<"access">, caller: Caller): Sleeps<Answer<"access">> {
     const { start, end } = pagesAround(ask);
     const failure = { address: start };
-    const home = yield* this.#calls.bringHome(start, end);
+    const home = yield* this.#calls.bringHome(start, end, !ask.write);
     const bracket =
       home < 0 ? home : yield* this.#brackets.open({ start, end }, ask.write, failure, caller);
     if (typeof bracket !== "number") return { result: 0, bracket: bracket.id };
@@ -314,14 +319,14 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
   /** What somebody else takes meanwhile is not brought twice. */
   *#populate(ask: Ask<"populate">): Sleeps<Outcome> {
     const { start, end } = pagesAround(ask);
-    const home = yield* this.#calls.bringHome(start, end);
+    const home = yield* this.#calls.bringHome(start, end, !ask.write);
     if (home < 0) return { result: home, address: start };
     return this.#mayTouch(ask) ? { result: 0 } : yield* this.#faultIn(ask);
   }
 
   #home(ask: Ask<"home">): Sleeps<Result> {
     const { start, end } = pagesAround(ask);
-    return this.#calls.bringHome(start, end);
+    return this.#calls.bringHome(start, end, true);
   }
 
   *#run(ask: Ask<"run">, context: CallContext): Sleeps<Answer<"run">> {

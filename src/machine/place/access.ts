@@ -3,8 +3,11 @@
  */
 import { formatAddress } from "../../base/index.ts";
 import type { Window } from "../../cpu/index.ts";
+import type { Ask } from "../engine/index.ts";
 import { invalid } from "../error.ts";
+import { show } from "../given.ts";
 import { INSPECT, listText } from "../inspect.ts";
+import { type Place, rangeOf } from "./place.ts";
 
 export type AccessMode = "read" | "write";
 
@@ -14,6 +17,18 @@ export interface AccessParts {
   readonly mode: AccessMode;
   readonly window: Window;
   readonly close: () => void;
+}
+
+/** What a call that makes memory ready for access asks for. */
+export function askFor(
+  call: string,
+  window: SharedArrayBuffer,
+  place: Place,
+  mode: AccessMode,
+): Ask<"access"> {
+  const range = rangeOf(call, window, place);
+  if (mode === "read" || mode === "write") return { ...range, write: mode === "write" };
+  throw invalid(call, `mode must be "read" or "write", got ${show(mode)}`);
 }
 
 interface Words {

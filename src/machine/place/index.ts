@@ -18,9 +18,19 @@
  *
  * **What it refuses.** To round: bytes are taken as they are given.
  */
-export { Access, type AccessMode } from "./access.ts";
+export { Access, type AccessMode, askFor } from "./access.ts";
+export { type Advice, advise } from "./advice.ts";
 export { type Asker, ask, askNow, askSync } from "./ask.ts";
-export { notMapped, refusedHeap, refusedModule, throwIf, touched, zero } from "./outcome.ts";
+export {
+  mustWait,
+  notInSpace,
+  notMapped,
+  refusedHeap,
+  refusedModule,
+  throwIf,
+  touched,
+  zero,
+} from "./outcome.ts";
 export {
   asAddress,
   type Cut,
@@ -28,8 +38,7 @@ export {
   type MemoryRange,
   type Place,
   pagesOf,
-  piecesOf,
   rangeOf,
 } from "./place.ts";
-export { type PrefetchTarget, prefetchRange } from "./prefetch.ts";
+export { type PrefetchTarget, populate, populateSync, prefetchRange } from "./prefetch.ts";
 export { askToMap, type MmapOptions, type Rights, rightsOf } from "./rights.ts";

@@ -12,6 +12,7 @@ import {
 import { MMAP_MIN_ADDR } from "../../mm/index.ts";
 import type { Ask, Outcome } from "../engine/index.ts";
 import { errorCode, type HmmError, hmmError, invalid } from "../error.ts";
+import { show, showAddress } from "../given.ts";
 import type { Access } from "./access.ts";
 import { asAddress, type MemoryRange } from "./place.ts";
 import type { MmapOptions } from "./rights.ts";
@@ -66,7 +67,20 @@ export function touched(call: string, outcome: Outcome, what: Ask<"access">): vo
   });
 }
 
-/** `range` was to be unmapped, protected or discarded. */
+/** Bytes that a plain load or store cannot mean. */
+export function notInSpace(address: number, bytes: number, write: boolean): HmmError {
+  const detail = `${showAddress(address)} + ${show(bytes)} bytes is not in the space`;
+  return hmmError({ code: "EFAULT", call: write ? "store" : "load", detail });
+}
+
+/** A plain load or store cannot wait where the CPU has no page faults. */
+export function mustWait(address: number, write: boolean): HmmError {
+  const call = write ? "store" : "load";
+  const detail = "the page is on a device or in use; open a bracket: await space.access(…)";
+  return hmmError({ code: "EAGAIN", call, detail, address, access: write ? "write" : "read" });
+}
+
+/** `range` was to be unmapped, protected, advised or discarded. */
 export function throwIf({ result, address }: Outcome, call: string, range: MemoryRange): void {
   if (result >= 0) return;
   const bytes = `${range.bytes} bytes at ${formatAddress(range.start)}`;

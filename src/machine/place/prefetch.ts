@@ -1,13 +1,26 @@
-/** Memory that is brought to where it will be needed, beforehand: `Space.prefetch`. */
+/** Memory that is brought to where it will be needed, beforehand: here or to the device. */
 import { PAGE_SIZE } from "../../base/index.ts";
-import type { Outcome } from "../engine/index.ts";
+import type { Ask, Outcome } from "../engine/index.ts";
 import { invalid } from "../error.ts";
 import { show } from "../given.ts";
-import { type Asker, ask } from "./ask.ts";
+import { type Asker, ask, askSync } from "./ask.ts";
 import { touched } from "./outcome.ts";
 import { type MemoryRange, piecesOf } from "./place.ts";
 
 export type PrefetchTarget = "device" | "cpu";
+
+/** Makes `what` ready piece by piece: `Space.populate`. */
+export async function populate(asker: Asker, what: Ask<"populate">): Promise<void> {
+  for (const piece of piecesOf(what)) {
+    touched(asker.call, await ask(asker, "populate", piece), what);
+  }
+}
+
+export function populateSync(asker: Asker, what: Ask<"populate">): void {
+  for (const piece of piecesOf(what)) {
+    touched(asker.call, askSync(asker, "populate", piece), what);
+  }
+}
 
 /** Brings `range` there piece by piece, so that nobody waits for all of it: bytes that came. */
 export async function prefetchRange(

@@ -43,6 +43,7 @@ import {
   VM_SPECIAL,
   type Vma,
 } from "../vma.ts";
+import { VM_HINTS } from "../vma-hints.ts";
 import { changeFlags } from "./protect.ts";
 import { HUGE_BYTES, pageEnd, splitsHugetlb } from "./range.ts";
 
@@ -93,6 +94,34 @@ export function* madvise(
   // Linux reads the lock for most of these; written, so that nothing is on its way meanwhile.
   using _mmap = yield* space.mmapLock.acquireWrite();
   return yield* walkVmas(space, start, end, VISITS[advice]);
+}
+
+/** Which hints (of VM_HINTS) a range gets, and which it has no more. */
+export interface Hints {
+  readonly set: number;
+  readonly clear: number;
+}
+
+/**
+ * Hints about who will access [start, start + bytes): whole pages. 0; -EINVAL (unaligned start),
+ * -ENOMEM (a hole: the rest has them all the same). CUDA: cudaMemAdvise().
+ */
+export function* adviseAccess(
+  space: AddressSpace,
+  start: VirtAddr,
+  bytes: number,
+  { set, clear }: Hints,
+): Sleeps<Result> {
+  assert(((set | clear) & ~VM_HINTS) === 0, "a hint changes what a mapping is");
+  if (!isPageAligned(start)) return -EINVAL;
+  if (bytes === 0) return 0;
+  const end = pageEnd(start, bytes);
+  if (!isPageRange(start, end)) return -EINVAL;
+  space.memory.tracer.emit(MADVISE, space.id, vpnOf(start), vpnOf(end) - vpnOf(start));
+  using _mmap = yield* space.mmapLock.acquireWrite();
+  return yield* walkVmas(space, start, end, (_space, vma, from, to) =>
+    setFlags(space, vma, { start: from, end: to }, (vma.flags & ~clear) | set),
+  );
 }
 
 /** MADV_DONTNEED: see `madvise`. */
