@@ -7,6 +7,10 @@ export interface Bench {
 }
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
+  advice: {
+    about: "a table that a kernel changes and the CPU reads, with readMostly and without",
+    run: async () => (await import("./advice.ts")).benchAdvice(),
+  },
   bfs: {
     about: "distances in a random graph",
     run: async () => (await import("./bfs.ts")).benchBfs(),

@@ -32,6 +32,12 @@ const SAME_IN_C = "the same call in C";
 const BY_HAND = "copying the buffer back by hand (mapAsync)";
 
 export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
+  advice: ["pages moved to the device", "time"].map((what) =>
+    row(
+      `advice: 16 MiB that a kernel changes and the CPU reads, in turns, ${what}`,
+      "the same without readMostly",
+    ),
+  ),
   bfs: [
     row("bfs: 65,536 vertices, 7.5 edges each, a launch a level, resident", RAW_KERNEL, 1.3),
     row("bfs: 65,536 vertices, 7.5 edges each, a launch a level, resident", PLAIN),

@@ -226,4 +226,25 @@ export const MUTANTS = [
 `,
     why: "who holds a page still counts references before it waits, not after: a held page goes",
   },
+  {
+    name: "kept-copy-writable",
+    file: "src/devmem/migrate.ts",
+    find: "    cursor.set(page, withFlags(entry, 0, PTE_WRITE));\n    memory.pages.setFlag(to, PG_DUPLICATED);\n",
+    replace: "    memory.pages.setFlag(to, PG_DUPLICATED);\n",
+    why: "a page comes home writable although its device goes on reading what it had",
+  },
+  {
+    name: "kept-copy-unknown",
+    file: "src/devmem/migrate.ts",
+    find: "    memory.pages.setFlag(to, PG_DUPLICATED);\n",
+    replace: "",
+    why: "a page comes home and does not know that its device has kept a copy",
+  },
+  {
+    name: "kept-copy-of-others",
+    file: "src/device/move.ts",
+    find: "if (!isOurs || !pages.is(home, PG_EXCLUSIVE)) continue;",
+    replace: "if (!isOurs) continue;",
+    why: "a device keeps a copy of a page that another space maps and may write",
+  },
 ];

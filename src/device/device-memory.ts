@@ -22,7 +22,7 @@ import {
   type Fault,
   type Memory,
   reclaimPages,
-  VM_READ_MOSTLY,
+  VmHint,
 } from "../mm/index.ts";
 import { Shared, type Sleeps } from "../sync/index.ts";
 import { eventId } from "../trace/index.ts";
@@ -252,7 +252,7 @@ export class DeviceMemory {
     const { select, owner } = this;
     const { space, vma, start, end, faultFrame = 0, toRead = false } = run;
     const migration = newMigration({ space, vma, start, end, faultFrame, select, owner });
-    const keeps = toRead && vma.allows(VM_READ_MOSTLY) && !this.reachesRam;
+    const keeps = toRead && vma.allows(VmHint.readMostly) && !this.reachesRam;
     return runMigration(migration, keeps ? this.#homeKeeping : this.#home);
   }
 

@@ -171,7 +171,7 @@ function* keepCopies(memory: DeviceMemory, migration: Migration): Sleeps<void> {
     if (from === 0 || home === 0 || !isMigrating(src[slot]!)) continue;
     const page = vpn(start + slot);
     const entry = space.pageTable.get(page);
-    const isOurs = isMigration(entry) && ptePfn(entry) === from && pages.mapcount[from] === 1;
+    const isOurs = isMigration(entry) && ptePfn(entry) === from;
     if (!isOurs || !pages.is(home, PG_EXCLUSIVE)) continue;
     shadow.keep(page, from, home);
     dst[slot] = dst[slot]! | MIGRATE_PFN_KEPT;

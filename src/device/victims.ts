@@ -3,7 +3,7 @@
  * belong in RAM go before all others, and those that belong on the device after them.
  */
 import { addrOf, type Pfn } from "../base/index.ts";
-import { mappersOf, VM_PREFER_CPU, VM_PREFER_DEVICE } from "../mm/index.ts";
+import { mappersOf, VmHint } from "../mm/index.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import { FRAME_COPY } from "./frame-list.ts";
 
@@ -17,9 +17,11 @@ export function chooseVictims(
   keepAfter: number,
 ): Pfn[] | undefined {
   const candidates = oldestFirst(memory, keepAfter);
-  const chosen = isAnyPreferred(memory)
-    ? byPreference(memory, candidates, count)
-    : firstOf(candidates, count);
+  const preferences = preferencesIn(memory);
+  const chosen =
+    preferences === 0
+      ? firstOf(candidates, count)
+      : byPreference(memory, candidates, count, preferences);
   return chosen.length < count ? undefined : chosen.map((index) => memory.pfnAt(index));
 }
 
@@ -40,24 +42,28 @@ function firstOf(candidates: Iterable<number>, count: number): number[] {
   return first;
 }
 
-const PREFERENCES = VM_PREFER_CPU | VM_PREFER_DEVICE;
-
-function isAnyPreferred(memory: DeviceMemory): boolean {
-  for (const { vmas } of memory.spaces) {
-    if (vmas.all.some(({ flags }) => (flags & PREFERENCES) !== 0)) return true;
-  }
-  return false;
+/** What anybody prefers. */
+function preferencesIn(memory: DeviceMemory): number {
+  let all = 0;
+  for (const { vmas } of memory.spaces) for (const { flags } of vmas.all) all |= flags;
+  return all & (VmHint.preferCpu | VmHint.preferDevice);
 }
 
-function byPreference(memory: DeviceMemory, candidates: Iterable<number>, count: number): number[] {
+function byPreference(
+  memory: DeviceMemory,
+  candidates: Iterable<number>,
+  count: number,
+  preferences: number,
+): number[] {
+  const hasEarly = (preferences & VmHint.preferCpu) !== 0;
   const early: number[] = [];
   const usual: number[] = [];
   const late: number[] = [];
   for (const index of candidates) {
-    if (early.length === count) break;
+    if ((hasEarly ? early : usual).length === count) break;
     const flags = flagsOf(memory, index);
-    if (flags & VM_PREFER_CPU) early.push(index);
-    else if (flags & VM_PREFER_DEVICE) late.push(index);
+    if (flags & VmHint.preferCpu) early.push(index);
+    else if (flags & VmHint.preferDevice) late.push(index);
     else usual.push(index);
   }
   return [...early, ...usual, ...late].slice(0, count);

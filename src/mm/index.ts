@@ -2,8 +2,7 @@
  * # mm: intent and fact
  * An address space: what the program asked for (`Vma`s, the *intent*), what is really there (the
  * `PageTable`, the *fact*), and who holds copies of that (the *shadows*: CPU backends, devices).
- * Outside an invalidation, shadow is within fact is within intent. A frame is freed when no shadow
- * can reach it.
+ * Outside an invalidation, shadow is within fact is within intent. Frames that a shadow has stay.
  *
  * **Nouns.** *AddressSpace*, *Vma*, *PageTable*, *PageTableCursor* (its only pen), *ReverseMap*
  * (from a page to its Vmas), *Memory* (what spaces share).
@@ -29,7 +28,6 @@ export {
   Advice,
   adviseAccess,
   fork,
-  type Hints,
   MapMode,
   type MmapOptions,
   madvise,
@@ -84,12 +82,7 @@ export {
   PageTable,
 } from "./page-table.ts";
 export type { DevPagemap } from "./pagemap.ts";
-export {
-  isPinned,
-  type PinnedPages,
-  pinPages,
-  unpinPages,
-} from "./pin.ts";
+export { isPinned, type PinnedPages, pinPages, unpinPages } from "./pin.ts";
 export {
   asPte,
   hasFrame,
@@ -150,10 +143,4 @@ export {
   VM_WRITE,
   Vma,
 } from "./vma.ts";
-export {
-  VM_ACCESSED_BY_DEVICE,
-  VM_HINTS,
-  VM_PREFER_CPU,
-  VM_PREFER_DEVICE,
-  VM_READ_MOSTLY,
-} from "./vma-hints.ts";
+export { VM_HINTS, VmHint } from "./vma-hints.ts";

@@ -4,7 +4,7 @@
  */
 
 import { type Scenario, Stage, type StageOptions, type StrategyOptions } from "../explore/index.ts";
-import { VM_READ_MOSTLY } from "../mm/index.ts";
+import { VmHint } from "../mm/index.ts";
 import type { Sleeps } from "../sync/index.ts";
 
 export interface Race extends Scenario {
@@ -39,7 +39,7 @@ function scenario(
 }
 
 /** A device that cannot read RAM, and keeps copies of what goes home to be read. */
-const KEEPS = { copies: true, hints: VM_READ_MOSTLY };
+const KEEPS = { copies: true, hints: VmHint.readMostly };
 
 /** The smallest first: what is broken shows soon. */
 export const RACES: readonly Race[] = [

@@ -14,7 +14,7 @@ export interface DmirrorDeviceOptions {
    * RAM. Default false.
    */
   readonly isCoherent?: boolean;
-  /** It reads and writes RAM where it is, as Linux's does. Without: it gets copies. Default true. */
+  /** It uses RAM where it is, as Linux's does. Without: it gets copies to read. Default true. */
   readonly reachesRam?: boolean;
 }
 

@@ -15,18 +15,12 @@ import {
   vpnOf,
 } from "../../base/index.ts";
 import { MIGRATION_PAGES, prefetch } from "../../device/index.ts";
-import {
-  VM_ACCESSED_BY_DEVICE,
-  VM_PREFER_CPU,
-  VM_PREFER_DEVICE,
-  VM_READ_MOSTLY,
-  type Vma,
-} from "../../mm/index.ts";
+import { type Vma, VmHint } from "../../mm/index.ts";
 import type { Sleeps } from "../../sync/index.ts";
 import { bringViews, fillGaps, type LaunchView, missingOf } from "./fill.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
 
-const COMES = VM_PREFER_DEVICE | VM_ACCESSED_BY_DEVICE;
+const COMES = VmHint.preferDevice | VmHint.accessedByDevice;
 
 interface Pages {
   readonly start: Vpn;
@@ -60,7 +54,7 @@ export function* bringAround(
 
 /** At the end of a launch: what belongs in RAM goes there, as far as nobody holds it. */
 export function* sendHome(device: WebGpuDevice): Sleeps<void> {
-  for (const { start, end } of advised(device, VM_PREFER_CPU)) {
+  for (const { start, end } of advised(device, VmHint.preferCpu)) {
     yield* device.moveHome(addrOf(start), end * PAGE_SIZE, true);
   }
 }
@@ -72,14 +66,14 @@ const pagesOf = (vma: Vma): Pages => ({ start: vpnOf(vma.start), end: vpnOf(vma.
 
 /** 2 MiB, aligned, around each page that was to be read. */
 function windowsOf({ space }: WebGpuDevice, faults: Uint32Array): Pages[] {
-  if (!space.vmas.all.some((vma) => vma.allows(VM_READ_MOSTLY))) return [];
+  if (!space.vmas.all.some((vma) => vma.allows(VmHint.readMostly))) return [];
   const windows = new Map<number, Pages>();
   for (let i = 0; i < faults.length; i += 2) {
     const address = virtAddr(faults[i]!);
     const first = Math.floor(vpnOf(address) / MIGRATION_PAGES) * MIGRATION_PAGES;
     if (windows.has(first)) continue;
     const vma = space.vmas.find(address);
-    if (!vma?.allows(VM_READ_MOSTLY)) continue;
+    if (!vma?.allows(VmHint.readMostly)) continue;
     const { start, end } = pagesOf(vma);
     windows.set(first, {
       start: vpn(Math.max(start, first)),

@@ -11,7 +11,6 @@ import type {
   LaunchOutcome,
   LaunchProgress,
 } from "../../driver/index.ts";
-import type { Hints } from "../../mm/index.ts";
 import type { HeapRemains } from "../heap/index.ts";
 import type { Legacy } from "./members.ts";
 
@@ -75,7 +74,7 @@ interface Calls {
   readonly mprotect: Call<ByteRange & { readonly flags: number }, Outcome>;
   readonly discard: Call<ByteRange, Outcome>;
   /** Hints for whole pages, bits of VM_HINTS. -ENOMEM with `address`: nothing is mapped there. */
-  readonly advise: Call<ByteRange & Hints, Outcome>;
+  readonly advise: Call<ByteRange & { readonly set: number; readonly clear: number }, Outcome>;
   /** Opens a bracket over bytes; the number names it in `release`. */
   readonly access: Call<
     ByteRange & { readonly write: boolean },

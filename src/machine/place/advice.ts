@@ -1,11 +1,6 @@
 /** What a program says about who will access memory: `Space.advise`. */
 import { PAGE_SIZE } from "../../base/index.ts";
-import {
-  VM_ACCESSED_BY_DEVICE,
-  VM_PREFER_CPU,
-  VM_PREFER_DEVICE,
-  VM_READ_MOSTLY,
-} from "../../mm/index.ts";
+import { VmHint } from "../../mm/index.ts";
 import type { Ask } from "../engine/index.ts";
 import { invalid } from "../error.ts";
 import { checkOptions, show } from "../given.ts";
@@ -29,7 +24,8 @@ export interface Advice {
   readonly readMostly?: boolean;
   /**
    * "device": as `preferred: "device"` brings them in before a launch, but they make room for
-   * others as all do. It has no mapping of RAM that could be kept. CUDA: cudaMemAdviseSetAccessedBy.
+   * others as all do. It has no mapping of RAM that could be kept. CUDA:
+   * cudaMemAdviseSetAccessedBy.
    */
   readonly accessedBy?: "device" | "none";
 }
@@ -37,11 +33,11 @@ export interface Advice {
 type Flags<Word extends string> = Readonly<Record<Word, number>>;
 
 const PREFERRED: Flags<"device" | "cpu" | "none"> = {
-  device: VM_PREFER_DEVICE,
-  cpu: VM_PREFER_CPU,
+  device: VmHint.preferDevice,
+  cpu: VmHint.preferCpu,
   none: 0,
 };
-const ACCESSED_BY: Flags<"device" | "none"> = { device: VM_ACCESSED_BY_DEVICE, none: 0 };
+const ACCESSED_BY: Flags<"device" | "none"> = { device: VmHint.accessedByDevice, none: 0 };
 
 /** Gives it to all pages that `range` touches. */
 export async function advise(asker: Asker, range: MemoryRange, advice: Advice): Promise<void> {
@@ -60,18 +56,18 @@ function hintsOf(call: string, advice: Advice): Pick<Ask<"advise">, "set" | "cle
   let clear = 0;
   if (preferred !== undefined) {
     set |= flagOf(call, "preferred", PREFERRED, preferred);
-    clear |= VM_PREFER_DEVICE | VM_PREFER_CPU;
+    clear |= VmHint.preferDevice | VmHint.preferCpu;
   }
   if (accessedBy !== undefined) {
     set |= flagOf(call, "accessedBy", ACCESSED_BY, accessedBy);
-    clear |= VM_ACCESSED_BY_DEVICE;
+    clear |= VmHint.accessedByDevice;
   }
   if (readMostly !== undefined) {
     if (typeof readMostly !== "boolean") {
       throw invalid(call, `readMostly must be true or false, got ${show(readMostly)}`);
     }
-    set |= readMostly ? VM_READ_MOSTLY : 0;
-    clear |= VM_READ_MOSTLY;
+    set |= readMostly ? VmHint.readMostly : 0;
+    clear |= VmHint.readMostly;
   }
   return { set, clear };
 }

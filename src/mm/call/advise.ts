@@ -97,7 +97,7 @@ export function* madvise(
 }
 
 /** Which hints (of VM_HINTS) a range gets, and which it has no more. */
-export interface Hints {
+interface Hints {
   readonly set: number;
   readonly clear: number;
 }

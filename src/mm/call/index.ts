@@ -13,7 +13,7 @@
  *
  * **What it refuses.** Ranges that are not whole pages of the space.
  */
-export { Advice, adviseAccess, type Hints, madvise, madviseDontNeed } from "./advise.ts";
+export { Advice, adviseAccess, madvise, madviseDontNeed } from "./advise.ts";
 export { mmput, mmputAsync } from "./exit.ts";
 export { fork } from "./fork.ts";
 export { MapMode, type MmapOptions, mmap } from "./map.ts";

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { Advice, dumpSpace, SwapArea, VM_READ } from "../../../src/mm/index.ts";
-import { RW, testWorld } from "../test-world.ts";
+import {
+  Advice,
+  adviseAccess,
+  dumpSpace,
+  SwapArea,
+  VM_READ,
+  VmHint,
+} from "../../../src/mm/index.ts";
+import { bytesOf, pageAt, RW, testWorld } from "../test-world.ts";
 
 describe("the dump of a space", () => {
   it("has a line for each mapping with where its pages are, and one for all", () => {
@@ -20,6 +27,20 @@ describe("the dump of a space", () => {
       "0x10008000..0x1000a000  r--p    anonymous      2    0       0       0       0          0        0        0",
       "0x1000c000..0x1000e000  rw-p    file           2    2       0       0       0          0        0        0",
       "all                                           10    3       0       1       0          1        1        0",
+    ]);
+  });
+
+  it("says what a mapping is advised to be", () => {
+    const world = testWorld();
+    world.map(0, 2);
+    const hints = { set: VmHint.readMostly | VmHint.preferCpu, clear: 0 };
+    world.run(adviseAccess(world.space, pageAt(1), bytesOf(1), hints));
+    const lines = dumpSpace(world.space).split("\n");
+    expect(lines.map((line) => line.match(/ {2}[a-z,-]+$/)?.[0].trim())).toEqual([
+      "special",
+      undefined,
+      "read-mostly,preferred-cpu",
+      undefined,
     ]);
   });
 
