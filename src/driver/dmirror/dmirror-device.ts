@@ -31,7 +31,12 @@ export class DmirrorDevice implements DeviceOps {
   constructor(memory: Memory, options: DmirrorDeviceOptions) {
     this.memory = memory;
     this.#shared = new Shared(memory.scheduler);
-    this.deviceMemory = new DeviceMemory(memory, { ...options, ops: this });
+    this.deviceMemory = new DeviceMemory(memory, {
+      ...options,
+      // Who owns memory that only copies reach is that memory.
+      ...(options.reachesRam === false ? {} : { owner: this }),
+      ops: this,
+    });
     this.bytes = new Uint8Array(this.isCoherent ? 0 : options.frames * PAGE_SIZE);
     this.#views = new Array(this.isCoherent ? 0 : options.frames).fill(undefined);
   }
