@@ -20,21 +20,28 @@ describe("accessorsOf", () => {
       "const SIZE_OF_Node = 80u;",
       "fn Node_key(p: u32) -> u32 { return load_u32(p + 0u); }",
       "fn set_Node_key(p: u32, v: u32) { store_u32(p + 0u, v); }",
+      "fn ptr_Node_key(p: u32) -> u32 { return p + 0u; }",
       "fn Node_left(p: u32) -> u32 { return load_u32(p + 4u); }",
       "fn set_Node_left(p: u32, v: u32) { store_u32(p + 4u, v); }",
+      "fn ptr_Node_left(p: u32) -> u32 { return p + 4u; }",
       "fn Node_min(p: u32) -> vec3f { return load_vec3f(p + 16u); }",
       "fn set_Node_min(p: u32, v: vec3f) { store_vec3f(p + 16u, v); }",
+      "fn ptr_Node_min(p: u32) -> u32 { return p + 16u; }",
       "fn Node_leaf(p: u32) -> u32 { return p + 28u; }",
       "fn Node_items(p: u32, index: u32) -> u32 { return load_u32(p + 32u + index * 4u); }",
       "fn set_Node_items(p: u32, index: u32, v: u32) { store_u32(p + 32u + index * 4u, v); }",
+      "fn ptr_Node_items(p: u32, index: u32) -> u32 { return p + 32u + index * 4u; }",
       "fn Node_grid(p: u32, index0: u32, index1: u32) -> f32 " +
         "{ return load_f32(p + 48u + index0 * 12u + index1 * 4u); }",
       "fn set_Node_grid(p: u32, index0: u32, index1: u32, v: f32) " +
         "{ store_f32(p + 48u + index0 * 12u + index1 * 4u, v); }",
+      "fn ptr_Node_grid(p: u32, index0: u32, index1: u32) -> u32 " +
+        "{ return p + 48u + index0 * 12u + index1 * 4u; }",
       "fn Node_leaves(p: u32, index: u32) -> u32 { return p + 72u + index * 4u; }",
       "const SIZE_OF_Leaf = 4u;",
       "fn Leaf_weight(p: u32) -> f32 { return load_f32(p + 0u); }",
       "fn set_Leaf_weight(p: u32, v: f32) { store_f32(p + 0u, v); }",
+      "fn ptr_Leaf_weight(p: u32) -> u32 { return p + 0u; }",
     ]);
   });
 

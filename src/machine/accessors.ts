@@ -1,6 +1,7 @@
 /**
  * WGSL functions that read and write the fields of structs by address, for kernels:
- * `Node_key(p)`, `set_Node_key(p, v)`, `Node_items(p, index)`, and `SIZE_OF_Node`. A member that
+ * `Node_key(p)`, `set_Node_key(p, v)`, `Node_items(p, index)`, `ptr_Node_key(p)` (its address, for
+ * atomics), and `SIZE_OF_Node`. A member that
  * is a struct gives its address. Indices are not checked: a kernel that leaves an array reads
  * its neighbour, as with any pointer.
  */
@@ -17,12 +18,19 @@ export function accessorsOf(schemas: Iterable<Schema>): string {
     claim(`SIZE_OF_${struct.name}`, struct.name, owners);
     lines.push(`const SIZE_OF_${struct.name} = ${struct.size}u;`);
     for (const [field, member] of Object.entries(struct.fields)) {
-      claim(`${struct.name}_${field}`, `${struct.name}.${field}`, owners, /^(?:load|store|set)_/);
+      claim(
+        `${struct.name}_${field}`,
+        `${struct.name}.${field}`,
+        owners,
+        /^(?:load|store|set|atomic[A-Z]\w*)_/,
+      );
       const access = accessOf(member);
       lines.push(getterText(struct, field, access));
       if (access.word === undefined) continue;
       claim(`set_${struct.name}_${field}`, `${struct.name}.${field}`, owners);
       lines.push(setterText(struct, field, access));
+      claim(`ptr_${struct.name}_${field}`, `${struct.name}.${field}`, owners);
+      lines.push(pointerText(struct, field, access));
     }
   }
   return lines.map((line) => `${line}\n`).join("");
@@ -85,6 +93,12 @@ function getterText(struct: StructSchema, field: string, access: Access): string
   const parameters = ["p: u32", ...indexNames(access).map((index) => `${index}: u32`)];
   const result = access.word ?? "u32";
   return `fn ${struct.name}_${field}(${parameters.join(", ")}) -> ${result} { return ${body}; }`;
+}
+
+function pointerText(struct: StructSchema, field: string, access: Access): string {
+  const parameters = ["p: u32", ...indexNames(access).map((index) => `${index}: u32`)].join(", ");
+  const address = addressText(struct, field, access);
+  return `fn ptr_${struct.name}_${field}(${parameters}) -> u32 { return ${address}; }`;
 }
 
 function setterText(struct: StructSchema, field: string, access: Access): string {

@@ -50,6 +50,37 @@ describe.skipIf(obstacle !== undefined)(`threads of a machine (${obstacle ?? "he
     expect(ended).toMatchObject({ code: 0, stdout: `${6 * 20_000}\n`, stderr: "", hung: false });
   });
 
+  it("count with Atomics what a kernel counts as well, and no count is lost", async (context) => {
+    if (noDevice !== undefined) return context.skip(noDevice);
+    const ended = await runProgram(
+      `${TALK}
+      const at = await space.mmap({ bytes: 16 * PAGE });
+      const kernel = machine.kernel({ args: { at: ptr(u32) }, code: \`fn main(i: u32) {
+        atomicAdd_u32(args.at + 4096u * (i % 16u), 1u);
+        atomicAdd_u32(args.at + 4096u * ((i / 16u) % 16u) + 4u, 1u);
+      }\` });
+      const workers = Array.from({ length: 4 }, () => thread(\`
+        const words = new Uint32Array(space.window, workerData.at, 16 * 1024);
+        for (let n = 0; n < 8000; n++) Atomics.add(words, 1024 * (n % 16) + (n & 1), 1);
+        parentPort.postMessage("done");
+        await machine.close();\`, { at }));
+      const done = Promise.all(workers.map(says));
+      for (let launch = 0; launch < 10; launch++) await kernel.run(4096, { at });
+      await done;
+      await Promise.all(workers.map(ends));
+      let sum = 0;
+      for (let page = 0; page < 16; page++) {
+        sum += space.u32[(at >>> 2) + 1024 * page] + space.u32[(at >>> 2) + 1024 * page + 1];
+      }
+      machine.check();
+      console.log(sum);
+      await machine.close();`,
+      { device: true, limitMs: 60_000 },
+    );
+    const sum = 4 * 8000 + 10 * 2 * 4096;
+    expect(ended).toMatchObject({ code: 0, stdout: `${sum}\n`, stderr: "", hung: false });
+  });
+
   it("wake each other with Atomics.wait and notify on memory of the space", async () => {
     const ended = await runProgram(`${TALK}
       const at = space.malloc(4096, 4096);

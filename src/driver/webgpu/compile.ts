@@ -13,6 +13,8 @@ import {
 /** A pipeline, made from one kernel for one size of its store log. */
 export interface Compiled {
   readonly pipeline: GPUComputePipeline;
+  /** It keeps records of atomics. */
+  readonly isAtomic: boolean;
 }
 
 /** Each kernel, in each way, is compiled once. */
@@ -88,13 +90,13 @@ async function compileShader(
   if (errors.length > 0) fail(errors);
   if (error !== null) fail([{ line: 1, column: 1, message: error.message }]);
   try {
-    return { pipeline: await compiling };
+    return { pipeline: await compiling, isAtomic: shader.isAtomic };
   } catch (error) {
     return fail([{ line: 1, column: 1, message: (error as Error).message }]);
   }
 }
 
-/** Bindings 0 to 8 of the prelude in `wgsl/wrap-kernel.ts`. */
+/** Bindings 0 to 9 of the prelude in `wgsl/wrap-kernel.ts`. */
 export function newLayout(device: GPUDevice): GPUBindGroupLayout {
   const kinds: GPUBufferBindingType[] = [
     "read-only-storage",
@@ -105,6 +107,7 @@ export function newLayout(device: GPUDevice): GPUBindGroupLayout {
     "storage",
     "uniform",
     "uniform",
+    "storage",
     "storage",
   ];
   return device.createBindGroupLayout({

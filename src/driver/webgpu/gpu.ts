@@ -19,28 +19,19 @@ import {
   type LaunchSize,
   plainBytes,
   ReadbackPool,
+  RecordBuffer,
   SpillBuffer,
 } from "./buffers/index.ts";
 import { type Compiled, newLayout, Pipelines } from "./compile.ts";
 import { DeviceLostError, GpuError, type Round, type RoundResult } from "./round.ts";
-import {
-  CONTROL_WORDS,
-  FAULT_RECORDS,
-  KernelCompileError,
-  type KernelSource,
-  LOG_IS_FULL,
-  PASSES_ARE_OVER,
-  SPILL_IS_FULL,
-  WORKGROUP_SIZE,
-} from "./wgsl/index.ts";
+import { CONTROL_BYTES, Rounds } from "./rounds.ts";
+import { CHUNK_RECORDS, CHUNK_WORDS, KernelCompileError, type KernelSource } from "./wgsl/index.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
 export { LaunchList } from "./buffers/index.ts";
 export type { Compiled } from "./compile.ts";
 export { GpuError, type RoundResult } from "./round.ts";
 
-/** Records that come back with the round itself; more need a second readback. */
-const HEAD_RECORDS = 2048;
 /**
  * Bytes that one writeBuffer takes: above it Dawn becomes slow. In such pieces it beats mapped
  * staging buffers of our own up to 4 MiB (0.3 ms against 0.9 on SwiftShader) and needs no waiting
@@ -48,7 +39,6 @@ const HEAD_RECORDS = 2048;
  * uploads so much at once.
  */
 const UPLOAD_BYTES = 2 ** 20;
-const GROUPS_MAX = 65_535;
 /** Exactly 1 GiB fails, asynchronously, after the call has succeeded. */
 const BYTES_MAX = 1000 * 2 ** 20;
 
@@ -70,6 +60,8 @@ export class Gpu {
   readonly #control: GPUBuffer;
   readonly #layout: GPUBindGroupLayout;
   readonly #spill: SpillBuffer;
+  readonly #records: RecordBuffer;
+  readonly #rounds: Rounds;
   readonly #readback: ReadbackPool;
   readonly #scratch = new Uint8Array(UPLOAD_BYTES);
   readonly #pipelines: Pipelines;
@@ -78,8 +70,6 @@ export class Gpu {
   #lost: string | undefined;
   #isDestroyed = false;
   #isInRound = false;
-  // Bits of `seen` may be set.
-  #isSeen = false;
   // What the next launch takes over, if it is large enough.
   #keptList: LaunchList | undefined;
 
@@ -91,11 +81,20 @@ export class Gpu {
     const usage = STORAGE | COPY_DST | COPY_SRC;
     this.#memory = device.createBuffer({ label: "frames", size: frames * PAGE_SIZE, usage });
     this.#seen = device.createBuffer({ label: "seen", size: SPACE_PAGES / 2, usage });
-    const controlBytes = 4 * CONTROL_WORDS + 8 * FAULT_RECORDS;
-    this.#control = device.createBuffer({ label: "control", size: controlBytes, usage });
+    this.#control = device.createBuffer({ label: "control", size: CONTROL_BYTES, usage });
     this.#table = new DeviceTable(device);
     this.#spill = new SpillBuffer(device);
+    this.#records = new RecordBuffer(device, { bytes: 4 * CHUNK_WORDS, records: CHUNK_RECORDS });
     this.#readback = new ReadbackPool(device);
+    this.#rounds = new Rounds({
+      kind: info.kind,
+      table: this.#table,
+      seen: this.#seen,
+      control: this.#control,
+      spill: this.#spill,
+      records: this.#records,
+      readback: this.#readback,
+    });
     this.#layout = newLayout(device);
     this.#pipelines = new Pipelines(device, this.#layout);
     device.addEventListener("uncapturederror", (event) => {
@@ -253,6 +252,7 @@ export class Gpu {
       seen: this.#seen,
       control: this.#control,
       spill: this.#spill,
+      records: this.#records,
     };
     return new LaunchList(parts, size);
   }
@@ -275,69 +275,14 @@ export class Gpu {
     const over = (): void => {
       this.#isInRound = false;
     };
-    const running = this.#guard(this.#runRound(round));
+    const running = this.#guard(this.#rounds.run(round));
     running.then(over, over);
     return running;
   }
 
-  async #runRound(round: Round): Promise<RoundResult> {
-    const { compiled, list, fresh, retry, load } = round;
-    assert(retry <= list.pending && retry + fresh.count > 0, "a round runs something");
-    assert(list.pending + fresh.count <= list.capacity, "the list has room for all that may wait");
-    this.#table.flush();
-    list.begin({ fresh, retry, load, runs: this.#table.runs.longestRuns() });
-    const startedMs = performance.now();
-    const cpuBefore = process.cpuUsage();
-    const control = new Uint32Array(CONTROL_WORDS);
-    let head = new Uint32Array(0);
-    await this.#readback.read(
-      4 * CONTROL_WORDS + 8 * HEAD_RECORDS,
-      (encoder, target, bytes) => {
-        if (this.#isSeen) encoder.clearBuffer(this.#seen);
-        this.#isSeen = true;
-        encoder.clearBuffer(this.#control, 0, 4 * CONTROL_WORDS);
-        this.#spill.clear(encoder);
-        const pass = encoder.beginComputePass();
-        pass.setPipeline(compiled.pipeline);
-        pass.setBindGroup(0, list.bindGroup);
-        const groups = Math.ceil((retry + fresh.count) / WORKGROUP_SIZE);
-        const width = Math.min(groups, GROUPS_MAX);
-        pass.dispatchWorkgroups(width, Math.ceil(groups / width));
-        pass.end();
-        encoder.copyBufferToBuffer(this.#control, 0, target, 0, bytes);
-      },
-      (shown) => {
-        control.set(wordsOf(shown(0, 4 * CONTROL_WORDS)));
-        const bytes = 8 * Math.min(control[0]!, HEAD_RECORDS);
-        if (bytes > 0) head = wordsOf(shown(4 * CONTROL_WORDS, bytes)).slice();
-      },
-    );
-    const { user, system } = process.cpuUsage(cpuBefore);
-    const cpuMs = this.info.kind === "software" ? (user + system) / 1000 : Infinity;
-    const milliseconds = Math.min(performance.now() - startedMs, cpuMs);
-    const [recorded = 0, unfinished = 0, why = 0] = control;
-    const [spilled = 0, unbegun = 0, strays = 0] = control.subarray(4);
-    const isLong = (why & PASSES_ARE_OVER) !== 0;
-    const overflow = why & LOG_IS_FULL || why & SPILL_IS_FULL;
-    this.#isSeen = recorded > 0;
-    this.#spill.used = spilled;
-    list.finishRound(retry, unfinished);
-    // Faults that found no room will be made again by who made them.
-    const count = Math.min(recorded, FAULT_RECORDS);
-    const isInHead = count <= HEAD_RECORDS;
-    const faults = isInHead ? head.slice(0, 2 * count) : await this.#allRecords(count);
-    return { faults, unfinished, unbegun, isLong, overflow, strays, milliseconds };
-  }
-
-  async #allRecords(count: number): Promise<Uint32Array> {
-    const records = new Uint32Array(2 * count);
-    await this.#readback.read(
-      8 * count,
-      (encoder, target, bytes) =>
-        encoder.copyBufferToBuffer(this.#control, 4 * CONTROL_WORDS, target, 0, bytes),
-      (shown) => records.set(wordsOf(shown(0, 8 * count))),
-    );
-    return records;
+  /** Of atomics that have happened, while those who made them wait to run again. */
+  get records(): RecordBuffer {
+    return this.#records;
   }
 
   /** Makes room for larger store logs. False when there is no more. Between rounds only. */
@@ -350,17 +295,7 @@ export class Gpu {
   /** The first of those who wait: who is it that cannot be served? Rejects with `GpuError`. */
   async firstPending(list: LaunchList): Promise<number> {
     this.#check();
-    assert(list.pending > 0, "nobody waits");
-    let id = 0;
-    const reading = this.#readback.read(
-      4,
-      (encoder, target) => encoder.copyBufferToBuffer(list.waiting, 0, target, 0, 4),
-      (shown) => {
-        id = wordsOf(shown(0, 4))[0]!;
-      },
-    );
-    await this.#guard(reading);
-    return id;
+    return this.#guard(this.#rounds.firstPending(list));
   }
 
   /** Gives everything back; later calls throw `GpuError`. */
@@ -395,6 +330,3 @@ export class Gpu {
     }
   }
 }
-
-const wordsOf = (bytes: Uint8Array): Uint32Array =>
-  new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);

@@ -28,7 +28,7 @@
  * const outcome = yield* launch(device, new KernelCache(), { source, count, args, isAborted });
  * ```
  *
- * **What it refuses.** Atomics and barriers in kernels (an invocation may run more than once);
+ * **What it refuses.** Barriers in kernels (an invocation may run more than once);
  * a working set of one invocation that is larger than device memory; an invocation that takes
  * longer than 1.5 s by itself, or stores to more words than its log can hold (`pace.ts`,
  * `buffers/spill-buffer.ts`).
@@ -36,14 +36,8 @@
 export { AdapterError, describeAdapters } from "./adapter.ts";
 export { type DeviceInfo, Gpu, GpuError } from "./gpu.ts";
 export { KernelCache } from "./kernel-cache.ts";
-export {
-  type LaunchEnd,
-  type LaunchOutcome,
-  type LaunchProgress,
-  type LaunchRequest,
-  launch,
-  prepare,
-} from "./launch.ts";
+export { type LaunchProgress, type LaunchRequest, launch, prepare } from "./launch.ts";
+export type { LaunchEnd, LaunchOutcome } from "./launch-end.ts";
 export type { LaunchStats } from "./stats.ts";
 export { WebGpuDevice } from "./webgpu-device.ts";
 export { KernelCompileError, type KernelSource, storedArguments } from "./wgsl/index.ts";

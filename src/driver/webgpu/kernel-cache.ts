@@ -2,7 +2,7 @@
 import { assert } from "../../base/index.ts";
 import { type Scheduler, type Sleeps, WaitQueue } from "../../sync/index.ts";
 import { FIRST_LOAD, type LaunchLoad } from "./pace.ts";
-import { isSpilled, type KernelSource } from "./wgsl/index.ts";
+import { atomicsExpected, isSpilled, type KernelSource } from "./wgsl/index.ts";
 
 /** How late one that waits for its turn notices that it was aborted. */
 const LOOK_AGAIN_MS = 100;
@@ -56,6 +56,8 @@ export class KernelCache {
   readonly #logSizes = new WeakMap<KernelSource, number>();
   // KernelSource -> what a round did in good time
   readonly #loads = new WeakMap<KernelSource, LaunchLoad>();
+  // KernelSource -> atomics in an invocation
+  readonly #atomics = new WeakMap<KernelSource, number>();
   readonly #detours = new WeakMap<KernelSource, Detour>();
 
   /**
@@ -86,6 +88,16 @@ export class KernelCache {
       this.#logSizes.set(source, size);
     }
     return size;
+  }
+
+  /** How many an invocation makes, by the look of the code; 0: none. */
+  atomicsOf(source: KernelSource): number {
+    let count = this.#atomics.get(source);
+    if (count === undefined) {
+      count = atomicsExpected(source.code);
+      this.#atomics.set(source, count);
+    }
+    return count;
   }
 
   growLog(source: KernelSource): void {

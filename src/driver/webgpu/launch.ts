@@ -4,17 +4,7 @@
  * again after the faults are served. Each round finishes an invocation, serves a fault or gives
  * one more room or time, or the launch ends with an error.
  */
-import {
-  EINTR,
-  EINVAL,
-  EIO,
-  ENODEV,
-  ENOMEM,
-  ETIMEDOUT,
-  PAGE_SHIFT,
-  PAGE_SIZE,
-  type Result,
-} from "../../base/index.ts";
+import { EINTR, EIO, ENOMEM, ETIMEDOUT, PAGE_SHIFT, PAGE_SIZE } from "../../base/index.ts";
 import type { Scheduler, Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
@@ -22,14 +12,15 @@ import { bringAround, bringBefore, sendHome } from "./advice.ts";
 import { awaitPromise } from "./await.ts";
 import { LOG_WORDS_MAX } from "./buffers/index.ts";
 import { bringAll, type LaunchView, reachedBy } from "./fill.ts";
-import { GpuError, type LaunchList, type RoundResult } from "./gpu.ts";
+import type { LaunchList, RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
+import { failureOf, type LaunchEnd, type LaunchOutcome } from "./launch-end.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
 import { serveRound } from "./service.ts";
 import { Shaders } from "./shaders.ts";
-import { CountersBefore, type LaunchStats } from "./stats.ts";
+import { CountersBefore } from "./stats.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
-import { KernelCompileError, type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
+import { type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
 
 const ROUND = eventId("device:round");
 const SHRINK = eventId("device:shrink");
@@ -65,22 +56,6 @@ export interface LaunchRequest {
   readonly timeLimit?: number;
 }
 
-export interface LaunchOutcome {
-  /** 0 or a negated errno. */
-  readonly result: Result;
-  readonly stats: LaunchStats;
-  /** Why it ended, when it failed. */
-  readonly refusal?: {
-    readonly reason: string;
-    readonly address?: number;
-    readonly write?: boolean;
-    readonly invocation?: number;
-  };
-  readonly cause?: unknown;
-}
-
-/** How a launch ended, without what it did. */
-export type LaunchEnd = Omit<LaunchOutcome, "stats">;
 type Failure = LaunchEnd;
 
 /** Runs a kernel. Launches on one device take turns. */
@@ -120,6 +95,7 @@ class LaunchRun {
   readonly #admission: Admission;
   readonly #pace: Pace;
   readonly #shaders: Shaders;
+  readonly #isAtomic: boolean;
   readonly #deadlineMs: number;
   readonly #before: CountersBefore;
   #rounds = 0;
@@ -149,6 +125,7 @@ class LaunchRun {
       calmMs: (timeLimit ?? Number.POSITIVE_INFINITY) / 8,
     });
     this.#deadlineMs = this.#nowMs + (timeLimit ?? Number.POSITIVE_INFINITY);
+    this.#isAtomic = cache.atomicsOf(source) > 0;
     this.#before = new CountersBefore(device);
     this.#epoch = device.memory.frames.arrivals;
   }
@@ -171,11 +148,12 @@ class LaunchRun {
         this.#request.args,
         Math.min(this.#request.count, BATCH_MAX),
       );
+      this.#device.gpu.records.begin(this.#cache.atomicsOf(this.#request.source));
       failure = (yield* this.#bring()) ?? (yield* this.#runRounds(list));
       // What an endless one was given tells nothing of those that end.
       if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
     } catch (error) {
-      failure = this.#failureOf(error);
+      failure = failureOf(this.#device, error);
     } finally {
       if (list !== undefined) this.#device.gpu.keepList(list);
     }
@@ -205,12 +183,19 @@ class LaunchRun {
       yield* this.#shaders.prepare();
       return { result: 0 };
     } catch (error) {
-      return this.#failureOf(error);
+      return failureOf(this.#device, error);
     }
   }
 
   outcome(failure: Failure | undefined): LaunchOutcome {
-    return { ...(failure ?? { result: 0 }), stats: this.#stats() };
+    const stats = this.#before.stats({
+      invocations: this.#request.count,
+      rounds: this.#rounds,
+      directRounds: this.#shaders.directRounds,
+      faults: this.#faults,
+      peakPages: this.#peak,
+    });
+    return { ...(failure ?? { result: 0 }), stats };
   }
 
   *#runRounds(list: LaunchList): Sleeps<Failure | undefined> {
@@ -223,9 +208,12 @@ class LaunchRun {
         this.#admission.begin(list.pending + count - fresh);
         this.#epoch = this.#device.memory.frames.arrivals;
       }
-      const ran = Math.min(this.#admission.left, this.#pace.width);
-      const retry = Math.min(ran, list.pending);
-      const begin = { first: fresh, count: ran - retry };
+      const { width: atomicWidth, isDraining } = this.#records;
+      const width = Math.min(this.#admission.left, this.#pace.width, atomicWidth);
+      if (width === 0) return yield* this.#tooManyAtomics(list, fresh);
+      const retry = Math.min(width, list.pending);
+      const begin = { first: fresh, count: isDraining ? 0 : width - retry };
+      const ran = retry + begin.count;
       const { load } = this.#pace;
       const compiled = yield* this.#shaders.next(this.#rounds === 0);
       const round = yield* this.#device.round(() =>
@@ -251,6 +239,18 @@ class LaunchRun {
       if (failure !== undefined) return failure;
     }
     return undefined;
+  }
+
+  /** What keeps records of atomics has room for so many invocations. */
+  get #records(): { readonly width: number; readonly isDraining: boolean } {
+    return this.#isAtomic ? this.#device.gpu.records : { width: BATCH_MAX, isDraining: false };
+  }
+
+  /** There is no room for records of atomics, not even for one invocation. */
+  *#tooManyAtomics(list: LaunchList, fresh: number): Sleeps<Failure> {
+    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh;
+    const reason = "invocations that wait for pages have made more atomics than can be remembered";
+    return { result: -ENOMEM, refusal: { reason, invocation } };
   }
 
   /** Logs that did not find room: there is more next time, or fewer share it. */
@@ -350,29 +350,5 @@ class LaunchRun {
   #report(done: number): void {
     const { count, onProgress } = this.#request;
     onProgress?.({ done, count, rounds: this.#rounds, faults: this.#faults });
-  }
-
-  #failureOf(error: unknown): Failure {
-    if (error instanceof KernelCompileError) {
-      return { result: -EINVAL, refusal: { reason: error.message }, cause: error };
-    }
-    // Anything else is a bug of ours: it must not look like a failing GPU.
-    if (!(error instanceof GpuError)) throw error;
-    const { failure } = this.#device;
-    const lost = this.#device.gpu.lossReason;
-    const reason = lost === undefined ? "the GPU failed" : `the GPU is lost: ${lost}`;
-    const stranded = this.#device.memory.frames.pageCount;
-    const loss = stranded === 0 ? "" : `; ${stranded} pages that only it had are lost`;
-    return { result: -ENODEV, refusal: { reason: reason + loss }, cause: failure ?? error };
-  }
-
-  #stats(): LaunchStats {
-    return this.#before.stats({
-      invocations: this.#request.count,
-      rounds: this.#rounds,
-      directRounds: this.#shaders.directRounds,
-      faults: this.#faults,
-      peakPages: this.#peak,
-    });
   }
 }

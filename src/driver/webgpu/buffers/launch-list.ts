@@ -6,6 +6,7 @@
  */
 import { assert, PAGE_SIZE } from "../../../base/index.ts";
 import { plainBytes } from "./plain-bytes.ts";
+import type { RecordBuffer, RecordRoom } from "./record-buffer.ts";
 import type { Runs } from "./run-table.ts";
 import type { SpillBuffer } from "./spill-buffer.ts";
 
@@ -17,6 +18,7 @@ export interface LaunchListParts {
   readonly seen: GPUBuffer;
   readonly control: GPUBuffer;
   readonly spill: SpillBuffer;
+  readonly records: RecordBuffer;
 }
 
 /** What one launch asks of a list. */
@@ -34,12 +36,13 @@ export interface RoundParams {
   readonly load: { readonly work: number; readonly passes: number };
   /** What a direct shader reaches. */
   readonly runs: Runs;
+  readonly room: RecordRoom;
 }
 
 const PAGE_WORDS = PAGE_SIZE / 4;
 /** The shader counts down to below 0. */
 const PASSES_MAX = 2 ** 31 - 1;
-const PARAM_WORDS = 12;
+const PARAM_WORDS = 16;
 /** Where the arguments are in the buffer of uniforms: as far as any device wants it. Words. */
 const ARGS_AT = 64;
 /** Of most kernels. Bytes. */
@@ -57,8 +60,9 @@ export class LaunchList {
   readonly #wanted: Uint32Array<ArrayBuffer>;
   readonly #buffers: readonly [GPUBuffer, GPUBuffer];
   #bindGroups: readonly [GPUBindGroup, GPUBindGroup];
-  // The buffer of the store logs that the bind groups name.
+  // The buffers of store logs and records that the bind groups name.
   #spill: GPUBuffer;
+  #records: GPUBuffer;
   #turn: 0 | 1 = 0;
   #pending = 0;
 
@@ -81,6 +85,7 @@ export class LaunchList {
       });
     this.#buffers = [list(), list()];
     this.#spill = parts.spill.buffer;
+    this.#records = parts.records.buffer;
     this.#bindGroups = this.#newBindGroups();
   }
 
@@ -90,10 +95,11 @@ export class LaunchList {
     const params = { buffer: this.#uniforms, size: 4 * PARAM_WORDS };
     const args = { buffer: this.#uniforms, offset: 4 * ARGS_AT, size: this.#argsBytes };
     const shared = [table, memory, seen, control].map(whole);
+    const kept = [this.#spill, this.#records].map(whole);
     const group = (waiting: GPUBuffer, again: GPUBuffer) =>
       device.createBindGroup({
         layout,
-        entries: [...shared, whole(waiting), whole(again), params, args, whole(this.#spill)].map(
+        entries: [...shared, whole(waiting), whole(again), params, args, ...kept].map(
           (resource, binding) => ({ binding, resource }),
         ),
       });
@@ -117,7 +123,7 @@ export class LaunchList {
   }
 
   /** Enqueues what the shader is told of a round, as far as it is not what it was told last. */
-  begin({ fresh, retry, load, runs }: RoundParams): void {
+  begin({ fresh, retry, load, runs, room }: RoundParams): void {
     const words = this.#wanted;
     words[0] = fresh.first;
     words[1] = fresh.count;
@@ -131,6 +137,8 @@ export class LaunchList {
     words[8] = writable.firstPage * PAGE_SIZE;
     words[9] = writable.firstFrame * PAGE_WORDS;
     words[10] = writable.pages * PAGE_WORDS;
+    words[11] = room.used;
+    words[12] = room.limit;
     const written = this.#written;
     let first = 0;
     while (first < words.length && words[first] === written[first]) first++;
@@ -153,9 +161,10 @@ export class LaunchList {
   }
 
   get bindGroup(): GPUBindGroup {
-    const { buffer } = this.#parts.spill;
-    if (buffer !== this.#spill) {
-      this.#spill = buffer;
+    const { spill, records } = this.#parts;
+    if (spill.buffer !== this.#spill || records.buffer !== this.#records) {
+      this.#spill = spill.buffer;
+      this.#records = records.buffer;
       this.#bindGroups = this.#newBindGroups();
     }
     return this.#bindGroups[this.#turn];

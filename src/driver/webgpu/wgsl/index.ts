@@ -13,6 +13,7 @@
  * - An invocation that misses a page, finds no room in its log, makes more passes than it may,
  *   or finds that the work of the round is spent, ends without effect and is in the list of those
  *   that run again.
+ * - What an atomic gave is kept until its invocation finishes: it happens once (`atomics.ts`).
  * - What we add begins with `os_`, stands before the user's code or on the same line of it, and
  *   no message of a compiler speaks of it.
  *
@@ -21,10 +22,17 @@
  * **Example.** `const { wgsl, userPlace } = wrapKernel(source, logSize);`
  *
  * **What it refuses.** What `rules.ts` lists: entry points and bindings of the user's own,
- * extensions and directives, atomics, barriers and what else lets invocations work together.
+ * extensions and directives, barriers and what else lets invocations wait for each other.
  */
+export { atomicsExpected, CHUNK_RECORDS, CHUNK_WORDS, NAMES_CHUNK } from "./atomics.ts";
 export type { CompileMessage } from "./rules.ts";
-export { isSpilled, LOG_IS_FULL, PASSES_ARE_OVER, SPILL_IS_FULL } from "./store-log.ts";
+export {
+  isSpilled,
+  LOG_IS_FULL,
+  PASSES_ARE_OVER,
+  RECORDS_ARE_FULL,
+  SPILL_IS_FULL,
+} from "./store-log.ts";
 export { storedArguments } from "./stored-arguments.ts";
 export {
   CONTROL_WORDS,

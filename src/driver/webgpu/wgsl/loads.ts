@@ -3,7 +3,7 @@
  * records as columns. Short code is fast code here: every call is inlined, a compiler takes seconds
  * for it, and a software adapter runs all that stands outside of loops, whoever takes that branch.
  */
-import { isInRegisters, isSpilled, type Way } from "./store-log.ts";
+import { isInRegisters, isSpilled, type Way, wordAt } from "./store-log.ts";
 
 /** Functions that use `load_u32` and `store_u32`. */
 export function loadsOf(way: Way): string {
@@ -32,13 +32,14 @@ interface Load {
  * Words that may be in the log are looked for there: one by one where that takes a search, else by
  * comparing them with what is in the registers.
  */
-function bodyOf({ type, width, wordByWord, compose }: Load, { log, isDirect }: Way): string {
+function bodyOf({ type, width, wordByWord, compose }: Load, way: Way): string {
+  const { log, isDirect } = way;
   const range = Array.from({ length: width }, (_, k) => k);
   const words = range.map((k) => `word${k}`);
   const isCompared = log.isRead && isInRegisters(log.size);
   const load = range.map(
     (k) => `let at${k} = ${isDirect ? "at" : `select(at.x, at.y, left <= ${k}u)`} + ${k}u;
-  ${isCompared ? "var" : "let"} word${k} = os_memory[at${k}];`,
+  ${isCompared ? "var" : "let"} word${k} = ${wordAt(`at${k}`, way)};`,
   );
   const compare = range.flatMap((k) =>
     Array.from(

@@ -21,6 +21,9 @@ const ALONE =
   "invocations do not work together: each may run at another time, and more than once until " +
   "its pages are there; only its stores happen once";
 
+const ATOMIC =
+  "atomics are on memory that all share, by address: atomicAdd_u32(address, value), and so on";
+
 const RULES: readonly Rule[] = [
   { found: /\bos_\w*/, why: "names that begin with os_ are ours" },
   { found: /\benable\s+[^;]*/, why: "kernels are written in WGSL without extensions" },
@@ -42,10 +45,11 @@ const RULES: readonly Rule[] = [
   },
   { found: /\bsubgroup[A-Z]\w*\s*(?=\()/, why: ALONE },
   {
-    found: /\batomic(?:[LS]|Add|M|And|Or|Xor|Exchange|CompareExchangeWeak)\w*\s*(?=\()/,
-    why: ALONE,
+    found:
+      /\batomic(?!\w+_[ui]32)(?:[LS]|Add|M|And|Or|Xor|Exchange|CompareExchangeWeak)\w*\s*(?=\()/,
+    why: ATOMIC,
   },
-  { found: /\batomic\s*(?=<)/, why: ALONE },
+  { found: /\batomic\s*(?=<)/, why: ATOMIC },
 ];
 
 /**
@@ -53,7 +57,8 @@ const RULES: readonly Rule[] = [
  * taken for WGSL's own by what stands before it, too.
  */
 const USED = new Set(
-  `arrayLength atomicAdd atomicLoad atomicOr atomicStore bitcast countLeadingZeros max min select
+  `arrayLength atomicAdd atomicAnd atomicCompareExchangeWeak atomicExchange atomicLoad atomicMax
+  atomicMin atomicOr atomicStore atomicSub atomicXor bitcast countLeadingZeros max min select
   array atomic bool f32 i32 u32 mat3x4f mat4x4f vec2f vec2i vec2u vec3f vec3i vec3u vec4f vec4i
   vec4u vec2 vec3 vec4`.split(/\s+/),
 );

@@ -24,6 +24,8 @@ export const LOG_IS_FULL = 1;
 export const SPILL_IS_FULL = 2;
 /** Beside them: some invocation made more passes than it may. */
 export const PASSES_ARE_OVER = 4;
+/** An invocation has made more atomics than there is room for until others have finished. */
+export const RECORDS_ARE_FULL = 8;
 
 export const isSpilled = (logSize: number): boolean => logSize > ARRAY_MAX;
 export const isInRegisters = (logSize: number): boolean => logSize <= REGISTERS_MAX;
@@ -43,7 +45,16 @@ export interface Way {
    * finds and logs anything until it ends.
    */
   readonly isDirect: boolean;
+  /** Memory is words for atomics, also where it is only loaded and stored. */
+  readonly isAtomic: boolean;
 }
+
+/** The word at an index of device memory. */
+export const wordAt = (index: string, { isAtomic }: Way): string =>
+  isAtomic ? `atomicLoad(&os_memory[${index}])` : `os_memory[${index}]`;
+
+const setWord = (index: string, value: string, { isAtomic }: Way): string =>
+  isAtomic ? `atomicStore(&os_memory[${index}], ${value});` : `os_memory[${index}] = ${value};`;
 
 /** Functions `load_u32` and `store_u32`. */
 export function logOf(way: Way): string {
@@ -55,31 +66,33 @@ function partsOf(way: Way): readonly [load: string, store: string] {
   const { size } = way.log;
   if (size === 0) return [plainLoad(way), NO_LOG];
   if (size <= REGISTERS_MAX) return registerLog(size, way);
-  return isSpilled(size) ? [SPILLED_LOAD, spilledLog(size)] : [ARRAY_LOAD, arrayLog(size)];
+  return isSpilled(size) ? [spilledLoad(way), spilledLog(size)] : [arrayLoad(way), arrayLog(size)];
 }
 
 const plainLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
-  return ${orZero("os_memory[word]", way)};
+  return ${orZero(wordAt("word", way), way)};
 }`;
 
 const orZero = (value: string, { isDirect }: Way): string =>
   isDirect ? value : `select(${value}, 0u, word == os_MISS)`;
 
 /** Statements that make the stores happen. */
-export function commitOf(logSize: number): string {
+export function commitOf(way: Way): string {
+  const logSize = way.log.size;
   if (isSpilled(logSize)) {
     return `for (var k = 0u; k < os_room; k++) {
     let entry = os_spill[os_base + k];
-    if (entry.x != 0u) { os_memory[entry.x - 1u] = entry.y; }
+    if (entry.x != 0u) { ${setWord("entry.x - 1u", "entry.y", way)} }
   }`;
   }
   if (logSize > REGISTERS_MAX) {
-    return "for (var k = 0u; k < os_logged; k++) { os_memory[os_log[k].x] = os_log[k].y; }";
+    const commit = setWord("os_log[k].x", "os_log[k].y", way);
+    return `for (var k = 0u; k < os_logged; k++) { ${commit} }`;
   }
   return Array.from(
     { length: logSize },
-    (_, k) => `if (os_logged > ${k}u) { os_memory[os_at${k}] = os_value${k}; }`,
+    (_, k) => `if (os_logged > ${k}u) { ${setWord(`os_at${k}`, `os_value${k}`, way)} }`,
   ).join("\n  ");
 }
 
@@ -93,7 +106,7 @@ function registerLog(logSize: number, way: Way): readonly [load: string, store: 
     `var<private> os_at${k}: u32 = os_MISS; var<private> os_value${k}: u32;`;
   const load = `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
-  var value = os_memory[word];
+  var value = ${wordAt("word", way)};
   ${perWord((k) => `value = select(value, os_value${k}, word == os_at${k});`)}
   return ${orZero("value", way)};
 }`;
@@ -112,12 +125,12 @@ fn store_u32(address: u32, value: u32) {
   return [load, store];
 }
 
-const ARRAY_LOAD = `fn load_u32(address: u32) -> u32 {
+const arrayLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
   for (var k = os_logged; k > 0u; k--) {
     if (os_log[k - 1u].x == word) { return os_log[k - 1u].y; }
   }
-  return select(os_memory[word], 0u, word == os_MISS);
+  return select(${wordAt("word", way)}, 0u, word == os_MISS);
 }`;
 
 /** When it is full a store may still take the place of the last one to the same word. */
@@ -137,14 +150,14 @@ fn store_u32(address: u32, value: u32) {
   os_logged++;
 }`;
 
-const SPILLED_LOAD = `fn load_u32(address: u32) -> u32 {
+const spilledLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
   if (word == os_MISS) { return 0u; }
   if (os_room != 0u) {
     let entry = os_spill[os_entryOf(word)];
     if (entry.x != 0u) { return entry.y; }
   }
-  return os_memory[word];
+  return ${wordAt("word", way)};
 }`;
 
 /**

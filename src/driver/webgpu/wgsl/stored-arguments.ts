@@ -6,7 +6,7 @@
  */
 import { blankComments } from "./source-text.ts";
 
-const STORE = /\b(?:store_\w+|set_[A-Za-z]\w*)\s*\(/g;
+const STORE = /\b(?:store_\w+|set_[A-Za-z]\w*|atomic[A-Z]\w*_[ui]32)\s*\(/g;
 const DEFINITION = /\b(?:let|var|const)\s+(\w+)\s*(?::[^=;]*)?=([^;]*);/g;
 
 export function storedArguments(text: string): ReadonlySet<string> {

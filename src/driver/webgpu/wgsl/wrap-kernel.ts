@@ -4,6 +4,7 @@
  * code, or on the same line, so that a compiler message can be given in the user's lines.
  */
 
+import { atomicsExpected, atomicsOf } from "./atomics.ts";
 import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
@@ -48,6 +49,8 @@ const PASSES_UNSAID = 256;
 
 export interface Shader {
   readonly wgsl: string;
+  /** It makes atomics, and keeps records of them (`atomics.ts`). */
+  readonly isAtomic: boolean;
   /** Translates a place in `wgsl` to one in the user's code. */
   userPlace(line: number, column: number): Place;
 }
@@ -59,16 +62,19 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
   const { messages, main } = checkRules(code);
   if (messages.length > 0) throw new KernelCompileError(source.name, messages);
   const guarded = guardLoops(code, source.argsStruct !== "");
-  const way = { log: logFor(source, logSize), isDirect };
+  const isAtomic = atomicsExpected(code) > 0;
+  const way = { log: logFor(source, logSize), isDirect, isAtomic };
   const head = [
     prelude(source.argsStruct, way),
     loadsOf(way),
+    isAtomic ? atomicsOf(code, isDirect) : "",
     source.accessors,
     entry(way, guarded.isBounded),
   ].join("\n");
   const headLines = countLines(head);
   return {
     wgsl: `${head}\n${guarded.code}\n`,
+    isAtomic,
     // What is wrong before the user's code is how that calls main.
     userPlace: (line, column) =>
       line <= headLines ? main : userPlace(line - headLines, column, guarded.insertions),
@@ -90,6 +96,8 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   return { line, column: Math.max(1, column - shift) };
 }
 
+const wordOf = ({ isAtomic }: Way): string => (isAtomic ? "atomic<u32>" : "u32");
+
 // The directive: Dawn prints warnings with lines of this text, which nobody has written.
 const prelude = (
   argsStruct: string,
@@ -97,15 +105,16 @@ const prelude = (
 ): string => `diagnostic(off, chromium.unreachable_code);
 struct os_Control {
   faults: atomic<u32>, pending: atomic<u32>, why: atomic<u32>, work: atomic<u32>,
-  spilled: atomic<u32>, unbegun: atomic<u32>, strays: atomic<u32>, unused: u32,
+  spilled: atomic<u32>, unbegun: atomic<u32>, strays: atomic<u32>, chunks: atomic<u32>,
   records: array<vec2u>,
 }
 struct os_Params {
   first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
   low: u32, base: u32, span: u32, storeLow: u32, storeBase: u32, storeSpan: u32,
+  chunks: u32, chunkLimit: u32,
 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
-@group(0) @binding(1) var<storage, read_write> os_memory: array<u32>;
+@group(0) @binding(1) var<storage, read_write> os_memory: array<${wordOf(way)}>;
 @group(0) @binding(2) var<storage, read_write> os_seen: array<atomic<u32>>;
 @group(0) @binding(3) var<storage, read_write> os_control: os_Control;
 @group(0) @binding(4) var<storage, read_write> os_waiting: array<u32>;
@@ -163,7 +172,7 @@ ${logOf(way)}`;
 const BEGIN = `  let isOver = atomicLoad(&os_control.work) >= os_params.work;
   if (isOver) {
     atomicAdd(&os_control.unbegun, 1u);
-    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    os_again[atomicAdd(&os_control.pending, 1u)] = listed;
     return;
   }
   os_budget = os_params.passes;
@@ -192,24 +201,24 @@ fn os_entry(
   @builtin(local_invocation_index) local: u32,
 ) {
   let slot = (group.y * groups.x + group.x) * ${WORKGROUP_SIZE}u + local;
-  var id = 0u;
-  if (slot < os_params.retry) { id = os_waiting[slot]; }
+  var listed = 0u;
+  if (slot < os_params.retry) { listed = os_waiting[slot]; }
   else if (slot < os_params.retry + os_params.fresh) {
-    id = os_params.first + (slot - os_params.retry);
+    listed = os_params.first + (slot - os_params.retry);
   } else { return; }
 ${isBounded ? "" : BEGIN}
 ${way.isDirect ? "  os_low = os_params.low;\n  os_first = os_params.base;" : ""}
-  main(id);
+  main(${way.isAtomic ? "os_recall(listed)" : "listed"});
 ${isBounded ? "" : COUNT}
   let isStray = os_isStray();
   let isLong = os_left < 0 && !os_faulted;
   if (isStray || isLong || os_faulted) {
-    os_again[atomicAdd(&os_control.pending, 1u)] = id;
+    os_again[atomicAdd(&os_control.pending, 1u)] = ${way.isAtomic ? "os_listed()" : "listed"};
     atomicAdd(&os_control.strays, u32(isStray));
     let why = os_full | select(0u, ${PASSES_ARE_OVER}u, isLong);
     atomicOr(&os_control.why, select(why, 0u, isStray));
 ${way.isDirect ? "" : RECORD}
     return;
   }
-  ${commitOf(way.log.size)}
+  ${commitOf(way)}
 }`;
