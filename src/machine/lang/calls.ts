@@ -95,7 +95,7 @@ function helperCall(context: Context, node: CallExpression, name: string): Expre
 }
 
 function operandFor(context: Context, node: Node, operand: Expression, type: Type): Expression {
-  context.hint(operand.type, type);
+  context.hint(operand.type, type, true);
   return (
     coerced(operand, type) ??
     context.mismatch(node, `${typeName(type)} is wanted here, not ${typeName(operand.type)}`)

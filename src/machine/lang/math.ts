@@ -18,12 +18,12 @@ import {
   NOTHING,
   numberConstant,
   once,
-  type Type,
+  resultOf,
   typeName,
   U32,
   WHOLE,
 } from "./form/index.ts";
-import { cutOperand, power, unite } from "./operators.ts";
+import { cutOperand, isZeroNode, power, unite } from "./operators.ts";
 
 const CONSTANTS = new Set(["E", "LN10", "LN2", "LOG10E", "LOG2E", "PI", "SQRT1_2", "SQRT2"]);
 
@@ -112,7 +112,7 @@ function called(
   if (FLOAT.has(name)) return intrinsic(name, F32, asF32(x));
   switch (name) {
     case "abs":
-      return x.type.kind === "u32" ? x : intrinsic("abs", plain(x.type), x);
+      return x.type.kind === "u32" ? x : intrinsic("abs", resultOf(x.type), x);
     case "sign":
       return sign(x);
     case "floor":
@@ -143,12 +143,6 @@ function called(
   }
 }
 
-/** A result of which nothing more is known. */
-function plain(type: Type): Type {
-  if (type.kind === "f32") return type;
-  return type.kind === "literal" ? { ...type, isZero: false } : type;
-}
-
 function isWhole(context: Context, node: Node, operands: readonly Expression[]): boolean {
   const other = operands.find(({ type }) => !isInteger(type) && type.kind !== "literal");
   if (other === undefined) return true;
@@ -175,18 +169,14 @@ function extreme(
     const sides = unite(context, node, [result, next]);
     if (sides === undefined) return NOTHING;
     const [a, b] = sides;
-    const isUseless = a.type.kind === "u32" && [a, b].some(isZero) && a.op !== b.op;
-    if (isUseless && name === "max") {
+    if (name === "max" && a.type.kind === "u32" && node.arguments.some(isZeroNode)) {
       return context.mismatch(node, "a u32 is never below 0, so this is no limit; write i32(x)");
     }
     const isBoth = isWholeFloat(result) && isWholeFloat(next);
-    result = intrinsic(name, a.type.kind === "f32" && isBoth ? WHOLE : plain(a.type), a, b);
+    result = intrinsic(name, a.type.kind === "f32" && isBoth ? WHOLE : resultOf(a.type), a, b);
   }
   return result;
 }
-
-const isZero = (expression: Expression): boolean =>
-  expression.op === "constant" && expression.value === 0;
 
 const isWholeFloat = ({ type }: Expression): boolean =>
   (type.kind === "f32" && type.isWhole) || isInteger(type) || type.kind === "literal";

@@ -22,12 +22,14 @@ import {
   intrinsic,
   isInteger,
   isNumber,
+  isSame,
   join,
   NOTHING,
   once,
   pointerTest,
   type Type,
   typeName,
+  U32,
 } from "./form/index.ts";
 
 export function binaryExpression(context: Context, node: BinaryExpression): Expression {
@@ -54,7 +56,7 @@ export function binaryExpression(context: Context, node: BinaryExpression): Expr
   }
 }
 
-const isZeroNode = (node: Node): boolean =>
+export const isZeroNode = (node: Node): boolean =>
   node.type === "Literal" && (node as Literal).value === 0;
 
 type Operator = Exclude<
@@ -115,6 +117,11 @@ export function unite(context: Context, node: Node, [left, right]: Sides): Sides
     return undefined;
   }
   context.unite(left.type, right.type);
+  if (type.kind === "literal")
+    return [
+      { ...left, type },
+      { ...right, type },
+    ] as Sides;
   const target = type.kind === "f32" ? F32 : type;
   return [coerced(left, target)!, coerced(right, target)!];
 }
@@ -147,7 +154,7 @@ function comparison(context: Context, node: BinaryExpression, operator: Comparis
   const united = unite(context, node, [left, right]);
   if (united === undefined) return NOTHING;
   const [a, b] = united;
-  if ((operator === ">=" || operator === "<") && isZero(b) && a.op !== "constant") {
+  if ((operator === ">=" || operator === "<") && isZeroNode(node.right) && a.op !== "constant") {
     // Who asks that counts down below 0.
     context.hint(a.type, I32);
     if (a.type.kind === "u32") {
@@ -167,7 +174,9 @@ function bitwise(
   operator: "&" | "|" | "^",
   [left, right]: Sides,
 ): Expression {
-  if (operator === "|" && isZero(right) && isNumber(left.type)) return asI32(left);
+  if (operator === "|" && isZero(right) && isNumber(left.type)) {
+    return left.op === "constant" ? constant(I32, (left.value as number) | 0) : asI32(left);
+  }
   for (const { type } of [left, right]) {
     if (isInteger(type) || type.kind === "literal") continue;
     const rule = type.kind === "f32" ? "; write Math.trunc(x) | 0 or u32(x)" : hintFor(type);
@@ -184,6 +193,9 @@ function bitwise(
     const bits = converted(negative, type);
     return negative === left ? binary(operator, bits, right) : binary(operator, left, bits);
   }
+  // Bits are bits; JavaScript makes an i32 of both.
+  const isMixed = isInteger(left.type) && isInteger(right.type) && !isSame(left.type, right.type);
+  if (isMixed) return binary(operator, asI32(left), asI32(right));
   const united = unite(context, node, [left, right]);
   return united === undefined ? NOTHING : binary(operator, ...united);
 }
@@ -194,7 +206,9 @@ function shift(
   operator: "<<" | ">>" | ">>>",
   [left, right]: Sides,
 ): Expression {
-  if (operator === ">>>" && isZero(right) && isNumber(left.type)) return asU32(left);
+  if (operator === ">>>" && isZero(right) && isNumber(left.type)) {
+    return left.op === "constant" ? constant(U32, (left.value as number) >>> 0) : asU32(left);
+  }
   for (const { type } of [left, right]) {
     if (isInteger(type) || type.kind === "literal") continue;
     return context.mismatch(node, `${operator} wants integers, and one is ${typeName(type)}`);

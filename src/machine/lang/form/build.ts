@@ -21,7 +21,8 @@ export const NOTHING: Constant = constant(NONE, 0);
 /** A number of the text: an integer takes the type that its use asks for. */
 export function numberConstant(value: number): Constant {
   if (!Number.isInteger(value)) return constant(F32, Math.fround(value));
-  if (value >= U32_END || value < -I32_END) return constant(WHOLE, Math.fround(value));
+  // Not rounded yet: `x | 0` of it has its lowest bits.
+  if (value >= U32_END || value < -I32_END) return constant(WHOLE, value);
   if (value >= I32_END) return constant(U32, value);
   const isNegative = value < 0;
   return constant({ kind: "literal", isNegative, isZero: value === 0, names: [] }, value + 0);
@@ -57,6 +58,8 @@ const untyped = (expression: Expression): Expression => ({ ...expression, type: 
 /** A literal as a value of `type`. */
 function retyped(expression: Expression, type: Type): Expression {
   if (expression.type.kind !== "literal") return converted(expression, type);
+  const isComputed = expression.op !== "constant" && expression.op !== "choose";
+  if (type.kind === "f32" && isComputed) return converted(retyped(expression, I32), type);
   switch (expression.op) {
     case "constant": {
       const value = expression.value as number;
@@ -112,8 +115,13 @@ export function binary(
   right: Expression,
 ): Expression {
   const isTest = ["===", "!==", "<", "<=", ">", ">="].includes(operator);
-  const whole = left.type.kind === "f32" ? F32 : left.type;
-  return folded({ op: "binary", type: isTest ? BOOL : whole, operator, left, right });
+  return folded({ op: "binary", type: isTest ? BOOL : resultOf(left.type), operator, left, right });
+}
+
+/** Of an operation on values of that type nothing more is known. */
+export function resultOf(type: Type): Type {
+  if (type.kind === "f32") return F32;
+  return type.kind === "literal" ? { ...type, isZero: false } : type;
 }
 
 export const arithmetic = (operator: Arithmetic, left: Expression, right: Expression): Expression =>

@@ -35,6 +35,7 @@ export {
   once,
   placeAt,
   pointerTest,
+  resultOf,
 } from "./build.ts";
 export {
   type Address,

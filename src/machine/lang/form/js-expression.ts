@@ -25,7 +25,7 @@ export function jsExpression(expression: Expression, nameOf: NameOf): string {
   const text = (part: Expression): string => jsExpression(part, nameOf);
   switch (expression.op) {
     case "constant":
-      return constantText(expression.value);
+      return constantText(expression.value, expression.type);
     case "variable":
       return nameOf(expression.variable);
     case "argument":
@@ -73,8 +73,9 @@ export const wordOf = (type: Type): string => {
   return type.kind === "i32" || type.kind === "f32" ? type.kind : "u32";
 };
 
-function constantText(value: number | boolean): string {
-  if (typeof value === "boolean") return String(value);
+function constantText(given: number | boolean, { kind }: Type): string {
+  if (typeof given === "boolean") return String(given);
+  const value = kind === "f32" ? Math.fround(given) : given;
   const isPlain = Number.isFinite(value) && (value > 0 || Object.is(value, 0));
   return isPlain ? String(value) : `(${Object.is(value, -0) ? "-0" : value})`;
 }

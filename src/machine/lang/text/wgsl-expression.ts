@@ -91,8 +91,8 @@ export function wgslAddress(address: Address, around: Around): string {
 function constantText(value: number | boolean, { kind }: Type, around: Around): string {
   if (typeof value === "boolean") return String(value);
   if (kind === "f32") {
-    if (!Number.isFinite(value)) return around.special(value);
-    const digits = `${Object.is(value, -0) ? "-0" : value}f`.replace("e+", "e");
+    if (!Number.isFinite(Math.fround(value))) return around.special(Math.fround(value));
+    const digits = `${Object.is(value, -0) ? "-0" : Math.fround(value)}f`.replace("e+", "e");
     return value < 0 || Object.is(value, -0) ? `(${digits})` : digits;
   }
   if (kind !== "i32") return `${value}u`;
@@ -112,7 +112,7 @@ function binaryText(
   if (right.op === "constant") return right.value === 0 ? `${b}` : `(${a} / ${b})`;
   b = named(b, right, around);
   const zero = constantText(0, type, around);
-  return `select(${bare(a)} / ${b}, ${zero}, ${b} == ${zero})`;
+  return `select(${a} / ${b}, ${zero}, ${b} == ${zero})`;
 }
 
 /** A name for a value that is needed twice. */
