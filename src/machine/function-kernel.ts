@@ -54,7 +54,7 @@ export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
     this.#port = port;
     this.#layout = layout;
     this.#compiled = compiled;
-    this.#memory = { ...wordsOf(memory), need: (...access) => need(memory, ...access) };
+    this.#memory = { ...wordsOf(memory), need: (...access) => need(memory, ...access), outside };
   }
 
   /**
@@ -79,7 +79,7 @@ export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
   }
 }
 
-const wordsOf = ({ u32, i32, f32 }: MemoryAccess): Omit<KernelMemory, "need"> => ({
+const wordsOf = ({ u32, i32, f32 }: MemoryAccess): Omit<KernelMemory, "need" | "outside"> => ({
   u32,
   i32,
   f32,
@@ -88,6 +88,11 @@ const wordsOf = ({ u32, i32, f32 }: MemoryAccess): Omit<KernelMemory, "need"> =>
 function need(memory: MemoryAccess, address: number, bytes: number, write: boolean): void {
   if ((address & 3) !== 0) throw misaligned(address, write);
   memory.need(address, bytes, write);
+}
+
+function outside(index: number, length: number): never {
+  const detail = `index ${index} is outside of an array of ${length} of the kernel's own`;
+  throw hmmError({ code: "EFAULT", call: "runHere", detail });
 }
 
 function misaligned(address: number, write: boolean): HmmError {

@@ -41,6 +41,7 @@ export {
   type KernelFunction,
   type KernelPtr,
   type KernelValues,
+  type KernelVector,
   NULL,
   type Null,
   type Toolkit,

@@ -6,6 +6,7 @@
  */
 import { invalid } from "./error.ts";
 import { show } from "./given.ts";
+import type { KernelVector, MakeVector } from "./lang/index.ts";
 import { arrayLayout, type Layout, SCALAR_LAYOUT, strideOf, vectorLayout } from "./layout.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 
@@ -24,6 +25,8 @@ export interface VectorSchema<Name extends VectorName = VectorName> extends Layo
   readonly name: Name;
   readonly component: ScalarName;
   readonly length: 2 | 3 | 4;
+  /** In a kernel's function: a vector of these components. EINVAL outside. */
+  (...operands: Parameters<MakeVector<Name>>): KernelVector<Name>;
 }
 
 /** `to` is a schema, or a function that gives it later: so a struct can point to itself. */
@@ -86,7 +89,7 @@ export type Infer<S> = S extends ScalarSchema
           : never;
 
 /** A function that is a schema, too: `u32` in a struct, `u32(x)` in a kernel. */
-function callable<Call extends (value: number) => unknown, Parts extends object>(
+function callable<Call extends (value: never) => unknown, Parts extends object>(
   call: Call,
   parts: Parts,
 ): Call & Parts {
@@ -123,13 +126,18 @@ const COMPONENTS: Readonly<Record<string, ScalarName>> = { u: "u32", i: "i32", f
 
 function vector<Name extends VectorName>(name: Name): VectorSchema<Name> {
   const length = Number(name[3]) as 2 | 3 | 4;
-  return {
-    kind: "vector",
+  const parts = {
+    kind: "vector" as const,
     name,
     component: COMPONENTS[name[4]!]!,
     length,
     ...vectorLayout(length),
   };
+  const refuse = (): KernelVector<Name> => {
+    const components = [..."xyzw"].slice(0, length).join(", ");
+    throw invalid(name, `vectors are made in kernels; here one is [${components}]`);
+  };
+  return callable(refuse, parts);
 }
 
 export const vec2u = vector("vec2u");

@@ -10,6 +10,7 @@ import {
   ptr,
   struct,
   u32,
+  vec3f,
 } from "../../src/machine/index.ts";
 
 const Node = struct("Node", {
@@ -23,6 +24,7 @@ const ARGS = {
   node: ptr(Node),
   other: ptr(Other),
   u: ptr(u32),
+  v: ptr(vec3f),
   s: ptr(i32),
   f: ptr(f32),
   n: u32,
@@ -42,7 +44,7 @@ function made(code: unknown, uses: Readonly<Record<string, unknown>> = {}): unkn
 
 /** What is said of a body over `node`, `other`, `u`, `s`, `f`, `n` and `i`. */
 function saidOf(body: string, uses: Readonly<Record<string, unknown>> = {}): string {
-  const code = new Function(`return (i, { node, other, u, s, f, n }) => { ${body} };`)();
+  const code = new Function(`return (i, { node, other, u, v, s, f, n }) => { ${body} };`)();
   try {
     made(code, uses);
   } catch (error) {
@@ -110,6 +112,33 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["i = 1;", "i", "i stays; write let for it, or let x = i"],
   ["const c = u[0]; c = 1;", "c", "c stays; write let for it"],
   ["[u[0], u[1]] = u;", "[u[0], u[1]]", "assign to names, fields and elements, one by one"],
+  // Vectors.
+  ["let p = v[i]; p.x = 1;", "p.x", "vectors stay as they are; write v = vec3f(1, v.y, v.z)"],
+  ["f[i] = v[i].w;", "v[i].w", "vec3f has x, y, z, and no w"],
+  ["f[i] = v[i] + 1;", "v[i] + 1", "vectors have methods: a.add(b), a.mul(2)"],
+  ["v[i] = vec3f(1, 2);", "vec3f(1, 2)", "vec3f has 3 components, and these are 2"],
+  ["v[i] = vec3f(node);", "node", "vec3f takes numbers and vectors, and this is a pointer to Node"],
+  ["v[i] = v[i].add(vec2f(1));", "v[i].add(vec2f(1))", "vec3f and vec2f do not mix"],
+  ["v[i] = v[i].add(node);", "v[i].add(node)", "add takes vectors and numbers, no a pointer"],
+  ["v[i] = v[i].add();", "v[i].add()", "it takes 1 operands, and these are 0"],
+  ["f[i] = vec2f(1).cross(vec2f(2)).x;", "vec2f(1).cross(vec2f(2))", "cross is for vectors of 3"],
+  ["f[i] = vec3i(1).length();", "vec3i(1).length()", "length is for floats, and this is vec3i"],
+  ["u[i] = vec3u(1).add(s[i]).x;", "vec3u(1).add(s[i])", "i32 and u32 do not mix"],
+  ["v[i] = v[i].turn(1);", "v[i].turn", "there is no method turn here"],
+  ["f[i] = v[i].x.length();", "v[i].x.length", "there is no method length here"],
+  ["v[i] = v[i].xy;", "v[i].xy", "vec3f has x, y, z, and no xy"],
+  ["f[i] = dot(1, 2);", "dot(1, 2)", "dot takes vectors, and these are numbers"],
+  ["f[i] = v[i];", "f[i]", "f32 is stored here, not vec3f"],
+  // Arrays of its own.
+  ["const a = new Array(3);", "new Array(3)", "but const a = new Uint32Array(8) and its like"],
+  ["const a = new Uint32Array(n);", "new Uint32Array(n)", "its length is a number of the text"],
+  ["const a = new Uint32Array(0);", "new Uint32Array(0)", "its length is a number of the text"],
+  ["const a = new Uint32Array(8); const b = a;", "a", "use its elements, a[j]"],
+  ["const a = new Uint32Array(8); a[8] = 1;", "a[8]", "it has 8 elements of u32, 0 to 7"],
+  ["const a = new Uint32Array(8); a.fill(1);", "a.fill", "there is no method fill here"],
+  ["const a = new Uint32Array(8); u[i] = a.size;", "a.size", "has elements, a[j], and a length"],
+  ["const a = new Uint32Array(8); a.length = 1;", "a.length", "its elements are assigned, a[j]"],
+  ["const a = new Int32Array(8); a[0] = 0.5;", "a[0]", "i32 is stored here, not f32"],
   // Statements.
   ["var x = 1;", "var x = 1;", "write let or const"],
   ["let { key } = node;", "{ key }", "write a const for each"],

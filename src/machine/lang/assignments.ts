@@ -6,10 +6,12 @@ import type {
   Identifier,
   MemberExpression,
   Node,
+  Expression as SyntaxExpression,
   UpdateExpression,
   VariableDeclaration,
   VariableDeclarator,
 } from "acorn";
+import { f32, i32, type ScalarName, u32 } from "../schema.ts";
 import type { Context } from "./context.ts";
 import {
   type Address,
@@ -17,15 +19,25 @@ import {
   coerced,
   constant,
   type Expression,
+  isNumber,
   numberConstant,
   type Statement,
+  scalarType,
+  type Type,
   typeName,
   U32,
   type Variable,
 } from "./form/index.ts";
 import { meaningOf, unknownName } from "./names.ts";
 import { operation } from "./operators.ts";
-import { type MemoryPlace, placeOf, storable, valueAt } from "./places.ts";
+import {
+  componentOf,
+  localElement,
+  type MemoryPlace,
+  placeOf,
+  storable,
+  valueAt,
+} from "./places.ts";
 
 export function declaration(context: Context, node: VariableDeclaration): readonly Statement[] {
   const { kind, declarations } = node;
@@ -49,6 +61,13 @@ function declared(
     context.bind(id.name, binding);
     return [{ op: "declare", variable }];
   }
+  const array = newArray(context, init);
+  if (array !== undefined) {
+    variable.type = array;
+    variable.isWritten = true;
+    context.bind(id.name, { ...binding, isFixed: true });
+    return [{ op: "declare", variable }];
+  }
   const value = context.expression(init);
   context.bind(id.name, binding);
   if (value.type.kind === "none") return [];
@@ -58,6 +77,31 @@ function declared(
   }
   if (value.type.kind === "void") context.refuse(init, "it gives no value");
   return [{ op: "declare", variable, value: taken(context, init, variable, value) }];
+}
+
+const ARRAYS: Readonly<Record<string, ScalarName>> = {
+  Uint32Array: "u32",
+  Int32Array: "i32",
+  Float32Array: "f32",
+};
+const LENGTH_MAX = 4096;
+
+/** `new Uint32Array(32)`: an array of the invocation's own. */
+function newArray(context: Context, node: SyntaxExpression): Type | undefined {
+  if (node.type !== "NewExpression" || node.callee.type !== "Identifier") return undefined;
+  const { name } = node.callee;
+  const isTyped = Object.hasOwn(ARRAYS, name) && context.lookup(name) === undefined;
+  if (!isTyped) return undefined;
+  const [given] = node.arguments;
+  const length = given === undefined ? undefined : context.expression(given);
+  const isLength =
+    length?.op === "constant" && isNumber(length.type) && node.arguments.length === 1;
+  const count = isLength ? Number(length.value) : 0;
+  if (!Number.isInteger(count) || count < 1 || count > LENGTH_MAX) {
+    const rule = `its length is a number of the text or of uses, 1 to ${LENGTH_MAX}`;
+    context.refuse(node, rule);
+  }
+  return { kind: "local", element: ARRAYS[name]!, length: count };
 }
 
 /** `value` as one of the variable, whose type grows by it. */
@@ -109,7 +153,16 @@ function changed(
   if (target.type !== "MemberExpression") {
     return context.refuse(target, "assign to names, fields and elements, one by one");
   }
-  const place = placeOf(context, target as MemberExpression);
+  const member = target as MemberExpression;
+  const element = localElement(context, member);
+  if (element !== undefined) return changedElement(context, member, element, combine);
+  const base = context.expression(member.object);
+  if (componentOf(context, member, base) !== undefined) {
+    const rule = "vectors stay as they are; write v = vec3f(1, v.y, v.z), or assign in memory";
+    context.mismatch(target, rule);
+    return [];
+  }
+  const place = placeOf(context, member, base);
   if (place === undefined) return [];
   context.stores = true;
   if (!isRead) return [stored(context, target, place, combine(NEVER_READ))];
@@ -118,12 +171,27 @@ function changed(
   }
   const variable: Variable = { name: "place", type: U32, isWritten: false };
   const value: Expression = { op: "address", type: U32, address: place.address };
-  const base: Expression = { op: "variable", type: U32, variable };
-  const once: MemoryPlace = { ...place, address: { base, offset: 0, indices: [] } };
+  const start: Expression = { op: "variable", type: U32, variable };
+  const once: MemoryPlace = { ...place, address: { base: start, offset: 0, indices: [] } };
   return [
     { op: "declare", variable, value },
     stored(context, target, once, combine(valueAt(once))),
   ];
+}
+
+function changedElement(
+  context: Context,
+  node: MemberExpression,
+  { array, index }: { readonly array: Variable; readonly index?: Expression },
+  combine: Combine,
+): readonly Statement[] {
+  if (index === undefined || array.type.kind !== "local") {
+    return context.refuse(node, "its elements are assigned, a[j]");
+  }
+  const type = scalarType(array.type.element);
+  const schema = { u32, i32, f32 }[array.type.element];
+  const value = combine({ op: "element", type, array, index });
+  return [{ op: "storeElement", array, index, value: storable(context, node, schema, value) }];
 }
 
 const NEVER_READ: Expression = constant(U32, 0);

@@ -179,7 +179,10 @@ export class Context {
       for (const [variable, type] of hints) this.#settle(variable, type);
       if (this.#hasChanged) return;
     }
-    for (const variable of this.#variables.values()) this.#settle(variable, I32);
+    for (const variable of this.#variables.values()) {
+      if (variable.type.kind === "literal") variable.isOpen = true;
+      this.#settle(variable, I32);
+    }
   }
 
   /** To all that is used together. */

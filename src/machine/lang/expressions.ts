@@ -22,12 +22,13 @@ import {
   join,
   NOTHING,
   numberConstant,
+  scalarType,
   typeName,
 } from "./form/index.ts";
 import { mathConstant } from "./math.ts";
 import { type Meaning, meaningOf, unknownName } from "./names.ts";
 import { binaryExpression, truth, unaryExpression } from "./operators.ts";
-import { placeOf, valueAt } from "./places.ts";
+import { componentOf, localElement, placeOf, valueAt } from "./places.ts";
 
 /** What else there is in JavaScript, and what to write. */
 const REFUSED: Readonly<Record<string, string>> = {
@@ -40,7 +41,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   FunctionExpression: "a kernel has no functions within; hand it over in uses",
   ImportExpression: "a kernel imports nothing; hand functions and constants over in uses",
   MetaProperty: "a kernel knows nothing around it; hand it over as an argument",
-  NewExpression: "a kernel makes no objects",
+  NewExpression: "a kernel makes no objects, but const a = new Uint32Array(8) and its like",
   ObjectExpression: "a kernel has numbers and pointers, no objects",
   SequenceExpression: "write one statement for each",
   TaggedTemplateExpression: "a kernel has no text",
@@ -105,6 +106,7 @@ function meant(context: Context, node: Node, meaning: Meaning): Expression {
       if (variable.constant !== undefined) return variable.constant;
       const { type } = variable;
       if (type.kind === "none") return context.mismatch(node, "it never gets a value");
+      if (type.kind === "local") context.refuse(node, "use its elements, a[j]");
       const isOpen = type.kind === "literal";
       return { op: "variable", type: isOpen ? { ...type, names: [variable] } : type, variable };
     }
@@ -167,8 +169,28 @@ function member(context: Context, node: MemberExpression): Expression {
       return mathConstant(context, node, name);
     }
   }
-  const place = placeOf(context, node);
-  return place === undefined ? NOTHING : valueAt(place);
+  const element = elementValue(context, node);
+  if (element !== undefined) return element;
+  const base = context.expression(object);
+  return componentOf(context, node, base) ?? loaded(placeOf(context, node, base));
+}
+
+const loaded = (place: ReturnType<typeof placeOf>): Expression =>
+  place === undefined ? NOTHING : valueAt(place);
+
+/** Of an array of the invocation's own: an element, or how many there are. */
+function elementValue(context: Context, node: MemberExpression): Expression | undefined {
+  const element = localElement(context, node);
+  if (element === undefined) return undefined;
+  const { array, index } = element;
+  if (array.type.kind !== "local") return NOTHING;
+  if (index !== undefined) {
+    return { op: "element", type: scalarType(array.type.element), array, index };
+  }
+  const { property } = node;
+  const isLength = property.type === "Identifier" && property.name === "length";
+  if (isLength) return numberConstant(array.type.length);
+  return context.refuse(node, "such an array has elements, a[j], and a length");
 }
 
 function logical(context: Context, node: LogicalExpression): Expression {

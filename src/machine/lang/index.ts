@@ -36,6 +36,8 @@ export {
   type KernelFunction,
   type KernelPtr,
   type KernelValues,
+  type KernelVector,
+  type MakeVector,
   NULL,
   type Null,
   type Toolkit,

@@ -226,6 +226,7 @@ function* expressionsOf(body: readonly Statement[]): Iterable<Expression> {
     }
     if ("value" in statement && statement.value !== undefined) yield statement.value;
     if ("test" in statement && statement.test !== undefined) yield statement.test;
+    if (statement.op === "storeElement") yield statement.index;
     if (statement.op === "call") yield statement.call;
     if (statement.op === "store") {
       const { address } = statement;

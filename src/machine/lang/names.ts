@@ -23,7 +23,9 @@ export function meaningOf(context: Context, node: Node): Meaning | undefined {
   const { outer, name } = names;
   const first = ownMeaning(context, outer);
   if (outer === name) return first;
-  if (first === undefined) return ownMeaning(context, name, false);
+  // What JavaScript has by that name is no module.
+  if (first === undefined)
+    return outer in globalThis ? undefined : ownMeaning(context, name, false);
   return first.kind === "toolkit" ? tool(name) : undefined;
 }
 

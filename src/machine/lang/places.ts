@@ -1,14 +1,15 @@
 /** Members and elements: what they are in memory, how they are read, and what may be stored. */
 
-import type { MemberExpression, Node, Expression as SyntaxExpression } from "acorn";
+import type { MemberExpression, Node } from "acorn";
 import { strideOf } from "../layout.ts";
-import { type Schema, type StructSchema, schemaName } from "../schema.ts";
+import { f32, i32, type Schema, type StructSchema, schemaName, u32 } from "../schema.ts";
 import type { Context } from "./context.ts";
 import {
   type Address,
   asI32,
   asU32,
   coerced,
+  component,
   converted,
   type Expression,
   elementAt,
@@ -20,6 +21,7 @@ import {
   type Type,
   typeName,
   typeOfMemory,
+  type Variable,
 } from "./form/index.ts";
 
 /** A piece of memory. */
@@ -40,10 +42,11 @@ export function valueAt({ schema, address }: MemoryPlace): Expression {
 }
 
 /** What `a.b` or `a[b]` is in memory; nothing, if types are not known yet. */
-export function placeOf(context: Context, node: MemberExpression): MemoryPlace | undefined {
-  if (node.optional) context.refuse(node, "?. hides a null pointer; test it: if (p) …");
-  const object = node.object as SyntaxExpression;
-  const base = context.expression(object);
+export function placeOf(
+  context: Context,
+  node: MemberExpression,
+  base: Expression,
+): MemoryPlace | undefined {
   if (base.type.kind === "none") return undefined;
   const field = fieldName(node);
   if (field !== undefined) return memberOf(context, node, base, field);
@@ -62,9 +65,16 @@ function memberOf(
   base: Expression,
   name: string,
 ): MemoryPlace | undefined {
-  const struct = structOf(base.type);
+  const { type } = base;
+  if (type.kind === "vector" && base.op === "load") {
+    const index = componentIndex(context, node, type, name);
+    if (index === undefined) return undefined;
+    const schema = SCALARS[type.schema.component];
+    const { address } = base;
+    return { schema, address: { ...address, offset: address.offset + 4 * index } };
+  }
+  const struct = structOf(type);
   if (struct === undefined) {
-    const { type } = base;
     const isList = type.kind === "array" || type.kind === "ptr";
     const rule = isList ? "has elements, p[i], and no members" : "has no members";
     context.mismatch(node, `${typeName(type)} ${rule}`);
@@ -77,6 +87,52 @@ function memberOf(
     return undefined;
   }
   return { schema, address: placeAt(base, struct.offsets[name]!) };
+}
+
+const SCALARS = { u32, i32, f32 } as const;
+
+function componentIndex(
+  context: Context,
+  node: Node,
+  { schema }: Extract<Type, { kind: "vector" }>,
+  name: string,
+): number | undefined {
+  const index = "xyzw".indexOf(name);
+  if (name.length === 1 && index >= 0 && index < schema.length) return index;
+  const names = [..."xyzw"].slice(0, schema.length).join(", ");
+  context.mismatch(node, `${schemaName(schema)} has ${names}, and no ${name}`);
+  return undefined;
+}
+
+/** `v.x` of a vector that is no piece of memory; nothing for all else. */
+export function componentOf(
+  context: Context,
+  node: MemberExpression,
+  base: Expression,
+): Expression | undefined {
+  const name = fieldName(node);
+  if (name === undefined) return undefined;
+  if (base.type.kind !== "vector" || base.op === "load") return undefined;
+  const index = componentIndex(context, node, base.type, name);
+  return index === undefined ? NOTHING : component(base, index);
+}
+
+/** `a[j]` of an array of the invocation's own; nothing for all else. */
+export function localElement(
+  context: Context,
+  node: MemberExpression,
+): { readonly array: Variable; readonly index?: Expression } | undefined {
+  const { object, property } = node;
+  const meaning = object.type === "Identifier" ? context.lookup(object.name) : undefined;
+  if (meaning?.kind !== "variable" || meaning.variable.type.kind !== "local") return undefined;
+  const { variable: array } = meaning;
+  if (!node.computed) return { array };
+  const index = indexOf(context, property);
+  const { length, element } = meaning.variable.type;
+  if (index?.op === "constant" && (index.value as number) >= length) {
+    context.mismatch(node, `it has ${length} elements of ${element}, 0 to ${length - 1}`);
+  }
+  return index === undefined ? undefined : { array, index };
 }
 
 const structOf = (type: Type): StructSchema | undefined =>

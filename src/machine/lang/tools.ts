@@ -1,14 +1,29 @@
 /** The functions and constants that a kernel knows by name, or from its toolkit. */
 
-/** Each with the least and most operands. */
-const TOOLS: Readonly<Record<string, readonly [number, number]>> = {
-  u32: [1, 1],
-  i32: [1, 1],
-  f32: [1, 1],
-  NULL: [0, 0],
-};
+const SCALARS = ["u32", "i32", "f32"];
+const VECTORS = [2, 3, 4].flatMap((width) => ["u", "i", "f"].map((kind) => `vec${width}${kind}`));
+const ONE = "neg length normalize abs sign floor ceil trunc fract sqrt exp log sin cos".split(" ");
+const TWO = "add sub mul div mod dot cross distance min max pow step reflect".split(" ");
+const THREE = "clamp mix smoothstep".split(" ");
 
-export const isTool = (name: string): boolean => Object.hasOwn(TOOLS, name);
+/** Each with the least and most operands. */
+const TOOLS: ReadonlyMap<string, readonly [number, number]> = new Map<
+  string,
+  readonly [number, number]
+>([
+  ...SCALARS.map((name) => [name, [1, 1]] as const),
+  ...VECTORS.map((name) => [name, [1, Number(name[3])]] as const),
+  ...ONE.map((name) => [name, [1, 1]] as const),
+  ...TWO.map((name) => [name, [2, 2]] as const),
+  ...THREE.map((name) => [name, [3, 3]] as const),
+  ["NULL", [0, 0]],
+]);
+
+export const isTool = (name: string): boolean => TOOLS.has(name);
 
 /** Nothing for what is no function. */
-export const operandsOf = (name: string): readonly [number, number] => TOOLS[name]!;
+export const operandsOf = (name: string): readonly [number, number] => TOOLS.get(name)!;
+
+/** What a vector has as a method, with itself as the first operand. */
+export const isMethod = (name: string): boolean =>
+  [...ONE, ...TWO, ...THREE].includes(name) && name !== "step" && name !== "smoothstep";

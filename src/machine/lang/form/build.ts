@@ -4,7 +4,18 @@
  */
 import type { Address, Arithmetic, Constant, Expression, Variable } from "./ir.ts";
 import { evaluate } from "./js-expression.ts";
-import { BOOL, F32, I32, isInteger, isSame, NONE, type Type, U32, WHOLE } from "./type.ts";
+import {
+  BOOL,
+  F32,
+  I32,
+  isInteger,
+  isSame,
+  NONE,
+  scalarType,
+  type Type,
+  U32,
+  WHOLE,
+} from "./type.ts";
 
 const U32_END = 2 ** 32;
 const I32_END = 2 ** 31;
@@ -46,7 +57,7 @@ function operandsOf(expression: Expression): readonly Expression[] | undefined {
     case "binary":
       return [expression.left, expression.right];
     case "intrinsic":
-      return expression.type.kind === "vector" ? undefined : expression.operands;
+      return expression.operands;
     default:
       return undefined;
   }
@@ -115,6 +126,12 @@ export function binary(
   right: Expression,
 ): Expression {
   const isTest = ["===", "!==", "<", "<=", ">", ">="].includes(operator);
+  if (isConstantVector(left) && isConstantVector(right)) {
+    return construct(left.type, (k) => binary(operator, left.operands[k]!, right.operands[k]!));
+  }
+  // What WGSL refuses in the text, and JavaScript makes 0 of.
+  const isNone = isInteger(left.type) && (operator === "/" || operator === "%");
+  if (isNone && right.op === "constant" && right.value === 0) return constant(left.type, 0);
   return folded({ op: "binary", type: isTest ? BOOL : resultOf(left.type), operator, left, right });
 }
 
@@ -127,8 +144,38 @@ export function resultOf(type: Type): Type {
 export const arithmetic = (operator: Arithmetic, left: Expression, right: Expression): Expression =>
   binary(operator, left, right);
 
-export const intrinsic = (name: string, type: Type, ...operands: Expression[]): Expression =>
-  folded({ op: "intrinsic", type, name, operands });
+export function intrinsic(name: string, type: Type, ...operands: Expression[]): Expression {
+  const isEach = type.kind === "vector" && operands.every(isConstantVector);
+  if (!isEach) return folded({ op: "intrinsic", type, name, operands });
+  const scalar = scalarType(type.schema.component);
+  return construct(type, (k) =>
+    intrinsic(name, scalar, ...operands.map((each) => component(each, k))),
+  );
+}
+
+export function construct(type: Type, part: (k: number) => Expression): Expression {
+  const length = type.kind === "vector" ? type.schema.length : 0;
+  return { op: "construct", type, operands: Array.from({ length }, (_, k) => part(k)) };
+}
+
+/** WGSL would compute it beforehand, and refuse what comes out. */
+const isConstantVector = (
+  expression: Expression,
+): expression is Extract<Expression, { op: "construct" }> =>
+  expression.op === "construct" && expression.operands.every(({ op }) => op === "constant");
+
+export function component(operand: Expression, index: number): Expression {
+  const type = operand.type.kind === "vector" ? scalarType(operand.type.schema.component) : NONE;
+  if (operand.op === "construct") return operand.operands[index]!;
+  if (operand.op !== "load") return { op: "component", type, operand, index };
+  const { address } = operand;
+  return { op: "load", type, address: { ...address, offset: address.offset + 4 * index } };
+}
+
+export const negative = (operand: Expression): Expression =>
+  isConstantVector(operand)
+    ? construct(operand.type, (k) => negative(operand.operands[k]!))
+    : folded({ op: "unary", type: operand.type, operator: "-", operand });
 
 /** Whether it costs nothing to write it twice. */
 const isSimple = ({ op }: Expression): boolean =>

@@ -24,13 +24,16 @@ export {
   binary,
   choose,
   coerced,
+  component,
   constant,
+  construct,
   converted,
   elementAt,
   folded,
   integerDivision,
   intrinsic,
   NOTHING,
+  negative,
   numberConstant,
   once,
   placeAt,
@@ -49,7 +52,15 @@ export {
   type Statement,
   type Variable,
 } from "./ir.ts";
-export { jsAddress, jsExpression, type NameOf, NUMBER_TOOLS, wordOf } from "./js-expression.ts";
+export {
+  jsAddress,
+  jsElement,
+  jsExpression,
+  type NameOf,
+  NUMBER_TOOLS,
+  wordOf,
+} from "./js-expression.ts";
+export { vectorTools } from "./js-vectors.ts";
 export {
   BOOL,
   F32,

@@ -15,6 +15,8 @@ export interface Variable {
   isWritten: boolean;
   /** A `const` with a constant is that constant, wherever it is used. */
   constant?: Constant;
+  /** Nothing has settled its type: it is i32, and could be another. */
+  isOpen?: boolean;
 }
 
 export interface Constant {
@@ -87,6 +89,21 @@ export type Expression =
       readonly callee: LoweredFunction;
       readonly operands: readonly Expression[];
     }
+  /** A vector of scalars, one for each component. */
+  | { readonly op: "construct"; readonly type: Type; readonly operands: readonly Expression[] }
+  | {
+      readonly op: "component";
+      readonly type: Type;
+      readonly operand: Expression;
+      readonly index: number;
+    }
+  /** Of an array of the invocation's own. */
+  | {
+      readonly op: "element";
+      readonly type: Type;
+      readonly array: Variable;
+      readonly index: Expression;
+    }
   /** `variable` is the value wherever `body` uses it. */
   | {
       readonly op: "with";
@@ -100,6 +117,12 @@ export type Statement =
   | { readonly op: "declare"; readonly variable: Variable; readonly value?: Expression }
   | { readonly op: "assign"; readonly variable: Variable; readonly value: Expression }
   | { readonly op: "store"; readonly address: Address; readonly value: Expression }
+  | {
+      readonly op: "storeElement";
+      readonly array: Variable;
+      readonly index: Expression;
+      readonly value: Expression;
+    }
   | {
       readonly op: "if";
       readonly test: Expression;
@@ -143,13 +166,17 @@ function partsOf(expression: Expression): readonly Expression[] {
       return addressParts(expression.address);
     case "unary":
     case "convert":
+    case "component":
       return [expression.operand];
+    case "element":
+      return [expression.index];
     case "binary":
     case "logical":
       return [expression.left, expression.right];
     case "choose":
       return [expression.test, expression.yes, expression.no];
     case "intrinsic":
+    case "construct":
     case "call":
       return expression.operands;
     case "with":

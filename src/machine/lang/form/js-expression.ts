@@ -35,8 +35,15 @@ export function jsExpression(expression: Expression, nameOf: NameOf): string {
     case "address":
       return `(${jsAddress(expression.address, nameOf)} >>> 0)`;
     case "unary":
+      if (expression.type.kind === "vector") {
+        return `$${wordOf(expression.type)}_neg(${text(expression.operand)})`;
+      }
       return unaryText(expression.operator, text(expression.operand), expression.type);
     case "binary":
+      if (expression.type.kind === "vector") {
+        const list = `${text(expression.left)}, ${text(expression.right)}`;
+        return `$${wordOf(expression.type)}_${OPERATIONS[expression.operator]}(${list})`;
+      }
       return binaryText(expression, text(expression.left), text(expression.right));
     case "logical":
       return `(${text(expression.left)} ${expression.operator} ${text(expression.right)})`;
@@ -46,15 +53,41 @@ export function jsExpression(expression: Expression, nameOf: NameOf): string {
     }
     case "convert":
       return conversionText(text(expression.operand), expression.operand.type, expression.type);
-    case "intrinsic":
-      return intrinsicText(expression.name, expression.operands.map(text), expression.type);
+    case "intrinsic": {
+      const vector = expression.operands.find(({ type }) => type.kind === "vector");
+      const operands = expression.operands.map(text);
+      if (vector === undefined) return intrinsicText(expression.name, operands, expression.type);
+      return `$${wordOf(vector.type)}_${expression.name}(${operands.join(", ")})`;
+    }
     case "call":
       return `${expression.callee.name}(${expression.operands.map(text).join(", ")})`;
+    case "construct":
+      return `[${expression.operands.map(text).join(", ")}]`;
+    case "component":
+      return `${text(expression.operand)}[${expression.index}]`;
+    case "element":
+      return jsElement(expression.array, expression.index, nameOf);
     case "with": {
       const { variable, value, body } = expression;
       return `(${nameOf(variable)} = ${text(value)}, ${text(body)})`;
     }
   }
+}
+
+/** What the functions for vectors are called by. */
+const OPERATIONS: Readonly<Record<string, string>> = {
+  "+": "add",
+  "-": "sub",
+  "*": "mul",
+  "/": "div",
+  "%": "mod",
+};
+
+/** An index outside is an error: a GPU would take some other element. */
+export function jsElement(array: Variable, index: Expression, nameOf: NameOf): string {
+  const length = array.type.kind === "local" ? array.type.length : 0;
+  if (index.op === "constant") return `${nameOf(array)}[${index.value}]`;
+  return `${nameOf(array)}[$within(${jsExpression(index, nameOf)}, ${length})]`;
 }
 
 /** As a number of 32 bits, of either sign. */
@@ -87,15 +120,23 @@ function wrapped(text: string, { kind }: Type): string {
   return kind === "f32" ? `$f(${text})` : `(${text})`;
 }
 
-function unaryText(operator: "-" | "~" | "!", operand: string, type: Type): string {
+export function unaryText(operator: "-" | "~" | "!", operand: string, type: Type): string {
   if (operator === "!") return `!${operand}`;
   // Of a float it is exact, and of the literal 0 it is no -0.
   if (operator === "-" && type.kind === "f32") return `(-${operand})`;
   return wrapped(operator === "-" ? `(0 - ${operand})` : `~${operand}`, type);
 }
 
-function binaryText(
-  { operator, type, left: { type: side } }: Extract<Expression, { op: "binary" }>,
+type Binary = Extract<Expression, { op: "binary" }>;
+
+export function binaryText(
+  {
+    operator,
+    type,
+    left: { type: side },
+  }: Pick<Binary, "operator" | "type"> & {
+    readonly left: Pick<Expression, "type">;
+  },
   left: string,
   right: string,
 ): string {
@@ -126,7 +167,7 @@ function conversionText(operand: string, from: Type, to: Type): string {
 }
 
 /** Those that are called otherwise in `Math`, or need no rounding. */
-function intrinsicText(name: string, operands: readonly string[], type: Type): string {
+export function intrinsicText(name: string, operands: readonly string[], type: Type): string {
   const list = operands.join(", ");
   if (name === "clz") return `Math.clz32(${list})`;
   // As `round` is written in WGSL: exact.

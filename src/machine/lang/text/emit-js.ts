@@ -5,6 +5,7 @@
 import {
   type Expression,
   jsAddress,
+  jsElement,
   jsExpression,
   type LoweredFunction,
   type NameOf,
@@ -12,6 +13,8 @@ import {
   type Program,
   type Statement,
   type Type,
+  type Variable,
+  vectorTools,
   wordOf,
 } from "../form/index.ts";
 import { TextWriter } from "./text-writer.ts";
@@ -22,6 +25,8 @@ export interface KernelMemory {
   readonly f32: Float32Array;
   /** Throws when the bytes may not be touched now. */
   need(address: number, bytes: number, write: boolean): void;
+  /** Throws: an index of an array of the invocation's own is no index of it. */
+  outside(index: number, length: number): never;
 }
 
 /** `words`: the values of the arguments, in their order. */
@@ -38,10 +43,11 @@ export function jsFunction(program: Program, memory: KernelMemory): RunHere {
 
 function jsText({ args, functions, main }: Program): string {
   const names = Object.keys(args).map((name) => `$arg_${name}`);
-  const texts = [...functions, main].map(functionText);
+  const texts = [...functions, main].map(functionText).join("\n");
   return `"use strict";
-${NUMBER_TOOLS}${["u32", "i32", "f32"].map(accessText).join("")}
-${names.length === 0 ? "" : `let ${names.join(", ")};\n`}${texts.join("\n")}
+${NUMBER_TOOLS}${["u32", "i32", "f32"].map(accessText).join("")}${vectorTools(texts)}
+const $within = (index, length) => index < length ? index : $memory.outside(index, length);
+${names.length === 0 ? "" : `let ${names.join(", ")};\n`}${texts}
 return (count, words, failed) => {
   ${names.length === 0 ? "" : `[${names.join(", ")}] = words;`}
   let at = 0;
@@ -79,14 +85,28 @@ function functionText(lowered: LoweredFunction): string {
   const body = new JsBody(writer);
   const { lines } = writer.apart(() => body.statements(lowered.body));
   const temporaries = body.temporaries.length === 0 ? "" : `let ${body.temporaries.join(", ")};\n`;
-  const head = `function ${lowered.name}(${parameters.join(", ")}) {`;
-  return `${head}\n${temporaries}${lines.join("\n")}\n}`;
+  const list = parameters.join(", ");
+  if (body.locals.length === 0) {
+    return `function ${lowered.name}(${list}) {\n${temporaries}${lines.join("\n")}\n}`;
+  }
+  const arrays = body.locals.map(
+    (each) => `const ${writer.nameOf(each)} = ${arrayText(each.type)};`,
+  );
+  const inner = `return (${list}) => {\n${temporaries}${lines.join("\n")}\n};`;
+  return `const ${lowered.name} = (() => {\n${arrays.join("\n")}\n${inner}\n})();`;
 }
+
+const ARRAYS = { u32: "Uint32Array", i32: "Int32Array", f32: "Float32Array" } as const;
+
+const arrayText = (type: Type): string =>
+  type.kind === "local" ? `new ${ARRAYS[type.element]}(${type.length})` : "[]";
 
 class JsBody {
   readonly #writer: TextWriter;
   /** Names of values that an expression keeps. */
   readonly temporaries: string[] = [];
+  /** Arrays that are made once, and zeroed where they are declared. */
+  readonly locals: Variable[] = [];
 
   constructor(writer: TextWriter) {
     this.#writer = writer;
@@ -101,6 +121,7 @@ class JsBody {
     switch (statement.op) {
       case "declare":
       case "assign":
+      case "storeElement":
       case "call":
         writer.line(`${this.#simple(statement)};`);
         return;
@@ -158,6 +179,16 @@ class JsBody {
 
   /** A statement that could be an expression. */
   #simple(statement: Statement): string {
+    if (statement.op === "storeElement") {
+      const { array, index, value } = statement;
+      return `${jsElement(array, index, this.#nameOf)} = ${this.#text(value)}`;
+    }
+    if (statement.op === "declare" && statement.variable.type.kind === "local") {
+      const { variable } = statement;
+      this.#writer.nameOf(variable);
+      this.locals.push(variable);
+      return `${this.#nameOf(variable)}.fill(0)`;
+    }
     if (statement.op === "declare") {
       const name = this.#writer.nameOf(statement.variable);
       const value =
@@ -182,4 +213,7 @@ class JsBody {
   };
 }
 
-const zero = (type: Type): string => (type.kind === "bool" ? "false" : "0");
+function zero(type: Type): string {
+  if (type.kind === "vector") return `[${Array(type.schema.length).fill(0).join(", ")}]`;
+  return type.kind === "bool" ? "false" : "0";
+}

@@ -142,6 +142,10 @@ class WgslBody implements Around {
         const address = bare(wgslAddress(statement.address, this));
         return `store_${wordOf(statement.value.type)}(${address}, ${this.#bare(statement.value)})`;
       }
+      case "storeElement": {
+        const { array, index, value } = statement;
+        return `${this.nameOf(array)}[${this.#bare(index)}] = ${this.#bare(value)}`;
+      }
       case "call":
         return this.#bare(statement.call);
       default:
@@ -150,7 +154,8 @@ class WgslBody implements Around {
   }
 
   #declaration(variable: Variable, value: Expression | undefined): string {
-    if (value === undefined) return `var ${this.nameOf(variable)}: ${wgslType(variable.type)}`;
+    // Said, since not every driver makes it zero again where a loop comes back.
+    if (value === undefined) return `var ${this.nameOf(variable)} = ${wgslType(variable.type)}()`;
     const text = this.#bare(value);
     return `${variable.isWritten ? "var" : "let"} ${this.nameOf(variable)} = ${text}`;
   }

@@ -53,6 +53,12 @@ export function wgslExpression(expression: Expression, around: Around): string {
       const operands = expression.operands.map((each) => bare(text(each)));
       return `${expression.callee.name}(${operands.join(", ")})`;
     }
+    case "construct":
+      return `${wgslType(expression.type)}(${expression.operands.map((each) => bare(text(each))).join(", ")})`;
+    case "component":
+      return `${text(expression.operand)}.${"xyzw"[expression.index]}`;
+    case "element":
+      return `${around.nameOf(expression.array)}[${bare(text(expression.index))}]`;
     case "with": {
       const value = bare(text(expression.value));
       around.line(`let ${around.nameOf(expression.variable)} = ${value};`);
@@ -107,11 +113,16 @@ function binaryText(
   const a = wgslExpression(left, around);
   let b = wgslExpression(right, around);
   if (operator === "===" || operator === "!==") return `(${a} ${operator.slice(0, 2)} ${b})`;
-  if (operator !== "/" || !isInteger(type)) return `(${a} ${operator} ${b})`;
+  const isWhole = isInteger(type) || (type.kind === "vector" && type.schema.component !== "f32");
+  // A constant divisor may have a 0 in it, which WGSL refuses.
+  if (operator === "%" && isWhole && right.op === "construct") {
+    return `(${a} % ${named(b, right, around)})`;
+  }
+  if (operator !== "/" || !isWhole) return `(${a} ${operator} ${b})`;
   // JavaScript makes 0 of a division by 0, and WGSL the dividend.
   if (right.op === "constant") return right.value === 0 ? `${b}` : `(${a} / ${b})`;
   b = named(b, right, around);
-  const zero = constantText(0, type, around);
+  const zero = type.kind === "vector" ? `${wgslType(type)}()` : constantText(0, type, around);
   return `select(${a} / ${b}, ${zero}, ${b} == ${zero})`;
 }
 
