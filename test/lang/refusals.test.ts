@@ -162,6 +162,7 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["u[i] = f(1);", "f", "this is no function"],
   ["u[i] = g(1);", "g", "hand it over: { uses: { g } }"],
   ["console.log(n);", "console.log", "there is no method log here"],
+  ["u[i] = performance.now();", "performance.now", "there is no method now here"],
   ["u[i] = Math.random();", "Math.random()", "hand over random numbers in an array"],
   ["f[i] = Math.cbrt(f[i]);", "Math.cbrt(f[i])", "write Math.pow(x, 1 / 3)"],
   ["f[i] = Math.sine(1);", "Math.sine(1)", "Math has no sine"],

@@ -3,6 +3,7 @@
  * become `ns.u32` or `(0, ns.u32)`; so a property of a name that nobody knows counts by its own.
  */
 import type { Identifier, MemberExpression, Node, SequenceExpression } from "acorn";
+import { isSchema } from "../schema.ts";
 import type { Binding, Context } from "./context.ts";
 import { isTool } from "./tools.ts";
 
@@ -54,7 +55,8 @@ function ownMeaning(context: Context, name: string, isScoped = true): Meaning | 
     const value = uses[name];
     if (typeof value === "number" || typeof value === "boolean") return { kind: "constant", value };
     // A schema that is handed over is the one that everybody knows.
-    return isTool(name) ? tool(name) : { kind: "helper", name };
+    const isKnown = isSchema(value) && (value.kind === "scalar" || value.kind === "vector");
+    return isKnown ? tool(value.name) : { kind: "helper", name };
   }
   return tool(name) ?? (GLOBALS.has(name) ? { kind: "global", name } : undefined);
 }
