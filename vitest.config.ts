@@ -7,15 +7,18 @@ import { CountReporter } from "./scripts/count-reporter.ts";
 
 const report = process.env.ONESPACE_TEST_REPORT;
 
+const fileOf = (path: string): string => new URL(path, import.meta.url).pathname;
+
 export default defineConfig({
   // Node 20 knows neither `using` nor `await using`.
   oxc: { target: "es2022" },
   // Examples import the package by its name; here that is the source, not the last build.
   resolve: {
-    alias: {
-      "onespace/driver": new URL("src/driver-api.ts", import.meta.url).pathname,
-      "onespace/explore": new URL("src/explore/index.ts", import.meta.url).pathname,
-    },
+    alias: [
+      { find: /^onespace$/, replacement: fileOf("src/machine/index.ts") },
+      { find: /^onespace[/]driver$/, replacement: fileOf("src/driver-api.ts") },
+      { find: /^onespace[/]explore$/, replacement: fileOf("src/explore/index.ts") },
+    ],
   },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],

@@ -78,7 +78,7 @@ describe("a random kernel", () => {
         const there = await trials.there(trial);
         told(text, () => expect(settled(there)).toEqual(settled(trials.here(trial))));
       }),
-      replayable("kernel-there", { numRuns: 30, endOnFailure: true }),
+      replayable("kernel-there", { numRuns: 20, endOnFailure: true }),
     );
   });
 

@@ -153,12 +153,12 @@ export class Context {
   }
 
   /** Literals that are used together are of one type. */
-  unite(a: Type, b: Type): void {
+  unite(a: Type, b: Type, isWeak = false): void {
     if (a.kind === "literal" && b.kind === "literal") {
       const first = a.names[0];
       if (first !== undefined) this.#link(first, b.names);
-    } else if (a.kind === "literal") this.hint(a, b);
-    else if (b.kind === "literal") this.hint(b, a);
+    } else if (a.kind === "literal") this.hint(a, b, isWeak);
+    else if (b.kind === "literal") this.hint(b, a, isWeak);
   }
 
   /** A literal is used where `to` is wanted. What becomes f32 is converted there. */
@@ -176,11 +176,14 @@ export class Context {
   #settleLiterals(): void {
     for (const hints of [this.#hints, this.#weakHints]) {
       this.#spread(hints);
-      for (const [variable, type] of hints) this.#settle(variable, type);
+      for (const [variable, type] of hints) {
+        if (hints === this.#weakHints) markOpen(variable);
+        this.#settle(variable, type);
+      }
       if (this.#hasChanged) return;
     }
     for (const variable of this.#variables.values()) {
-      if (variable.type.kind === "literal") variable.isOpen = true;
+      markOpen(variable);
       this.#settle(variable, I32);
     }
   }
@@ -204,6 +207,10 @@ export class Context {
     variable.type = variable.type.isNegative ? I32 : hint.kind === "u32" ? U32 : I32;
     this.#hasChanged = true;
   }
+}
+
+function markOpen(variable: Variable): void {
+  if (variable.type.kind === "literal") variable.isOpen = true;
 }
 
 function isUnchanged(a: Type, b: Type): boolean {

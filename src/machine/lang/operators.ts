@@ -105,7 +105,12 @@ function arithmeticOperation(
 }
 
 /** Both as numbers of one type; says why not. */
-export function unite(context: Context, node: Node, [left, right]: Sides): Sides | undefined {
+export function unite(
+  context: Context,
+  node: Node,
+  [left, right]: Sides,
+  isWeak = false,
+): Sides | undefined {
   for (const { type } of [left, right]) {
     if (isNumber(type)) continue;
     context.mismatch(node, `numbers are wanted here, and one is ${typeName(type)}${hintFor(type)}`);
@@ -116,7 +121,7 @@ export function unite(context: Context, node: Node, [left, right]: Sides): Sides
     context.mismatch(node, mixed(left.type, right.type));
     return undefined;
   }
-  context.unite(left.type, right.type);
+  context.unite(left.type, right.type, isWeak);
   if (type.kind === "literal")
     return [
       { ...left, type },
@@ -196,7 +201,7 @@ function bitwise(
   // Bits are bits; JavaScript makes an i32 of both.
   const isMixed = isInteger(left.type) && isInteger(right.type) && !isSame(left.type, right.type);
   if (isMixed) return binary(operator, asI32(left), asI32(right));
-  const united = unite(context, node, [left, right]);
+  const united = unite(context, node, [left, right], true);
   return united === undefined ? NOTHING : binary(operator, ...united);
 }
 

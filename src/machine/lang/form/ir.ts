@@ -15,7 +15,7 @@ export interface Variable {
   isWritten: boolean;
   /** A `const` with a constant is that constant, wherever it is used. */
   constant?: Constant;
-  /** Nothing has settled its type: it is i32, and could be another. */
+  /** Nothing has settled its type for good: it could be another integer. */
   isOpen?: boolean;
 }
 
