@@ -53,8 +53,10 @@ export function wgslExpression(expression: Expression, around: Around): string {
       const operands = expression.operands.map((each) => bare(text(each)));
       return `${expression.callee.name}(${operands.join(", ")})`;
     }
-    case "construct":
-      return `${wgslType(expression.type)}(${expression.operands.map((each) => bare(text(each))).join(", ")})`;
+    case "construct": {
+      const parts = expression.operands.map((each) => bare(text(each)));
+      return `${wgslType(expression.type)}(${parts.join(", ")})`;
+    }
     case "component":
       return `${text(expression.operand)}.${"xyzw"[expression.index]}`;
     case "element":
