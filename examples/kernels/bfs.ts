@@ -10,7 +10,7 @@ export const UNSEEN = 0xffff_ffff;
 export const expand = (machine: Machine) =>
   machine.kernel(
     { vertices: ptr(Vertex), level: u32, changed: ptr(u32) },
-    (i, { vertices, level, changed }) => {
+    (i, { vertices, level, changed }, { UNSEEN }) => {
       const vertex = vertices[i];
       if (vertex.level !== UNSEEN) return;
       for (let edge = vertex.edges; edge; edge = edge.next) {

@@ -8,7 +8,7 @@ export const RADIUS = 2;
 export const blur = (machine: Machine) =>
   machine.kernel(
     { pixels: ptr(u32), result: ptr(u32), width: u32, height: u32 },
-    (i, { pixels, result, width, height }, { i32 }) => {
+    (i, { pixels, result, width, height }, { RADIUS, i32 }) => {
       const x = i32(i % width);
       const y = i32(Math.floor(i / width));
       let red = 0;

@@ -12,7 +12,7 @@ const byteAt = (words: { readonly [index: number]: number }, at: number): number
 export const search = (machine: Machine) =>
   machine.kernel(
     { text: ptr(u32), bytes: u32, pattern: ptr(u32), length: u32, first: ptr(u32) },
-    (i, { text, bytes, pattern, length, first }) => {
+    (i, { text, bytes, pattern, length, first }, { BLOCK, NOWHERE, byteAt }) => {
       first[i] = NOWHERE;
       for (let at = i * BLOCK; at < (i + 1) * BLOCK && at + length <= bytes; at++) {
         let same = 0;

@@ -13,11 +13,20 @@ import {
 } from "./lang/index.ts";
 import type { MemoryAccess } from "./memory-access.ts";
 
-export interface FunctionKernelOptions {
+/** What a kernel's function is given besides its arguments. */
+export type KernelUses = Readonly<Record<string, unknown>>;
+
+/** Nothing else is handed over. */
+export type NoUses = Readonly<Record<never, unknown>>;
+
+export interface FunctionKernelOptions<Uses extends KernelUses = KernelUses> {
   /** For messages. Default: the function's own name, or "kernel". */
   readonly name?: string;
-  /** Numbers, booleans and functions that it may use, by the names that it has for them. */
-  readonly uses?: Readonly<Record<string, unknown>>;
+  /**
+   * Numbers, booleans and functions that it may use: by these names, or from its third parameter
+   * (where a minifier renames, only so).
+   */
+  readonly uses?: Uses;
 }
 
 interface Parts {
@@ -49,7 +58,7 @@ export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
     const name = options.name ?? (typeof code === "function" ? code.name || "kernel" : "kernel");
     const layout = argsOf(args);
     const compiled = compileKernel({ name: String(name), args, code, uses });
-    super(port, { name, args, code: compiled.wgsl });
+    super(port, { name, args, code: compiled.wgsl }, false);
     this.wgsl = compiled.wgsl;
     this.#port = port;
     this.#layout = layout;

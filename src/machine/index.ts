@@ -33,7 +33,7 @@
  */
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
-export { FunctionKernel, type FunctionKernelOptions } from "./function-kernel.ts";
+export { FunctionKernel, type FunctionKernelOptions, type KernelUses } from "./function-kernel.ts";
 export { Heap, type HeapUsage } from "./heap/index.ts";
 export { type HostProbe, probeHost, whyNotHost } from "./host/index.ts";
 export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";

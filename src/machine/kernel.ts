@@ -68,7 +68,8 @@ export class Kernel<Args extends ArgsSchema> {
   // What the engine calls this kernel, once it knows it.
   #number: number | undefined;
 
-  constructor(port: EnginePort, options: KernelOptions<Args>) {
+  /** `hasAccessors`: the code may call `Node_key(p)` and its like. */
+  constructor(port: EnginePort, options: KernelOptions<Args>, hasAccessors = true) {
     checkOptions("kernel", options, ["name", "args", "code", "structs"]);
     const { name = "kernel", code, structs = [] } = options;
     if (typeof name !== "string") throw invalid("kernel", `name must be text, got ${show(name)}`);
@@ -86,7 +87,7 @@ export class Kernel<Args extends ArgsSchema> {
       name: this.name,
       code,
       argsStruct: this.#args.wgsl,
-      accessors: accessorsOf(schemas),
+      accessors: hasAccessors ? accessorsOf(schemas) : "",
     };
   }
 

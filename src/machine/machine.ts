@@ -18,7 +18,12 @@ import {
 } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
-import { FunctionKernel, type FunctionKernelOptions } from "./function-kernel.ts";
+import {
+  FunctionKernel,
+  type FunctionKernelOptions,
+  type KernelUses,
+  type NoUses,
+} from "./function-kernel.ts";
 import { checkOptions, show } from "./given.ts";
 import { Heap, newHeapRange } from "./heap/index.ts";
 import {
@@ -230,10 +235,10 @@ export class Machine {
    * device and for this thread (docs/kernels.md has what it may be made of). Throws EINVAL with
    * file, line and column for anything else.
    */
-  kernel<const Args extends ArgsSchema>(
+  kernel<const Args extends ArgsSchema, Uses extends KernelUses = NoUses>(
     args: Args,
-    code: KernelFunction<Args>,
-    options?: FunctionKernelOptions,
+    code: KernelFunction<Args, Uses>,
+    options?: FunctionKernelOptions<Uses>,
   ): FunctionKernel<Args>;
   kernel<const Args extends ArgsSchema>(
     given: KernelOptions<Args> | Args,

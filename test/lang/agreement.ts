@@ -52,7 +52,7 @@ export class Trials {
   }
 
   /** The arrays after the function has been called for every index, as JavaScript. */
-  plain({ code, args, count }: Trial): Arrays {
+  plain({ code, args, count, uses }: Trial): Arrays {
     const copies = Object.fromEntries(
       Object.entries(args).map(([name, each]) => [
         name,
@@ -60,7 +60,7 @@ export class Trials {
       ]),
     );
     const call = code as unknown as (i: number, args: object, toolkit: object) => void;
-    for (let i = 0; i < count; i++) call(i, copies, TOOLKIT);
+    for (let i = 0; i < count; i++) call(i, copies, { ...TOOLKIT, ...uses });
     return listed(copies);
   }
 

@@ -35,7 +35,8 @@ export const WORDS_EACH = 4;
 
 export function randomKernel(choices: readonly number[]): string {
   const writer = new KernelWriter(choices);
-  const body = writer.statements(3, false);
+  const own = "const own = new Uint32Array(4);\nconst scale = new Float32Array(4);";
+  const body = `${own}\n${writer.statements(3, false)}`;
   const names = "{ inU, inI, inF, outU, outI, outF, n }";
   return `(i, ${names}, { u32, i32, f32 }) => {\n${body}\n}`;
 }
@@ -117,8 +118,12 @@ class KernelWriter {
 
   #assign(): string {
     const free = this.#names.filter(({ isFixed }) => !isFixed);
-    const target = free[this.#pick(Math.max(1, free.length))];
-    if (target === undefined) return this.#store();
+    const target = free[this.#pick(free.length + 2)];
+    if (target === undefined) {
+      return this.#pick(2) === 0
+        ? `own[${this.#u(1)} & 3] = ${this.#u(DEPTH)};`
+        : `scale[${this.#u(1)} & 3] = ${this.#f(DEPTH)};`;
+    }
     return `${target.name} = ${this.#expression(target.kind, DEPTH)};`;
   }
 
@@ -199,7 +204,7 @@ class KernelWriter {
       case 13:
         return `(mix(${u()}, ${u()}) >>> 0)`;
       case 14:
-        return `inU[${u()} & 15]`;
+        return this.#pick(2) === 0 ? `inU[${u()} & 15]` : `own[${u()} & 3]`;
       default:
         return this.#named("u") ?? `(~${u()} >>> 0)`;
     }
@@ -276,7 +281,9 @@ class KernelWriter {
       case 10:
         return `f32(${this.#pick(2) === 0 ? this.#b(depth - 1) : `${this.#i(depth - 1)} & 255`})`;
       case 11:
-        return `inF[${this.#u(depth - 1)} & 15]`;
+        return this.#pick(2) === 0
+          ? `inF[${this.#u(depth - 1)} & 15]`
+          : `scale[${this.#u(depth - 1)} & 3]`;
       default:
         return this.#named("f") ?? `half(${f()}, ${this.#b(depth - 1)})`;
     }

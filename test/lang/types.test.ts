@@ -83,6 +83,29 @@ it("has a type for each value", () => {
   expect(typed).toBeTypeOf("function");
 });
 
+it("knows what is handed over", () => {
+  const typed = (machine: Machine) => {
+    const uses = { WIDTH: 3, twice: (x: number) => 2 * x };
+    machine.kernel(
+      { out: ptr(u32) },
+      (i, { out }, { WIDTH, twice, u32 }) => {
+        out[i] = u32(WIDTH + twice(i));
+        // @ts-expect-error It takes a number.
+        out[i] = twice(true);
+      },
+      { uses },
+    );
+    machine.kernel({ out: ptr(u32) }, (i, { out }, { u32 }) => {
+      out[i] = u32(i);
+    });
+    // @ts-expect-error Nobody has handed that over.
+    machine.kernel({ n: u32 }, (_i, _args, { HEIGHT }) => void HEIGHT, { uses });
+    // @ts-expect-error There is no such tool.
+    machine.kernel({ n: u32 }, (_i, _args, { u64 }) => void u64);
+  };
+  expect(typed).toBeTypeOf("function");
+});
+
 it("refuses what has no such type", () => {
   const bad = (machine: Machine) => {
     machine.kernel({ root: ptr(Node), keys: ptr(u32) }, (i, { root, keys }, { f32 }) => {

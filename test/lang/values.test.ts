@@ -31,6 +31,12 @@ function clamp(x: number, low: number, high: number): number {
   return x > high ? high : x;
 }
 
+function last(x: number): number {
+  let twice = x;
+  // biome-ignore lint/complexity/noCommaOperator: as a minifier writes it
+  return twice++, twice;
+}
+
 function put(at: Numbers, i: number, value: number): void {
   at[i] = value;
 }
@@ -199,6 +205,22 @@ const INTEGERS: Readonly<Record<string, Trial>> = {
     args: { a: I(1, 2, 3), out: I(0, 0, 0) },
     count: 3,
   },
+  "what minifiers write in heads": {
+    code: (i: number, { a, out }: Some<"a" | "out">) => {
+      let t = 0;
+      let n = 0;
+      // biome-ignore lint/complexity/noCommaOperator: as a minifier writes it
+      if ((t++, t > i)) n = 1;
+      // biome-ignore lint/complexity/noCommaOperator: as a minifier writes it
+      for (; n++, n < 10; ) if (n === 3) t += 2;
+      // biome-ignore lint/complexity/noCommaOperator: as a minifier writes it
+      while ((t--, t > 0)) n += t;
+      out[i] = last(a[i]) + n;
+    },
+    args: { a: U(1, 2, 3), out: U(0, 0, 0) },
+    count: 3,
+    uses: { last },
+  },
   "names that WGSL keeps, or that are there twice": {
     code: (i: number, { a, out }: Some<"a" | "out">) => {
       const select = a[i];
@@ -319,6 +341,18 @@ const USES: Readonly<Record<string, Trial>> = {
     args: { a: U(1, 2), b: F(0.5, 4), out: F(0, 0) },
     count: 2,
     uses: { square },
+  },
+  "what is handed over, from the third parameter": {
+    code: (
+      i: number,
+      { out }: Some<"out">,
+      { W: width, f, u32 }: Tools & { W: number; f(a: number, b: number, c: number): number },
+    ) => {
+      out[i] = u32(f(i + width, 1, 3));
+    },
+    args: { out: U(0, 0, 0) },
+    count: 3,
+    uses: { W: 1, f: clamp },
   },
   "a function that stores, and one that calls others": {
     code: (i: number, { out }: Some<"out">) => {

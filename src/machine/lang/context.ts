@@ -25,7 +25,9 @@ export type Binding =
   | { readonly kind: "argument"; readonly name: string }
   /** All of the kernel's arguments, and the toolkit: their parts are read from them. */
   | { readonly kind: "arguments" | "toolkit" }
-  | { readonly kind: "tool"; readonly name: string };
+  | { readonly kind: "tool"; readonly name: string }
+  /** Of `uses`, by the name that it has there. */
+  | { readonly kind: "used"; readonly name: string };
 
 /** What the functions of one kernel share. */
 export interface KernelContext {

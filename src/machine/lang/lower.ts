@@ -91,6 +91,7 @@ function memberOf(
   kind: "arguments" | "toolkit",
 ): Binding {
   if (kind === "toolkit") {
+    if (Object.hasOwn(context.kernel.uses, name)) return { kind: "used", name };
     if (isTool(name)) return { kind: "tool", name };
     return context.refuse(node, `the toolkit has no ${name}`);
   }

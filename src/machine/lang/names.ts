@@ -8,7 +8,7 @@ import type { Binding, Context } from "./context.ts";
 import { isTool } from "./tools.ts";
 
 export type Meaning =
-  | Binding
+  | Exclude<Binding, { readonly kind: "used" }>
   /** Of `uses`. */
   | { readonly kind: "constant"; readonly value: number | boolean }
   | { readonly kind: "helper"; readonly name: string }
@@ -27,7 +27,7 @@ export function meaningOf(context: Context, node: Node): Meaning | undefined {
   // What JavaScript has by that name is no module.
   if (first === undefined)
     return outer in globalThis ? undefined : ownMeaning(context, name, false);
-  return first.kind === "toolkit" ? tool(name) : undefined;
+  return first.kind === "toolkit" ? ownMeaning(context, name, false) : undefined;
 }
 
 /** `a` is itself; of `a.b` and `(0, a.b)`, `outer` is a and `name` is b. */
@@ -49,16 +49,21 @@ function namesIn(node: Node): { readonly outer: string; readonly name: string } 
 
 function ownMeaning(context: Context, name: string, isScoped = true): Meaning | undefined {
   const bound = isScoped ? context.lookup(name) : undefined;
+  if (bound?.kind === "used") return used(context, bound.name);
   if (bound !== undefined) return bound;
-  const { uses } = context.kernel;
-  if (Object.hasOwn(uses, name)) {
-    const value = uses[name];
-    if (typeof value === "number" || typeof value === "boolean") return { kind: "constant", value };
-    // A schema that is handed over is the one that everybody knows.
-    const isKnown = isSchema(value) && (value.kind === "scalar" || value.kind === "vector");
-    return isKnown ? tool(value.name) : { kind: "helper", name };
-  }
-  return tool(name) ?? (GLOBALS.has(name) ? { kind: "global", name } : undefined);
+  return (
+    used(context, name) ?? tool(name) ?? (GLOBALS.has(name) ? { kind: "global", name } : undefined)
+  );
+}
+
+/** What the program has handed over by that name. */
+function used({ kernel: { uses } }: Context, name: string): Meaning | undefined {
+  if (!Object.hasOwn(uses, name)) return undefined;
+  const value = uses[name];
+  if (typeof value === "number" || typeof value === "boolean") return { kind: "constant", value };
+  // A schema that is handed over is the one that everybody knows.
+  const isKnown = isSchema(value) && (value.kind === "scalar" || value.kind === "vector");
+  return isKnown ? tool(value.name) : { kind: "helper", name };
 }
 
 const tool = (name: string): Meaning | undefined =>

@@ -35,6 +35,7 @@ import {
   typeName,
   VOID,
 } from "./form/index.ts";
+import { meaningOf } from "./names.ts";
 import { truth } from "./operators.ts";
 
 const REFUSED: Readonly<Record<string, string>> = {
@@ -67,8 +68,9 @@ function lowerStatement(context: Context, node: Node): readonly Statement[] {
       return context.scoped(() => forLoop(context, node as ForStatement));
     case "WhileStatement": {
       const { test, body } = node as WhileStatement;
+      const { first, ...head } = testOf(context, test);
       return [
-        { op: "for", init: [], update: [], ...testOf(context, test), body: inner(context, body) },
+        { op: "for", init: [], update: [], ...head, body: [...first, ...inner(context, body)] },
       ];
     }
     case "DoWhileStatement": {
@@ -163,16 +165,35 @@ const NEVER: Expression = {
   right: constant(BOOL, false),
 };
 
-function testOf(context: Context, node: Node | null | undefined): { readonly test?: Expression } {
-  if (node === null || node === undefined) return {};
-  return { test: condition(context, node) };
+interface LoopTest {
+  readonly test?: Expression;
+  /** What comes before it, in each pass. */
+  readonly first: readonly Statement[];
+}
+
+function testOf(context: Context, node: Node | null | undefined): LoopTest {
+  if (node === null || node === undefined) return { first: [] };
+  const [before, last] = leading(context, node);
+  const test = condition(context, last);
+  if (before.length === 0) return { test, first: [] };
+  return { first: [...before, ...chosen(test, [], [{ op: "break" }])] };
+}
+
+/** `a, b`, as minifiers write it: what comes before the last, and that. */
+function leading(context: Context, node: Node): readonly [readonly Statement[], Node] {
+  if (node.type !== "SequenceExpression" || meaningOf(context, node) !== undefined)
+    return [[], node];
+  const { expressions } = node as SequenceExpression;
+  const before = expressions.slice(0, -1).flatMap((each) => effect(context, each));
+  return [before, expressions[expressions.length - 1]!];
 }
 
 function branch(context: Context, node: IfStatement): readonly Statement[] {
-  const test = condition(context, node.test);
+  const [before, last] = leading(context, node.test);
+  const test = condition(context, last);
   const yes = inner(context, node.consequent);
   const no = node.alternate ? inner(context, node.alternate) : [];
-  return chosen(test, yes, no);
+  return [...before, ...chosen(test, yes, no)];
 }
 
 function forLoop(context: Context, node: ForStatement): readonly Statement[] {
@@ -182,8 +203,8 @@ function forLoop(context: Context, node: ForStatement): readonly Statement[] {
       ? lowerStatement(context, init)
       : effect(context, init as SyntaxExpression)
     : [];
-  const test = testOf(context, node.test);
-  const body = inner(context, node.body);
+  const { first: before, ...test } = testOf(context, node.test);
+  const body = [...before, ...inner(context, node.body)];
   const steps = node.update ? effect(context, node.update) : [];
   for (const step of steps) {
     if (step.op === "assign" || step.op === "call") continue;
@@ -201,12 +222,14 @@ function giveBack(context: Context, node: ReturnStatement): readonly Statement[]
   if (context.isMain) {
     context.refuse(node, "nobody takes what a kernel returns; store it, and write return;");
   }
-  const value = context.expression(argument);
+  const [before, last] = leading(context, argument);
+  const value = context.expression(last);
   if (value.type.kind === "none") return [];
   giveType(context, node, value.type);
   const result = settled(context.result);
   context.hint(value.type, result);
-  return checked(context, node, [{ op: "return", value: coerced(value, result) ?? value }]);
+  const given = coerced(value, result) ?? value;
+  return checked(context, node, [...before, { op: "return", value: given }]);
 }
 
 function giveType(context: Context, node: Node, type: Type): void {

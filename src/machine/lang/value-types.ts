@@ -155,8 +155,8 @@ export interface Toolkit
 }
 
 /** Called for every index below the count. Its text is read: it sees only what it is given. */
-export type KernelFunction<Args extends ArgsSchema> = (
+export type KernelFunction<Args extends ArgsSchema, Uses = unknown> = (
   i: number,
   args: KernelValues<Args>,
-  toolkit: Toolkit,
+  toolkit: Toolkit & Uses,
 ) => void;
