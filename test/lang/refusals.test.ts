@@ -260,6 +260,15 @@ describe("a refusal", () => {
     expect(saidOf("u[i] = list(1);", { list: [1] })).toMatch(/this is no function/);
   });
 
+  it("speaks of what is too deep for a compiler", () => {
+    const ifs = Array.from({ length: 130 }, (_, k) => `if (i === ${k}) { u[i] = ${k}; }`);
+    expect(saidOf(ifs.join(" else "))).toMatch(/it is nested 129 deep, .* \[kernel trial\]/);
+    const calls = `${"Math.sin(".repeat(125)}f[i]${")".repeat(125)}`;
+    expect(saidOf(`f[i] = ${calls};`)).toMatch(/it is nested \d+ deep, and compilers/);
+    const sum = Array.from({ length: 300 }, (_, k) => `u[${k}]`).join(" + ");
+    expect(saidOf(`u[i] = ${sum};`)).toBe("nothing");
+  });
+
   it("speaks of options", () => {
     const code = (): void => {};
     expect(() => machine.kernel({}, code, { uses: 1 as never })).toThrow(/uses must be \{ name/);

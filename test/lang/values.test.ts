@@ -181,6 +181,13 @@ const INTEGERS: Readonly<Record<string, Trial>> = {
     args: { a: U(1, 2, 3, 4, 0), out: new Uint32Array(5) },
     count: 5,
   },
+  "bits of integers of the text": {
+    code: (i: number, { out }: Some<"out">) => {
+      out[i] = ((i > 1 ? 3 : -5) << i) + ((i > 0 ? 7 : 9) >> 1);
+    },
+    args: { out: I(0, 0, 0) },
+    count: 3,
+  },
   "compound assignments of elements, read once": {
     code: (i: number, { index, out }: Some<"index" | "out">) => {
       out[index[i]] += 5;

@@ -26,10 +26,18 @@
  */
 
 import type { ArgsSchema } from "../args.ts";
+import { hmmError } from "../error.ts";
 import { refused } from "./call-site.ts";
 import { lowerKernel } from "./lower.ts";
 import { Refusal } from "./refusal.ts";
-import { jsFunction, type KernelMemory, type RunHere, wgslText } from "./text/index.ts";
+import {
+  jsFunction,
+  type KernelMemory,
+  NESTING_MAX,
+  nestingOf,
+  type RunHere,
+  wgslText,
+} from "./text/index.ts";
 
 export type { KernelMemory, RunHere } from "./text/index.ts";
 export {
@@ -62,8 +70,18 @@ interface CompiledKernel {
 export function compileKernel({ name, args, code, uses }: FunctionSource): CompiledKernel {
   try {
     const program = lowerKernel(args, code, uses);
-    return { wgsl: wgslText(program), runHere: (memory) => jsFunction(program, memory) };
+    const wgsl = wgslText(program);
+    checkNesting(name, wgsl);
+    return { wgsl, runHere: (memory) => jsFunction(program, memory) };
   } catch (error) {
     throw error instanceof Refusal ? refused(name, error) : error;
   }
+}
+
+function checkNesting(kernel: string, wgsl: string): void {
+  const depth = nestingOf(wgsl);
+  if (depth <= NESTING_MAX) return;
+  const rule = `compilers for GPUs take ${NESTING_MAX}; name parts of it, or use functions`;
+  const detail = `it is nested ${depth} deep, and ${rule}`;
+  throw hmmError({ code: "EINVAL", call: "kernel", detail, kernel });
 }

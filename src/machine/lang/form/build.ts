@@ -84,8 +84,10 @@ function retyped(expression: Expression, type: Type): Expression {
     case "unary":
       return { ...expression, type, operand: retyped(expression.operand, type) };
     case "binary": {
-      const { left, right } = expression;
-      return { ...expression, type, left: retyped(left, type), right: retyped(right, type) };
+      const { operator, left, right } = expression;
+      const isShift = operator === "<<" || operator === ">>";
+      const by = isShift ? right : retyped(right, type);
+      return { ...expression, type, left: retyped(left, type), right: by };
     }
     case "intrinsic": {
       const operands = expression.operands.map((each) => retyped(each, type));

@@ -180,6 +180,14 @@ class WgslBody implements Around {
       this.#writer.block(text, () => this.statements(yes));
       return;
     }
+    const next = no.length === 1 && no[0]!.op === "if" ? no[0] : undefined;
+    const { lines } = this.apart(() => next && this.#if(next));
+    // Nothing stands before the next test: it can follow at once.
+    if (lines[0]?.startsWith("if (")) {
+      this.#writer.block(text, () => this.statements(yes), `} else ${lines[0]}`);
+      for (const line of lines.slice(1)) this.line(line);
+      return;
+    }
     this.#writer.block(text, () => this.statements(yes), "} else {");
     this.#inner(() => this.statements(no));
     this.line("}");

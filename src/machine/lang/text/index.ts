@@ -17,3 +17,4 @@
  */
 export { jsFunction, type KernelMemory, type RunHere } from "./emit-js.ts";
 export { wgslText } from "./emit-wgsl.ts";
+export { NESTING_MAX, nestingOf } from "./nesting.ts";

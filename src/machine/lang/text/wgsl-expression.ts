@@ -112,7 +112,7 @@ function binaryText(
   { operator, type, left, right }: Extract<Expression, { op: "binary" }>,
   around: Around,
 ): string {
-  const a = wgslExpression(left, around);
+  const a = inChain(operator, left, wgslExpression(left, around));
   let b = wgslExpression(right, around);
   if (operator === "===" || operator === "!==") return `(${a} ${operator.slice(0, 2)} ${b})`;
   const isWhole = isInteger(type) || (type.kind === "vector" && type.schema.component !== "f32");
@@ -128,6 +128,23 @@ function binaryText(
   return `select(${a} / ${b}, ${zero}, ${b} == ${zero})`;
 }
 
+/** What may stand on the left of an operator without brackets. */
+const CHAINS: Readonly<Record<string, readonly string[]>> = {
+  "+": ["+", "-", "*"],
+  "-": ["+", "-", "*"],
+  "*": ["*"],
+  "&": ["&"],
+  "|": ["|"],
+  "^": ["^"],
+  "&&": ["&&"],
+  "||": ["||"],
+};
+
+function inChain(operator: string, left: Expression, text: string): string {
+  const isOperation = left.op === "binary" || left.op === "logical";
+  return isOperation && CHAINS[operator]?.includes(left.operator) ? bare(text) : text;
+}
+
 /** A name for a value that is needed twice. */
 function named(text: string, { op, type }: Expression, around: Around): string {
   if (op === "variable" || op === "argument") return text;
@@ -140,7 +157,7 @@ function logicalText(
   { operator, left, right }: Extract<Expression, { op: "logical" }>,
   around: Around,
 ): string {
-  const a = wgslExpression(left, around);
+  const a = inChain(operator, left, wgslExpression(left, around));
   const { lines, result: b } = around.apart(() => wgslExpression(right, around));
   if (lines.length === 0) return `(${a} ${operator} ${b})`;
   const variable: Variable = { name: "test", type: left.type, isWritten: true };
