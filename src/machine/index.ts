@@ -33,10 +33,18 @@
  */
 export type { ArgsSchema, ArgValue, ArgValues } from "./args.ts";
 export { type ErrorCode, HmmError } from "./error.ts";
-export { FunctionKernel, type FunctionKernelOptions, type KernelUses } from "./function-kernel.ts";
 export { Heap, type HeapUsage } from "./heap/index.ts";
 export { type HostProbe, probeHost, whyNotHost } from "./host/index.ts";
-export { Kernel, type KernelOptions, type LaunchReport, type RunOptions } from "./kernel.ts";
+export {
+  type Count,
+  FunctionKernel,
+  type FunctionKernelOptions,
+  Kernel,
+  type KernelOptions,
+  type KernelUses,
+  type LaunchReport,
+  type RunOptions,
+} from "./kernel/index.ts";
 export {
   type KernelFunction,
   type KernelPtr,

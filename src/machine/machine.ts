@@ -18,12 +18,6 @@ import {
 } from "./engine/index.ts";
 import { HmmError, hmmError, invalid } from "./error.ts";
 import { FreedPages } from "./freed-pages.ts";
-import {
-  FunctionKernel,
-  type FunctionKernelOptions,
-  type KernelUses,
-  type NoUses,
-} from "./function-kernel.ts";
 import { checkOptions, show } from "./given.ts";
 import { Heap, newHeapRange } from "./heap/index.ts";
 import {
@@ -36,7 +30,14 @@ import {
   whyNotHere,
 } from "./host/index.ts";
 import { INSPECT } from "./inspect.ts";
-import { Kernel, type KernelOptions } from "./kernel.ts";
+import {
+  FunctionKernel,
+  type FunctionKernelOptions,
+  Kernel,
+  type KernelOptions,
+  type KernelUses,
+  type NoUses,
+} from "./kernel/index.ts";
 import type { KernelFunction } from "./lang/index.ts";
 import { newWindow } from "./new-window.ts";
 import { Space, type TouchRights } from "./space.ts";

@@ -157,7 +157,10 @@ describe("without a device", () => {
       [{ code, args: {}, name: 5 }, "name must be text, got 5"],
       [{ code, args: {}, structs: u32 }, "structs must be an array of schemas"],
       [{ code, args: {}, structs: ["Node"] }, 'structs must be an array of schemas, got ["Node"]'],
-      [{ code, args: {}, struct: [] }, "unknown option struct (known: name, args, code, structs)"],
+      [
+        { code, args: {}, struct: [] },
+        "unknown option struct (known: name, args, code, structs, workgroupSize)",
+      ],
     ];
     for (const [options, message] of kernels) expect(make(options)).toThrow(message);
     const kernel = machine.kernel({ args: { n: u32, at: ptr(u32) }, code });

@@ -93,6 +93,11 @@ function calls(machine: Machine): Readonly<Record<string, Call>> {
     "kernel, name": (name) => machine.kernel({ name, args: {}, code: CODE }),
     "kernel, structs": (structs) => machine.kernel({ structs, args: {}, code: CODE }),
     "kernel, a struct": (each) => machine.kernel({ structs: [each], args: {}, code: CODE }),
+    "kernel, workgroupSize": (workgroupSize) =>
+      machine.kernel({ args: {}, code: CODE, workgroupSize }),
+    "kernel, a side of workgroupSize": (side) =>
+      machine.kernel({ args: {}, code: CODE, workgroupSize: [1, side] }),
+    "run, a side of count": (side) => kernel.run([1, side], {}),
     "kernel, code": (code) => machine.kernel({ args: {}, code }),
     "run, count": (given) => kernel.run(given, {}),
     "run, args": (given) => kernel.run(1, given),

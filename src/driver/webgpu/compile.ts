@@ -15,6 +15,8 @@ export interface Compiled {
   readonly pipeline: GPUComputePipeline;
   /** It keeps records of atomics. */
   readonly isAtomic: boolean;
+  /** Invocations run in groups: a group is what runs again. */
+  readonly isGrouped: boolean;
 }
 
 /** Each kernel, in each way, is compiled once. */
@@ -90,7 +92,11 @@ async function compileShader(
   if (errors.length > 0) fail(errors);
   if (error !== null) fail([{ line: 1, column: 1, message: error.message }]);
   try {
-    return { pipeline: await compiling, isAtomic: shader.isAtomic };
+    return {
+      pipeline: await compiling,
+      isAtomic: shader.isAtomic,
+      isGrouped: source.group !== undefined,
+    };
   } catch (error) {
     return fail([{ line: 1, column: 1, message: (error as Error).message }]);
   }

@@ -14,6 +14,7 @@ import {
 import {
   DeviceTable,
   forEachRun,
+  type GridSize,
   LaunchList,
   type LaunchListParts,
   type LaunchSize,
@@ -28,7 +29,7 @@ import { CONTROL_BYTES, Rounds } from "./rounds.ts";
 import { CHUNK_RECORDS, CHUNK_WORDS, KernelCompileError, type KernelSource } from "./wgsl/index.ts";
 
 export type { DeviceInfo } from "./adapter.ts";
-export { LaunchList } from "./buffers/index.ts";
+export { type GridSize, LaunchList } from "./buffers/index.ts";
 export type { Compiled } from "./compile.ts";
 export { GpuError, type RoundResult } from "./round.ts";
 
@@ -39,6 +40,8 @@ export { GpuError, type RoundResult } from "./round.ts";
  * uploads so much at once.
  */
 const UPLOAD_BYTES = 2 ** 20;
+/** As long as nobody asks for another. */
+const LINE: GridSize = [2 ** 32 - 1, 1, 1];
 /** Exactly 1 GiB fails, asynchronously, after the call has succeeded. */
 const BYTES_MAX = 1000 * 2 ** 20;
 
@@ -230,8 +233,8 @@ export class Gpu {
     return this.#pipelines.isKnown(...way);
   }
 
-  /** For a launch of at most `capacity` waiting invocations. In the end it is for `keepList`. */
-  takeList(args: ArrayBuffer, capacity: number): LaunchList {
+  /** For a launch of at most `capacity` that wait at once. In the end it is for `keepList`. */
+  takeList(args: ArrayBuffer, capacity: number, grid: GridSize = LINE): LaunchList {
     this.#check();
     const size = { capacity, argsBytes: args.byteLength };
     const kept = this.#keptList;
@@ -239,7 +242,7 @@ export class Gpu {
     const fits = kept?.fits(size) === true;
     if (!fits) kept?.destroy();
     const list = fits ? kept : this.#newList(size);
-    list.reset(args);
+    list.reset(args, grid);
     return list;
   }
 

@@ -28,7 +28,7 @@
  * const outcome = yield* launch(device, new KernelCache(), { source, count, args, isAborted });
  * ```
  *
- * **What it refuses.** Barriers in kernels (an invocation may run more than once);
+ * **What it refuses.** Barriers between invocations that do not run in groups;
  * a working set of one invocation that is larger than device memory; an invocation that takes
  * longer than 1.5 s by itself, or stores to more words than its log can hold (`pace.ts`,
  * `buffers/spill-buffer.ts`).

@@ -4,7 +4,7 @@
  * again after the faults are served. Each round finishes an invocation, serves a fault or gives
  * one more room or time, or the launch ends with an error.
  */
-import { EINTR, EIO, ENOMEM, ETIMEDOUT, PAGE_SHIFT, PAGE_SIZE } from "../../base/index.ts";
+import { EINTR, EINVAL, EIO, ENOMEM, ETIMEDOUT, PAGE_SHIFT, PAGE_SIZE } from "../../base/index.ts";
 import type { Scheduler, Sleeps } from "../../sync/index.ts";
 import { eventId } from "../../trace/index.ts";
 import { Admission, BATCH_MAX } from "./admission.ts";
@@ -12,7 +12,7 @@ import { bringAround, bringBefore, sendHome } from "./advice.ts";
 import { awaitPromise } from "./await.ts";
 import { LOG_WORDS_MAX } from "./buffers/index.ts";
 import { bringAll, type LaunchView, reachedBy } from "./fill.ts";
-import type { LaunchList, RoundResult } from "./gpu.ts";
+import type { GridSize, LaunchList, RoundResult } from "./gpu.ts";
 import type { KernelCache } from "./kernel-cache.ts";
 import { failureOf, type LaunchEnd, type LaunchOutcome } from "./launch-end.ts";
 import { ALONE_MS, Pace } from "./pace.ts";
@@ -20,7 +20,13 @@ import { serveRound } from "./service.ts";
 import { Shaders } from "./shaders.ts";
 import { CountersBefore } from "./stats.ts";
 import type { WebGpuDevice } from "./webgpu-device.ts";
-import { type KernelSource, LOG_IS_FULL, SPILL_IS_FULL } from "./wgsl/index.ts";
+import {
+  blockChunks,
+  type KernelSource,
+  LOG_IS_FULL,
+  NAMES_CHUNK,
+  SPILL_IS_FULL,
+} from "./wgsl/index.ts";
 
 const ROUND = eventId("device:round");
 const SHRINK = eventId("device:shrink");
@@ -46,7 +52,10 @@ export interface LaunchProgress {
 
 export interface LaunchRequest {
   readonly source: KernelSource;
+  /** Invocations, or groups of them if the kernel has such. */
   readonly count: number;
+  /** The same in x, y and z. Default: all in x. */
+  readonly grid?: GridSize;
   readonly args: ArrayBuffer;
   /** Memory that it was given as such, or is pointed to: what is small of it comes beforehand. */
   readonly views?: readonly LaunchView[];
@@ -144,11 +153,7 @@ class LaunchRun {
     let failure: Failure | undefined;
     let list: LaunchList | undefined;
     try {
-      list = this.#device.gpu.takeList(
-        this.#request.args,
-        Math.min(this.#request.count, BATCH_MAX),
-      );
-      this.#device.gpu.records.begin(this.#cache.atomicsOf(this.#request.source));
+      list = this.#takeList();
       failure = (yield* this.#bring()) ?? (yield* this.#runRounds(list));
       // What an endless one was given tells nothing of those that end.
       if (!failure) this.#cache.keepLoad(this.#request.source, this.#pace.firstLoad);
@@ -162,9 +167,25 @@ class LaunchRun {
     return this.outcome(failure);
   }
 
+  #takeList(): LaunchList {
+    const { args, count, grid = [count, 1, 1], source } = this.#request;
+    const { gpu } = this.#device;
+    const { group } = source;
+    const own = group && { invocations: this.#each, chunks: blockChunks(group) };
+    gpu.records.begin(this.#cache.atomicsOf(source), own);
+    return gpu.takeList(args, Math.min(count, BATCH_MAX), grid);
+  }
+
+  /** Invocations in what runs again as a whole. */
+  get #each(): number {
+    const [x, y, z] = this.#request.source.group ?? [1, 1, 1];
+    return x * y * z;
+  }
+
   /** Not while it waits for its turn: what others then run with is theirs. */
   *#bring(): Sleeps<Failure | undefined> {
-    const { views = [], count } = this.#request;
+    const { views = [] } = this.#request;
+    const count = this.#request.count * this.#each;
     const isNew = !this.#shaders.isKnown;
     if (isNew) this.#shaders.begin();
     let result = yield* bringBefore(this.#device, views);
@@ -189,7 +210,7 @@ class LaunchRun {
 
   outcome(failure: Failure | undefined): LaunchOutcome {
     const stats = this.#before.stats({
-      invocations: this.#request.count,
+      invocations: this.#request.count * this.#each,
       rounds: this.#rounds,
       directRounds: this.#shaders.directRounds,
       faults: this.#faults,
@@ -200,6 +221,10 @@ class LaunchRun {
 
   *#runRounds(list: LaunchList): Sleeps<Failure | undefined> {
     const { count } = this.#request;
+    if (this.#isAtomic && count > NAMES_CHUNK) {
+      const reason = `a kernel with atomics runs ${NAMES_CHUNK} times at most, not ${count} times`;
+      return { result: -EINVAL, refusal: { reason } };
+    }
     let fresh = 0;
     while (fresh < count || list.pending > 0) {
       if (this.#request.isAborted()) return ABORTED;
@@ -248,7 +273,7 @@ class LaunchRun {
 
   /** There is no room for records of atomics, not even for one invocation. */
   *#tooManyAtomics(list: LaunchList, fresh: number): Sleeps<Failure> {
-    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh;
+    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh * this.#each;
     const reason = "invocations that wait for pages have made more atomics than can be remembered";
     return { result: -ENOMEM, refusal: { reason, invocation } };
   }
@@ -287,16 +312,18 @@ class LaunchRun {
   /** The time limit is over. */
   *#tooLate(list: LaunchList, fresh: number): Sleeps<Failure> {
     const { count, timeLimit } = this.#request;
-    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh;
-    const left = count - fresh + list.pending;
-    const reason = `${left} of ${count} invocations have not finished within ${timeLimit} ms`;
+    const invocation = list.pending > 0 ? yield* this.#first(list) : fresh * this.#each;
+    const each = this.#each;
+    const left = (count - fresh + list.pending) * each;
+    const within = `within ${timeLimit} ms`;
+    const reason = `${left} of ${count * each} invocations have not finished ${within}`;
     return { result: -ETIMEDOUT, refusal: { reason, invocation } };
   }
 
   /** Who is first of those who wait. */
   *#first(list: LaunchList): Sleeps<number> {
     const reading = this.#device.gpu.firstPending(list);
-    return yield* awaitPromise(this.#scheduler, reading, "a readback");
+    return this.#each * (yield* awaitPromise(this.#scheduler, reading, "a readback"));
   }
 
   /** Serves the faults of a round, giving the batch less to do when there is no room. */
@@ -349,6 +376,8 @@ class LaunchRun {
 
   #report(done: number): void {
     const { count, onProgress } = this.#request;
-    onProgress?.({ done, count, rounds: this.#rounds, faults: this.#faults });
+    const each = this.#each;
+    const own = { done: done * each, count: count * each };
+    onProgress?.({ ...own, rounds: this.#rounds, faults: this.#faults });
   }
 }

@@ -96,7 +96,7 @@ export class Rounds {
         const pass = encoder.beginComputePass();
         pass.setPipeline(compiled.pipeline);
         pass.setBindGroup(0, list.bindGroup);
-        const groups = Math.ceil(ran / WORKGROUP_SIZE);
+        const groups = compiled.isGrouped ? ran : Math.ceil(ran / WORKGROUP_SIZE);
         const width = Math.min(groups, GROUPS_MAX);
         pass.dispatchWorkgroups(width, Math.ceil(groups / width));
         pass.end();

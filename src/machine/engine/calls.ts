@@ -104,7 +104,9 @@ interface Calls {
   readonly run: Call<
     {
       readonly kernel: number | KernelSource;
+      /** Of what runs as a whole: invocations, or groups of them. */
       readonly count: number;
+      readonly grid: readonly [x: number, y: number, z: number];
       readonly args: ArrayBuffer;
       /** Arguments that are memory, not only pointers to it. */
       readonly views: readonly GivenView[];

@@ -65,6 +65,7 @@ export class DeviceCalls {
     const outcome = yield* launch(device, this.#kernels, {
       source,
       count: ask.count,
+      grid: ask.grid,
       args: ask.args,
       views: ask.views.map(({ name, ...range }) => ({ ...range, write: stored.has(name) })),
       ...(ask.timeLimit === undefined ? {} : { timeLimit: ask.timeLimit }),
@@ -146,7 +147,8 @@ export class DeviceCalls {
         each.name === source.name &&
         each.code === source.code &&
         each.argsStruct === source.argsStruct &&
-        each.accessors === source.accessors,
+        each.accessors === source.accessors &&
+        String(each.group) === String(source.group),
     );
     return known >= 0 ? known : this.#sources.push(source) - 1;
   }

@@ -22,7 +22,7 @@
  */
 export { DeviceTable } from "./device-table.ts";
 export { forEachRun } from "./frame-runs.ts";
-export { LaunchList, type LaunchListParts, type LaunchSize } from "./launch-list.ts";
+export { type GridSize, LaunchList, type LaunchListParts, type LaunchSize } from "./launch-list.ts";
 export { plainBytes } from "./plain-bytes.ts";
 export { ReadbackPool } from "./readback.ts";
 export { NO_ROOM, RecordBuffer } from "./record-buffer.ts";

@@ -28,6 +28,9 @@ export interface LaunchSize {
   readonly argsBytes: number;
 }
 
+/** Invocations in x, y and z, or groups of them. */
+export type GridSize = readonly [x: number, y: number, z: number];
+
 export interface RoundParams {
   /** Invocations that run for the first time: first, first + 1, … */
   readonly fresh: { readonly first: number; readonly count: number };
@@ -42,7 +45,9 @@ export interface RoundParams {
 const PAGE_WORDS = PAGE_SIZE / 4;
 /** The shader counts down to below 0. */
 const PASSES_MAX = 2 ** 31 - 1;
-const PARAM_WORDS = 16;
+const PARAM_WORDS = 20;
+/** A vector of four words begins at a multiple of four. */
+const SIZE_AT = 16;
 /** Where the arguments are in the buffer of uniforms: as far as any device wants it. Words. */
 const ARGS_AT = 64;
 /** Of most kernels. Bytes. */
@@ -112,11 +117,12 @@ export class LaunchList {
     return capacity <= this.capacity && argsBytes <= this.#argsBytes;
   }
 
-  /** A launch begins, with these arguments: nobody waits. */
-  reset(args: ArrayBuffer): void {
+  /** A launch begins, with these arguments, over this grid: nobody waits. */
+  reset(args: ArrayBuffer, size: GridSize): void {
     assert(args.byteLength <= this.#argsBytes, "the arguments of a launch have no room");
     this.#pending = 0;
     this.#turn = 0;
+    this.#wanted.set(size, SIZE_AT);
     const bytes = new Uint8Array(this.#wanted.buffer, 4 * ARGS_AT);
     bytes.fill(0);
     bytes.set(new Uint8Array(args));

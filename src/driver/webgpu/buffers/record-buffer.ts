@@ -25,6 +25,13 @@ interface Chunk {
   readonly records: number;
 }
 
+interface Group {
+  readonly invocations: number;
+  readonly chunks: number;
+}
+
+const ALONE: Group = { invocations: 1, chunks: 0 };
+
 /** What a round has made of it. */
 interface Taken {
   readonly chunks: number;
@@ -40,8 +47,9 @@ export class RecordBuffer {
   readonly #chunk: Chunk;
   #buffer: GPUBuffer;
   #used = 0;
-  // Chunks that an invocation is expected to take.
+  // Chunks that an invocation, or a group, is expected to take, and that it may take at its end.
   #each = 1;
+  #reserve = 2;
   #isShort = false;
 
   constructor(device: GPUDevice, chunk: Chunk) {
@@ -58,20 +66,25 @@ export class RecordBuffer {
     return Math.floor(BYTES / this.#chunk.bytes);
   }
 
-  /** A launch begins, whose invocations make so many atomics, by the look of its code. */
-  begin(atomics: number): void {
+  /**
+   * A launch begins, whose invocations make so many atomics, by the look of its code. They run
+   * alone, or in groups of so many, for which so many more chunks are needed.
+   */
+  begin(atomics: number, { invocations, chunks }: Group = ALONE): void {
     this.#used = 0;
-    this.#each = Math.max(1, atomics / this.#chunk.records);
+    this.#each = Math.max(1, atomics / this.#chunk.records) * invocations;
+    this.#reserve = 2 * invocations + chunks;
     this.#isShort = false;
   }
 
   /**
-   * Invocations that may run together. Each may want one chunk more when it ends, and may have
-   * asked for another in vain.
+   * Invocations, or groups, that may run together. Each invocation may want one chunk more when it
+   * ends, and may have asked for another in vain.
    */
   get width(): number {
     const left = this.#capacity - this.#used;
-    return Math.max(Number(left > 4), Math.floor(left / (2 + 2 * this.#each)));
+    const fitting = Math.floor(left / (this.#reserve + 2 * this.#each));
+    return Math.max(Number(left > 2 * this.#reserve), fitting);
   }
 
   /** Only those who wait should run. */
@@ -79,14 +92,14 @@ export class RecordBuffer {
     return this.#isShort || this.#used > this.#capacity >>> 1;
   }
 
-  /** For a round of so many invocations. */
-  roomFor(invocations: number): RecordRoom {
-    assert(invocations <= this.width, "a round has room for the records of all");
+  /** For a round of so many. */
+  roomFor(ran: number): RecordRoom {
+    assert(ran <= this.width, "a round has room for the records of all");
     if (this.#buffer.size === NO_BYTES) {
       this.#buffer.destroy();
       this.#buffer = this.#newBuffer(BYTES);
     }
-    return { used: this.#used, limit: this.#capacity - 2 * invocations };
+    return { used: this.#used, limit: this.#capacity - this.#reserve * ran };
   }
 
   finishRound({ chunks, ran, pending, isFull }: Taken): void {

@@ -134,13 +134,16 @@ fn os_chunkAt(chunk: u32) -> u32 { return ${CHUNK_WORDS}u * (chunk - 1u); }
 fn os_recall(listed: u32) -> u32 {
   os_id = listed;
   if ((listed & ${NAMES_CHUNK}u) != 0u) {
-    os_head = listed & ${NAMES_CHUNK - 1}u;
-    os_cursor = os_head;
+    os_recallFrom(listed & ${NAMES_CHUNK - 1}u);
     os_id = os_done[os_chunkAt(os_head)];
-    os_tail = os_done[os_chunkAt(os_head) + 3u];
-    os_lastOld = os_tail;
   }
   return os_id;
+}
+fn os_recallFrom(head: u32) {
+  os_head = head;
+  os_cursor = head;
+  os_tail = os_done[os_chunkAt(head) + 3u];
+  os_lastOld = os_tail;
 }
 // What the list has to say of it. There is always room for the last ones of all that run.
 fn os_listed() -> u32 {

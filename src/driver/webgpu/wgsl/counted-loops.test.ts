@@ -17,6 +17,10 @@ describe("countedLoops", () => {
     "for (var k = 9; k > -1; k -= 1) { }",
     "for (var k = 0; k < 8; k++) { for (var j = 0; j < 8; j++) { s += Node_key(p); } }",
     "for (var k = 3u; k < 3u; k++) { }",
+    "for (var half = 32u; half > 0u; half /= 2u) { workgroupBarrier(); }",
+    "for (var half = 128u; half > 0u; half >>= 1u) { }",
+    "for (var k = 1u; k <= 256u; k *= 2u) { }",
+    "for (var k = 1; k < 1000000; k <<= 1u) { }",
   ])("%s", (code) => {
     expect(isCounted(code)).toBe(true);
   });
@@ -34,6 +38,10 @@ describe("countedLoops", () => {
     ["over the end: unsigned", "for (var k = 7u; k > 0u; k -= 2u) { }"],
     ["the other way", "for (var k = 0; k < 5; k--) { }"],
     ["on the spot", "for (var k = 0; k < 5; k += 0) { }"],
+    ["halved to what it never is below", "for (var k = 8u; k >= 0u; k /= 2u) { }"],
+    ["doubled from nothing", "for (var k = 0u; k < 8u; k *= 2u) { }"],
+    ["doubled over the end", "for (var k = 1; k < 1500000000; k *= 2) { }"],
+    ["halved upwards", "for (var k = 1u; k < 8u; k /= 2u) { }"],
     ["another's variable", "for (var k = 0; j < 5; k++) { }"],
     ["a variable of the function", "for (; k < 5; k++) { }"],
     ["written in its body", "for (var k = 0; k < 5; k++) { k = 0; }"],

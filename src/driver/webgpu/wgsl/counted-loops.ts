@@ -13,7 +13,8 @@ const NUMBER = String.raw`(-?\d{1,9})[iu]?`;
 const HEAD = new RegExp(
   String.raw`^for\s*\(\s*var\s+(\w+)\s*(?::\s*[iu]32\s*)?=\s*${NUMBER}\s*;` +
     String.raw`\s*\1\s*(<=?|>=?)\s*${NUMBER}\s*;` +
-    String.raw`\s*\1\s*(?:(\+\+|--)|([-+])=\s*${NUMBER})\s*\)\s*\{`,
+    String.raw`\s*\1\s*(?:(\+\+|--)|([-+])=\s*${NUMBER}|(/=\s*2|>>=\s*1|\*=\s*2|<<=\s*1)u?)` +
+    String.raw`\s*\)\s*\{`,
 );
 const CALL = /\b([A-Za-z_]\w*)\s*\(/g;
 const FUNCTION = /\bfn\s+([A-Za-z_]\w*)/g;
@@ -39,9 +40,12 @@ const mayPrecede = (code: string, at: number): boolean => /[{};]\s*$/.test(code.
 function passesOf(code: string, at: number, functions: ReadonlySet<string>): number {
   const head = HEAD.exec(code.slice(at));
   if (head === null) return Number.POSITIVE_INFINITY;
-  const [text, name, first, test, last, step, sign, by] = head;
+  const [text, name, first, test, last, step, sign, by, factor] = head;
   const change = step === undefined ? Number(`${sign}${by}`) : Number(`${step[0]}1`);
-  const passes = passesFrom(Number(first), test!, Number(last), change);
+  const passes =
+    factor === undefined
+      ? passesFrom(Number(first), test!, Number(last), change)
+      : passesByHalves(Number(first), test!, Number(last), /^[*<]/.test(factor));
   const start = at + text.length;
   const body = code.slice(start, closing(code, start - 1, "{", "}"));
   // Also in brackets: (k) = 0, &(k).
@@ -56,6 +60,18 @@ function passesOf(code: string, at: number, functions: ReadonlySet<string>): num
   let inner = 1;
   for (const { index } of body.matchAll(LOOP)) inner *= passesOf(body, index, functions);
   return passes * inner;
+}
+
+/** Of a number that is halved while it is above another, or doubled while it is below. */
+function passesByHalves(first: number, test: string, last: number, isDoubled: boolean): number {
+  const isKnown = isDoubled ? test.startsWith("<") && last < 2 ** 30 : test === ">" && last >= 0;
+  if (first < 1 || !isKnown) return Number.POSITIVE_INFINITY;
+  const end = last + Number(test === "<=");
+  let passes = 0;
+  for (let at = first; isDoubled ? at < end : at > last; at = isDoubled ? 2 * at : at >>> 1) {
+    passes++;
+  }
+  return Math.max(1, passes);
 }
 
 /** Up by steps that wrap nowhere, or down by one to what it must meet. */

@@ -22,9 +22,10 @@
  * **Example.** `const { wgsl, userPlace } = wrapKernel(source, logSize);`
  *
  * **What it refuses.** What `rules.ts` lists: entry points and bindings of the user's own,
- * extensions and directives, barriers and what else lets invocations wait for each other.
+ * extensions and directives; barriers where invocations do not run in groups.
  */
 export { atomicsExpected, CHUNK_RECORDS, CHUNK_WORDS, NAMES_CHUNK } from "./atomics.ts";
+export { blockChunks, WORKGROUP_SIZE } from "./entry.ts";
 export type { CompileMessage } from "./rules.ts";
 export {
   isSpilled,
@@ -40,6 +41,5 @@ export {
   KernelCompileError,
   type KernelSource,
   type Shader,
-  WORKGROUP_SIZE,
   wrapKernel,
 } from "./wrap-kernel.ts";

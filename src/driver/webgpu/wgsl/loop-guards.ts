@@ -20,10 +20,14 @@ export interface Insertion {
 /** One test and no call: a branch with more in it made an empty loop seven times as slow. */
 const GUARD = " os_left -= 1; if (os_left < 0)";
 
+/** Where all of a group must take the same way. */
+const GROUP_GUARD = " os_left -= 1; if (os_mustLeave())";
+
 /** The code with its guards, and with what it reads in loops at hand (`args-hoists.ts`). */
 export function guardLoops(
   code: string,
   hasArgs: boolean,
+  isGroup = false,
 ): {
   readonly code: string;
   readonly insertions: readonly Insertion[];
@@ -35,14 +39,14 @@ export function guardLoops(
   let from = 0;
   const blank = blankComments(code);
   const hoists = hasArgs ? argsHoists(blank) : [];
-  const inserted = [...guardsOf(blank), ...hoists].sort((a, b) => a.at - b.at);
+  const inserted = [...guardsOf(blank, isGroup), ...hoists].sort((a, b) => a.at - b.at);
   for (const { at, text } of inserted) {
     guarded += code.slice(from, at) + text;
     from = at;
     const { line, column } = placeOf(code, at);
     insertions.push({ line, column: column - 1, length: text.length });
   }
-  return { code: guarded + code.slice(from), insertions, isBounded: isBounded(blank) };
+  return { code: guarded + code.slice(from), insertions, isBounded: !isGroup && isBounded(blank) };
 }
 
 /** Text of this length has no work that is worth a limit. */
@@ -59,13 +63,14 @@ const isBounded = (code: string): boolean =>
  * return statement behind it. There the guard returns a zero value; but `continuing` blocks
  * allow no return, hence no such loop.
  */
-function guardsOf(code: string): Insert[] {
+function guardsOf(code: string, isGroup: boolean): Insert[] {
   const functions = functionsOf(code);
   const continuing = [...code.matchAll(/\bcontinuing\b/g)].map(({ index }) => {
     const start = openingBrace(code, index);
     return { start, end: closing(code, start, "{", "}") };
   });
   const counted = countedLoops(code);
+  const waiting = wordsThatWait(code);
   const guards: Insert[] = [];
   // Loops up to here are in one that is counted, and counted with it.
   let charged = -1;
@@ -82,9 +87,28 @@ function guardsOf(code: string): Insert[] {
     const returns = functions.findLast(({ start }) => start < index)?.returns ?? "";
     const isEndless = word === "loop" || /^for\s*\([^;]*;\s*;/.test(code.slice(index, brace));
     const leave = isEndless && mayReturn ? `return${returns && ` ${returns}()`}` : "break";
-    guards.push({ at: brace + 1, text: `${GUARD} { ${leave}; }` });
+    const body = code.slice(brace, closing(code, brace, "{", "}"));
+    const guard = isGroup && waiting.test(body) ? GROUP_GUARD : GUARD;
+    guards.push({ at: brace + 1, text: `${guard} { ${leave}; }` });
   }
   return guards;
+}
+
+/** Barriers, and the names of functions that have some, directly or not. */
+function wordsThatWait(code: string): RegExp {
+  const words = ["workgroupBarrier", "workgroupUniformLoad"];
+  const bodies = Array.from(code.matchAll(/\bfn\s+([A-Za-z_]\w*)/g), ({ 1: name, index }) => {
+    const brace = openingBrace(code, index);
+    const body = brace < 0 ? "" : code.slice(brace, closing(code, brace, "{", "}"));
+    return { name: name!, body };
+  });
+  const any = (): RegExp => new RegExp(String.raw`\b(?:${words.join("|")})\s*\(`);
+  for (let before = 0; before !== words.length; ) {
+    before = words.length;
+    const found = bodies.filter(({ name, body }) => !words.includes(name) && any().test(body));
+    words.push(...found.map(({ name }) => name));
+  }
+  return any();
 }
 
 function functionsOf(code: string): { readonly start: number; readonly returns: string }[] {

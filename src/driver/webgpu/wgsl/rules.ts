@@ -2,6 +2,7 @@
  * What WGSL allows and a kernel does not: said with the rule of ours and its place, before a
  * compiler sees it and speaks of text that its author has not written.
  */
+import type { MainParams } from "./main-params.ts";
 import { blankComments, type Place, placeOf } from "./source-text.ts";
 
 export interface CompileMessage extends Place {
@@ -19,7 +20,7 @@ const BINDINGS =
   "and written by address (load_u32, store_u32 and so on)";
 const ALONE =
   "invocations do not work together: each may run at another time, and more than once until " +
-  "its pages are there; only its stores happen once";
+  "its pages are there; where the kernel has a workgroupSize, those of a group do";
 
 const ATOMIC =
   "atomics are on memory that all share, by address: atomicAdd_u32(address, value), and so on";
@@ -38,12 +39,17 @@ const RULES: readonly Rule[] = [
     found: /@\s*id\b|\boverride\b/,
     why: "nobody can set a constant of the pipeline: use const, or an argument",
   },
-  { found: /\b(?:var|ptr)\s*<\s*workgroup\b/, why: ALONE },
   {
-    found: /\b(?:(?:workgroup|storage|texture|subgroup)Barrier|workgroupUniformLoad)\b/,
-    why: ALONE,
+    found: /\b(?:storage|texture|subgroup)Barrier\b/,
+    why: "stores happen when main has returned: what a group shares is in var<workgroup>",
   },
   { found: /\bsubgroup[A-Z]\w*\s*(?=\()/, why: ALONE },
+];
+
+/** Of kernels whose invocations run alone. */
+const RULES_ALONE: readonly Rule[] = [
+  { found: /\b(?:var|ptr)\s*<\s*workgroup\b/, why: ALONE },
+  { found: /\b(?:workgroupBarrier|workgroupUniformLoad)\b/, why: ALONE },
   {
     found:
       /\batomic(?!\w+_[ui]32)(?:[LS]|Add|M|And|Or|Xor|Exchange|CompareExchangeWeak)\w*\s*(?=\()/,
@@ -77,14 +83,23 @@ function* hiding(bare: string): Iterable<{ readonly index: number; readonly mess
   }
 }
 
+interface RuleOptions {
+  readonly isGroup?: boolean;
+  /** With what main takes: said when nothing else is wrong. */
+  readonly problems?: MainParams["problems"];
+}
+
 /** The first breach of each rule, in the order of the code; and where `main` is. */
-export function checkRules(code: string): {
+export function checkRules(
+  code: string,
+  { isGroup = false, problems = [] }: RuleOptions = {},
+): {
   readonly messages: readonly CompileMessage[];
   readonly main: Place;
 } {
   const bare = blankComments(code);
   const breaches: { readonly index: number; readonly message: string }[] = [];
-  for (const { found, why } of RULES) {
+  for (const { found, why } of isGroup ? RULES : [...RULES, ...RULES_ALONE]) {
     const match = found.exec(bare);
     if (match === null) continue;
     const words = match[0].trim().replace(/\s+/g, " ");
@@ -93,11 +108,7 @@ export function checkRules(code: string): {
   breaches.push(...hiding(bare));
   const main = /\bfn\s+main\s*\(/.exec(bare);
   if (main === null) breaches.push({ index: 0, message: "there must be a function main(i: u32)" });
-  else if (
-    breaches.length === 0 &&
-    !/^[^(]*\(\s*\w+\s*:\s*\w+\s*,?\s*\)/.test(bare.slice(main.index))
-  )
-    breaches.push({ index: main.index, message: "main takes one number: fn main(i: u32)" });
+  else if (breaches.length === 0) breaches.push(...problems);
   breaches.sort((a, b) => a.index - b.index);
   return {
     messages: breaches.map(({ index, message }) => ({ ...placeOf(code, index), message })),

@@ -78,7 +78,7 @@ describe("wrapKernel", () => {
   });
 
   it("blames main for what the text before the user's code cannot do with it", () => {
-    const shader = wrapKernel(source("\n  fn main(i: f32) {}"), 0);
-    expect(shader.userPlace(3, 3)).toEqual({ line: 2, column: 3 });
+    const shader = wrapKernel(source("\n  @must_use fn main(i: u32) -> u32 { return i; }"), 0);
+    expect(shader.userPlace(3, 3)).toEqual({ line: 2, column: 13 });
   });
 });

@@ -5,11 +5,13 @@
  */
 
 import { atomicsExpected, atomicsOf } from "./atomics.ts";
+import { entryOf } from "./entry.ts";
 import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
+import { type GroupSize, mainParams } from "./main-params.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
-import { commitOf, logOf, PASSES_ARE_OVER, type Way } from "./store-log.ts";
+import { logOf, type Way } from "./store-log.ts";
 import { storesComeLast } from "./stores-last.ts";
 import { CHECKED, DIRECT } from "./translation.ts";
 
@@ -22,6 +24,8 @@ export interface KernelSource {
   readonly argsStruct: string;
   /** Generated functions that the user's code may call. */
   readonly accessors: string;
+  /** Invocations run in groups of this size, which share memory and barriers. */
+  readonly group?: GroupSize;
 }
 
 export class KernelCompileError extends Error {
@@ -39,14 +43,8 @@ export class KernelCompileError extends Error {
 export const FAULT_RECORDS = 32_768;
 /** Words before the records in the control buffer. */
 export const CONTROL_WORDS = 8;
-export const WORKGROUP_SIZE = 64;
 /** Loop passes that an invocation may make after its first fault, to find more of them. */
 const PASSES_AFTER_FAULT = 64;
-/** Loop passes that are one unit of work. */
-const UNIT_PASSES = 64;
-/** An invocation of more passes says so itself; one speaks for 64 others. */
-const PASSES_UNSAID = 256;
-
 export interface Shader {
   readonly wgsl: string;
   /** It makes atomics, and keeps records of them (`atomics.ts`). */
@@ -58,10 +56,11 @@ export interface Shader {
 /** Throws `KernelCompileError` for what no compiler needs to see. */
 export function wrapKernel(source: KernelSource, logSize: number, isDirect = false): Shader {
   // An editor may have marked the text as UTF-8; such a mark is no part of the first line.
-  const code = source.code.replace(/^\uFEFF/, "");
-  const { messages, main } = checkRules(code);
+  const { code, values, problems } = mainParams(source.code.replace(/^\uFEFF/, ""), source.group);
+  const { messages, main } = checkRules(code, { isGroup: source.group !== undefined, problems });
   if (messages.length > 0) throw new KernelCompileError(source.name, messages);
-  const guarded = guardLoops(code, source.argsStruct !== "");
+  const { group } = source;
+  const guarded = guardLoops(code, source.argsStruct !== "", group !== undefined);
   const isAtomic = atomicsExpected(code) > 0;
   const way = { log: logFor(source, logSize), isDirect, isAtomic };
   const head = [
@@ -69,7 +68,7 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
     loadsOf(way),
     isAtomic ? atomicsOf(code, isDirect) : "",
     source.accessors,
-    entry(way, guarded.isBounded),
+    entryOf({ way, isBounded: guarded.isBounded, group, values }),
   ].join("\n");
   const headLines = countLines(head);
   return {
@@ -111,7 +110,7 @@ struct os_Control {
 struct os_Params {
   first: u32, fresh: u32, retry: u32, work: u32, passes: i32,
   low: u32, base: u32, span: u32, storeLow: u32, storeBase: u32, storeSpan: u32,
-  chunks: u32, chunkLimit: u32,
+  chunks: u32, chunkLimit: u32, size: vec4u,
 }
 @group(0) @binding(0) var<storage, read> os_table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> os_memory: array<${wordOf(way)}>;
@@ -168,57 +167,3 @@ fn os_record(address: u32, flags: u32) {
 }
 ${way.isDirect ? DIRECT : CHECKED}
 ${logOf(way)}`;
-
-const BEGIN = `  let isOver = atomicLoad(&os_control.work) >= os_params.work;
-  if (isOver) {
-    atomicAdd(&os_control.unbegun, 1u);
-    os_again[atomicAdd(&os_control.pending, 1u)] = listed;
-    return;
-  }
-  os_budget = os_params.passes;
-  os_left = os_budget;`;
-
-const COUNT = `  let passes = u32(os_spent + os_budget - os_left);
-  if (passes > ${PASSES_UNSAID}u || local == 0u) {
-    let own = passes / ${UNIT_PASSES}u;
-    atomicAdd(&os_control.work, select(1u + passes, own, passes > ${PASSES_UNSAID}u));
-  }`;
-
-// In a loop of one pass: where no lane needs what is in it, it is skipped; a branch is not.
-const RECORD = `    for (var once = os_kinds != 0u; once; once = false) {
-      for (var k = 0u; k < 4u; k++) {
-        let flags = (os_kinds >> (8u * k)) & 15u;
-        if (flags != 0u) { os_record(os_missed[k], flags); }
-      }
-    }`;
-
-/** Kernels that take no longer than their text is have no limit to look at. */
-const entry = (way: Way, isBounded: boolean): string => `
-@compute @workgroup_size(${WORKGROUP_SIZE})
-fn os_entry(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let slot = (group.y * groups.x + group.x) * ${WORKGROUP_SIZE}u + local;
-  var listed = 0u;
-  if (slot < os_params.retry) { listed = os_waiting[slot]; }
-  else if (slot < os_params.retry + os_params.fresh) {
-    listed = os_params.first + (slot - os_params.retry);
-  } else { return; }
-${isBounded ? "" : BEGIN}
-${way.isDirect ? "  os_low = os_params.low;\n  os_first = os_params.base;" : ""}
-  main(${way.isAtomic ? "os_recall(listed)" : "listed"});
-${isBounded ? "" : COUNT}
-  let isStray = os_isStray();
-  let isLong = os_left < 0 && !os_faulted;
-  if (isStray || isLong || os_faulted) {
-    os_again[atomicAdd(&os_control.pending, 1u)] = ${way.isAtomic ? "os_listed()" : "listed"};
-    atomicAdd(&os_control.strays, u32(isStray));
-    let why = os_full | select(0u, ${PASSES_ARE_OVER}u, isLong);
-    atomicOr(&os_control.why, select(why, 0u, isStray));
-${way.isDirect ? "" : RECORD}
-    return;
-  }
-  ${commitOf(way)}
-}`;

@@ -1,17 +1,18 @@
 /** A kernel whose code is a function: it runs on the device, or here as JavaScript. */
-import { formatAddress } from "../base/index.ts";
-import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
-import type { EnginePort } from "./engine/index.ts";
-import { HmmError, hmmError, invalid } from "./error.ts";
-import { checkOptions, show } from "./given.ts";
-import { checkCount, Kernel } from "./kernel.ts";
+import { formatAddress } from "../../base/index.ts";
+import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "../args.ts";
+import type { EnginePort } from "../engine/index.ts";
+import { HmmError, hmmError, invalid } from "../error.ts";
+import { checkOptions, show } from "../given.ts";
 import {
   compileKernel,
   type KernelFunction,
   type KernelMemory,
   type RunHere,
-} from "./lang/index.ts";
-import type { MemoryAccess } from "./memory-access.ts";
+} from "../lang/index.ts";
+import type { MemoryAccess } from "../memory-access.ts";
+import { checkCount } from "./grid.ts";
+import { Kernel } from "./kernel.ts";
 
 /** What a kernel's function is given besides its arguments. */
 export type KernelUses = Readonly<Record<string, unknown>>;

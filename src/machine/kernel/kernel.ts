@@ -2,24 +2,33 @@
  * A kernel: WGSL code with typed arguments, to be run many times. Pointers in it are the
  * program's own addresses.
  */
-import { errnoName, SPACE_BYTES } from "../base/index.ts";
-import type { KernelSource, LaunchEnd, LaunchOutcome, LaunchProgress } from "../driver/index.ts";
-import { accessorsOf } from "./accessors.ts";
-import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "./args.ts";
-import type { Ask, CallOptions, EnginePort } from "./engine/index.ts";
-import { errorCode, type HmmError, hmmError, invalid } from "./error.ts";
-import { checkOptions, show } from "./given.ts";
-import { ask, askSync, prefetchRange } from "./place/index.ts";
-import { isSchema, type PtrSchema, type Schema, targetOf } from "./schema.ts";
+import { errnoName, SPACE_BYTES } from "../../base/index.ts";
+import type { KernelSource, LaunchEnd, LaunchOutcome, LaunchProgress } from "../../driver/index.ts";
+import { accessorsOf } from "../accessors.ts";
+import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "../args.ts";
+import type { Ask, CallOptions, EnginePort } from "../engine/index.ts";
+import { errorCode, type HmmError, hmmError, invalid } from "../error.ts";
+import { checkOptions, show } from "../given.ts";
+import { ask, askSync, prefetchRange } from "../place/index.ts";
+import { isSchema, type PtrSchema, type Schema, targetOf } from "../schema.ts";
+import { type Count, gridOf, groupOf } from "./grid.ts";
 
 export interface KernelOptions<Args extends ArgsSchema> {
   /** For messages. Default "kernel". */
   readonly name?: string;
   readonly args: Args;
-  /** WGSL with a function `main(i: u32)`, called once for every i below the count. */
+  /**
+   * WGSL with a function `main(i: u32)`, called once for every i below the count; it may take
+   * WGSL's builtins as well (docs/kernels-wgsl.md).
+   */
   readonly code: string;
   /** Structs whose accessors the code uses and no argument points to, directly or not. */
   readonly structs?: readonly Schema[];
+  /**
+   * Invocations in x, y and z that share `var<workgroup>` and barriers; all of a group have had no
+   * effect when one of them has to run again. Default: each runs alone.
+   */
+  readonly workgroupSize?: number | readonly [x: number, y?: number, z?: number];
 }
 
 /** What one run did. */
@@ -58,8 +67,6 @@ export interface RunOptions extends LimitOptions {
   readonly onProgress?: (progress: LaunchProgress) => void;
 }
 
-const COUNT_MAX = 2 ** 32 - 1;
-
 export class Kernel<Args extends ArgsSchema> {
   readonly name: string;
   readonly #port: EnginePort;
@@ -70,7 +77,7 @@ export class Kernel<Args extends ArgsSchema> {
 
   /** `hasAccessors`: the code may call `Node_key(p)` and its like. */
   constructor(port: EnginePort, options: KernelOptions<Args>, hasAccessors = true) {
-    checkOptions("kernel", options, ["name", "args", "code", "structs"]);
+    checkOptions("kernel", options, ["name", "args", "code", "structs", "workgroupSize"]);
     const { name = "kernel", code, structs = [] } = options;
     if (typeof name !== "string") throw invalid("kernel", `name must be text, got ${show(name)}`);
     this.name = name;
@@ -82,26 +89,29 @@ export class Kernel<Args extends ArgsSchema> {
     if (!Array.isArray(structs) || !structs.every(isSchema)) {
       throw invalid("kernel", `structs must be an array of schemas, got ${show(structs)}`);
     }
+    const group = groupOf(options.workgroupSize);
     const schemas = [...pointees(options.args), ...structs];
     this.#source = {
       name: this.name,
       code,
       argsStruct: this.#args.wgsl,
       accessors: hasAccessors ? accessorsOf(schemas) : "",
+      ...(group === undefined ? {} : { group }),
     };
   }
 
   /**
-   * Runs `main(i)` for i from 0 to `count` - 1. Resolves when all have finished; each one's
-   * stores have happened exactly once. Rejects with an `HmmError` that names the kernel, and for
-   * a bad access its address and reason; then invocations that had finished have had their
-   * effect, the others none. An invocation that takes longer than 1.5 s by itself (or than
-   * `timeLimit`, if that is more) ends the run with ETIMEDOUT: nothing can stop a GPU. So an
-   * abort and a time limit take effect when the round that runs is over: after 0.6 s at most, or
-   * longer where the cores of a software device have other things to do.
+   * Runs `main(i)` for i from 0 to `count` - 1, or for all places of a grid. Resolves when all
+   * have finished; each one's stores have happened exactly once. Rejects with an `HmmError` that
+   * names the kernel, and for a bad access its address and reason; then invocations that had
+   * finished have had their effect, the others none (but for their atomics). An invocation that
+   * takes longer than 1.5 s by itself (or than `timeLimit`, if that is more) ends the run with
+   * ETIMEDOUT: nothing can stop a GPU. So an abort and a time limit take effect when the round
+   * that runs is over: after 0.6 s at most, or longer where the cores of a software device have
+   * other things to do.
    */
   async run(
-    count: number,
+    count: Count,
     values: ArgValues<Args>,
     options: RunOptions = {},
   ): Promise<LaunchReport> {
@@ -120,7 +130,7 @@ export class Kernel<Args extends ArgsSchema> {
    * The same for code that cannot await: blocks this thread. Throws EAGAIN where the engine, and
    * with it the device, lives on this thread.
    */
-  runSync(count: number, values: ArgValues<Args>, options: LimitOptions = {}): LaunchReport {
+  runSync(count: Count, values: ArgValues<Args>, options: LimitOptions = {}): LaunchReport {
     this.#port.check("runSync");
     checkOptions("runSync", options, ["timeLimit"]);
     const what = this.#askOf("runSync", count, values, options);
@@ -152,11 +162,12 @@ export class Kernel<Args extends ArgsSchema> {
 
   #askOf(
     call: string,
-    count: number,
+    invocations: Count,
     values: ArgValues<Args>,
     { timeLimit }: LimitOptions,
   ): Ask<"run"> {
-    checkCount(call, count);
+    const grid = gridOf(call, invocations, this.#source.group);
+    const count = grid[0] * grid[1] * grid[2];
     const isLimit = typeof timeLimit === "number" && timeLimit > 0;
     if (timeLimit !== undefined && !isLimit) {
       throw invalid(call, `timeLimit must be a number above 0, got ${show(timeLimit)}`);
@@ -167,7 +178,7 @@ export class Kernel<Args extends ArgsSchema> {
     const views = this.#args
       .places(values, call)
       .filter(({ start, bytes }) => bytes > 0 && start + bytes <= SPACE_BYTES);
-    return { kernel, count, args, views, ...(timeLimit === undefined ? {} : { timeLimit }) };
+    return { kernel, count, grid, args, views, ...(timeLimit === undefined ? {} : { timeLimit }) };
   }
 
   #reportOf(
@@ -193,12 +204,6 @@ export class Kernel<Args extends ArgsSchema> {
       ...(refusal?.invocation === undefined ? {} : { invocation: refusal.invocation }),
     });
   }
-}
-
-/** Throws EINVAL for what is no number of invocations. */
-export function checkCount(call: string, count: number): void {
-  if (Number.isInteger(count) && count > 0 && count <= COUNT_MAX) return;
-  throw invalid(call, `count must be an integer in 1..${COUNT_MAX}, got ${show(count)}`);
 }
 
 /** The structs that the arguments point to; what those point to is found by the accessors. */

@@ -1,0 +1,179 @@
+/**
+ * Kernels whose invocations run in groups: shared memory, barriers, builtins in up to three
+ * dimensions; a group in which one invocation misses a page has had no effect, and runs again.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Machine, ptr, u32 } from "../../src/machine/index.ts";
+import { mebibytes, whyNoDevice, withMachine } from "./webgpu-machine.ts";
+
+let reason: string | undefined;
+beforeAll(async () => {
+  reason = await whyNoDevice();
+});
+
+async function wordsOf(machine: Machine, view: Parameters<Machine["space"]["access"]>[0]) {
+  await using access = await machine.space.access(view, "read");
+  return access.u32.slice();
+}
+
+/** Sums of 256 words each, by halves. */
+const REDUCE = `var<workgroup> part: array<u32, 64>;
+fn main(
+  i: u32,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) group: vec3u,
+) {
+  var sum = 0u;
+  for (var k = 0u; k < 4u; k++) { sum += load_u32(args.words + 4u * (4u * i + k)); }
+  part[local] = sum;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) { part[local] += part[local + half]; }
+  }
+  if (local == 0u) { store_u32(args.sums + 4u * group.x, part[0]); }
+}`;
+
+describe("kernels with groups", () => {
+  it.each([64, 2])("reduce what they share, with %i MiB of device memory", async (mebi) => {
+    if (reason !== undefined) return;
+    await withMachine({ deviceMemory: mebibytes(mebi) }, async (machine) => {
+      const count = 2 ** 20;
+      const words = machine.space.array(u32, count);
+      const sums = machine.space.array(u32, count / 256);
+      {
+        await using memory = await machine.space.access(words, "write");
+        for (let i = 0; i < count; i++) memory.u32[i] = (i * 7919) % 1009;
+      }
+      const expected = new Uint32Array(sums.length);
+      for (let i = 0; i < count; i++) expected[i >>> 8]! += (i * 7919) % 1009;
+      const kernel = machine.kernel({
+        args: { words: ptr(u32), sums: ptr(u32) },
+        code: REDUCE,
+        workgroupSize: 64,
+      });
+      for (let times = 0; times < 2; times++) {
+        const report = await kernel.run(count / 4, { words, sums });
+        expect(report.invocations).toBe(count / 4);
+        expect(await wordsOf(machine, sums)).toEqual(expected);
+      }
+      machine.check();
+    });
+  });
+
+  it("make atomics once, also when another of the group misses a page after them", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(2) }, async (machine) => {
+      const pages = 1500;
+      const words = machine.space.array(u32, pages * 1024);
+      const counts = machine.space.array(u32, 128);
+      const kernel = machine.kernel({
+        args: { words: ptr(u32), counts: ptr(u32), pages: u32 },
+        code: `var<workgroup> total: atomic<u32>;
+        fn main(i: u32, @builtin(local_invocation_index) local: u32) {
+          for (var k = 0u; k < 6u; k++) {
+            atomicAdd_u32(args.counts + 4u * (local + 64u * (k & 1u)), 1u);
+            let page = args.words + 4096u * ((i * 31u + k * 977u) % args.pages);
+            atomicAdd(&total, atomicAdd_u32(page, 1u) & 0u);
+          }
+          workgroupBarrier();
+          if (local == 0u) { store_u32(args.words + 4096u * (i % args.pages) + 4u, 1u + atomicLoad(&total)); }
+        }`,
+        workgroupSize: [8, 8],
+      });
+      const groups = 40;
+      const report = await kernel.run([8, 8 * groups], { words, counts, pages });
+      expect(report.faults).toBeGreaterThan(0);
+      expect(await wordsOf(machine, counts)).toEqual(new Uint32Array(128).fill(3 * groups));
+      const all = await wordsOf(machine, words);
+      let sum = 0;
+      for (let page = 0; page < pages; page++) sum += all[1024 * page]!;
+      expect(sum).toBe(6 * 64 * groups);
+      machine.check();
+    });
+  });
+
+  it("know their place in three dimensions, alone and in groups", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({}, async (machine) => {
+      const [x, y, z] = [12, 6, 4] as const;
+      const out = machine.space.array(u32, x * y * z);
+      const alone = machine.kernel({
+        args: { out: ptr(u32) },
+        code: `fn main(i: u32, @builtin(global_invocation_id) at: vec3<u32>) {
+          store_u32(args.out + 4u * i, at.x | (at.y << 8u) | (at.z << 16u));
+        }`,
+      });
+      const grouped = machine.kernel({
+        args: { out: ptr(u32) },
+        code: `fn main(
+          @builtin(workgroup_id) group: vec3u,
+          i: u32, // its number
+          @builtin(local_invocation_id) place: vec3u,
+          @builtin(num_workgroups) groups: vec3u,
+        ) {
+          let at = group * vec3u(4u, 2u, 2u) + place;
+          let wrong = u32(any(groups != vec3u(3u, 3u, 2u)));
+          store_u32(args.out + 4u * i, at.x | (at.y << 8u) | (at.z << 16u) | (wrong << 31u));
+        }`,
+        workgroupSize: [4, 2, 2],
+      });
+      const expected = Uint32Array.from({ length: x * y * z }, (_, i) => {
+        return (i % x) | ((Math.floor(i / x) % y) << 8) | (Math.floor(i / (x * y)) << 16);
+      });
+      for (const kernel of [alone, grouped]) {
+        await kernel.run([x, y, z], { out });
+        expect(await wordsOf(machine, out)).toEqual(expected);
+        const memory = await machine.space.access(out, "write");
+        memory.u32.fill(0);
+        memory.close();
+      }
+    });
+  });
+
+  it("end when they would wait for each other for ever", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({}, async (machine) => {
+      const out = machine.space.array(u32, 1);
+      const kernel = machine.kernel({
+        name: "endless",
+        args: { out: ptr(u32) },
+        code: `var<workgroup> goesOn: u32;
+        fn main(i: u32) {
+          loop { if (workgroupUniformLoad(&goesOn) != 0u) { break; } }
+          store_u32(args.out, 1u);
+        }`,
+        workgroupSize: 32,
+      });
+      const run = kernel.run(64, { out }, { timeLimit: 300 });
+      await expect(run).rejects.toMatchObject({ code: "ETIMEDOUT" });
+      expect(await wordsOf(machine, out)).toEqual(Uint32Array.of(0));
+    });
+  });
+
+  it("say what is wrong with them", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({}, async (machine) => {
+      const out = machine.space.array(u32, 64);
+      const make = (code: string, workgroupSize?: number | readonly [number, number?, number?]) => {
+        const options = { args: { out: ptr(u32) }, code };
+        return machine.kernel(
+          workgroupSize === undefined ? options : { ...options, workgroupSize },
+        );
+      };
+      const main = "fn main(i: u32) { }";
+      expect(() => make(main, 300)).toThrow(/workgroupSize must be .* got 300/);
+      expect(() => make(main, [16, 16, 2])).toThrow(/256 in all, got \[16, 16, 2\]/);
+      await expect(make(main, 64).run(100, { out })).rejects.toThrow(
+        /count must be a multiple of workgroupSize, 64 in x, got 100/,
+      );
+      await expect(make(main).run([4, 0], { out })).rejects.toThrow(/up to three integers/);
+      await expect(
+        make("var<workgroup> a: u32; fn main(i: u32) { }").run(1, { out }),
+      ).rejects.toThrow(/where the kernel has a workgroupSize/);
+      const local = "fn main(@builtin(local_invocation_index) i: u32) { }";
+      await expect(make(local).run(1, { out })).rejects.toThrow(/1:9 .*workgroupSize/);
+      const barrier = "fn main(i: u32) { if (i < 3u) { workgroupBarrier(); } }";
+      await expect(make(barrier, 64).run(64, { out })).rejects.toThrow(/uniform control flow/);
+    });
+  });
+});
