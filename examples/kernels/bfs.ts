@@ -14,7 +14,7 @@ export const expand = (machine: Machine) =>
       const vertex = vertices[i];
       if (vertex.level !== UNSEEN) return;
       for (let edge = vertex.edges; edge; edge = edge.next) {
-        const to = edge.to;
+        const { to } = edge;
         if (to && to.level === level - 1) {
           vertex.level = level;
           changed[0] = 1;

@@ -141,7 +141,10 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["const a = new Int32Array(8); a[0] = 0.5;", "a[0]", "i32 is stored here, not f32"],
   // Statements.
   ["var x = 1;", "var x = 1;", "write let or const"],
-  ["let { key } = node;", "{ key }", "write a const for each"],
+  ["let [key] = node;", "[key]", "write a const for each"],
+  ["let { key: { a } } = node;", "key: { a }", "write a name, or name: other"],
+  ["let { color } = node;", "color", "Node has no field color (it has key, left, items)"],
+  ["let { x } = n;", "x", "u32 has no members"],
   ["switch (n) { case 1: return; }", "switch (n) { case 1: return; }", "write if and else"],
   ["try { u[i] = 1; } catch {}", "try { u[i] = 1; } catch {}", "nothing throws in a kernel"],
   ["throw n;", "throw n;", "a kernel cannot throw"],

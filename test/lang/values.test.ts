@@ -24,6 +24,7 @@ type Tools = { u32(x: unknown): number; i32(x: unknown): number; f32(x: unknown)
 
 const WIDTH = 3;
 const isWide = true;
+const z = (x: number): number => x - 1;
 const square = (x: number): number => x * x;
 
 function clamp(x: number, low: number, high: number): number {
@@ -180,6 +181,21 @@ const INTEGERS: Readonly<Record<string, Trial>> = {
     },
     args: { a: U(1, 2, 3, 4, 0), out: new Uint32Array(5) },
     count: 5,
+  },
+  "names that get their types from what comes later": {
+    code: (i: number, { s, out }: Some<"s" | "out">) => {
+      let x!: number;
+      let y = 0;
+      for (let k = 0; k < 2; k++) {
+        const a: number = k === 0 ? 5 : x;
+        x = a + 1;
+        y = y + z(k === 1 ? s[i] : 2);
+      }
+      out[i] = x + y;
+    },
+    args: { s: I(-7, 8), out: I(0, 0) },
+    count: 2,
+    uses: { z },
   },
   "bits of integers of the text": {
     code: (i: number, { out }: Some<"out">) => {

@@ -86,9 +86,14 @@ describe("vectors", () => {
         out[12] = ball.center.mix(vec3f(3), 0.5).y;
         out[13] = ball.center.div(vec3f(2, 4, 8)).fract().x;
         out[14] = ball.center.mod(1.5).y;
+        const { radius, center: middle } = ball;
+        const { x, z: depth } = middle.add(radius);
+        out[15] = x + depth;
       }),
     );
-    expect(result.slice(0, 15)).toEqual([1, 4, 6, 3, 1, 221, 1, 3, 9.5, 3.5, 4, 1, 2.5, 0.5, 0.5]);
+    expect(result.slice(0, 16)).toEqual([
+      1, 4, 6, 3, 1, 221, 1, 3, 9.5, 3.5, 4, 1, 2.5, 0.5, 0.5, 4,
+    ]);
   });
 
   it("have the same as functions of the toolkit, of numbers as well", async () => {

@@ -6,6 +6,7 @@ import type {
   Identifier,
   MemberExpression,
   Node,
+  ObjectPattern,
   Expression as SyntaxExpression,
   UpdateExpression,
   VariableDeclaration,
@@ -34,6 +35,7 @@ import {
   componentOf,
   localElement,
   type MemoryPlace,
+  memberValue,
   placeOf,
   storable,
   valueAt,
@@ -53,6 +55,7 @@ function declared(
   isConst: boolean,
 ): readonly Statement[] {
   const { id, init } = node;
+  if (id.type === "ObjectPattern" && init) return takenApart(context, id, init, isConst);
   if (id.type !== "Identifier") return context.refuse(id, "write a const for each");
   const variable = context.declare(id, id.name);
   const binding = { kind: "variable", variable, isFixed: isConst } as const;
@@ -75,8 +78,37 @@ function declared(
     variable.constant = value;
     return [];
   }
+  // It may have looked like one while less was known.
+  delete variable.constant;
   if (value.type.kind === "void") context.refuse(init, "it gives no value");
   return [{ op: "declare", variable, value: taken(context, init, variable, value) }];
+}
+
+/** `const { key, left: next } = node`: fields, read one by one. */
+function takenApart(
+  context: Context,
+  pattern: ObjectPattern,
+  init: SyntaxExpression,
+  isConst: boolean,
+): readonly Statement[] {
+  const given = context.expression(init);
+  const whole: Variable = { name: "whole", type: given.type, isWritten: false };
+  const base: Expression = { op: "variable", type: given.type, variable: whole };
+  const statements: Statement[] = [{ op: "declare", variable: whole, value: given }];
+  for (const property of pattern.properties) {
+    const isPlain = property.type === "Property" && !property.computed;
+    if (!isPlain || property.value.type !== "Identifier" || property.key.type !== "Identifier") {
+      return context.refuse(property, "write a name, or name: other");
+    }
+    const { key, value } = property;
+    const variable = context.declare(value, value.name);
+    context.bind(value.name, { kind: "variable", variable, isFixed: isConst });
+    const member =
+      given.type.kind === "none" ? given : memberValue(context, property, base, key.name);
+    if (member.type.kind === "none") continue;
+    statements.push({ op: "declare", variable, value: taken(context, property, variable, member) });
+  }
+  return statements;
 }
 
 const ARRAYS: Readonly<Record<string, ScalarName>> = {

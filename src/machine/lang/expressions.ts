@@ -28,7 +28,7 @@ import {
 import { mathConstant } from "./math.ts";
 import { type Meaning, meaningOf, unknownName } from "./names.ts";
 import { binaryExpression, truth, unaryExpression } from "./operators.ts";
-import { componentOf, localElement, placeOf, valueAt } from "./places.ts";
+import { componentOf, fieldName, localElement, placeOf, valueAt } from "./places.ts";
 
 /** What else there is in JavaScript, and what to write. */
 const REFUSED: Readonly<Record<string, string>> = {
@@ -149,10 +149,10 @@ function global(context: Context, node: Node, name: string): Expression {
 }
 
 function member(context: Context, node: MemberExpression): Expression {
-  const { object, property, computed } = node;
+  const { object } = node;
   if (object.type === "Identifier") {
     const meaning = meaningOf(context, object);
-    const name = !computed && property.type === "Identifier" ? property.name : undefined;
+    const name = fieldName(node);
     if (meaning === undefined) {
       const whole = meaningOf(context, node);
       if (whole !== undefined) return meant(context, node, whole);

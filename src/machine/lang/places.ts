@@ -53,7 +53,7 @@ export function placeOf(
   return elementOf(context, node, base);
 }
 
-function fieldName({ property, computed }: MemberExpression): string | undefined {
+export function fieldName({ property, computed }: MemberExpression): string | undefined {
   if (!computed && property.type === "Identifier") return property.name;
   if (property.type !== "Literal" || typeof property.value !== "string") return undefined;
   return property.value;
@@ -104,6 +104,21 @@ function componentIndex(
   return undefined;
 }
 
+/** A field of a struct, or a component of a vector, by its name. */
+export function memberValue(
+  context: Context,
+  node: Node,
+  base: Expression,
+  name: string,
+): Expression {
+  if (base.type.kind === "vector" && base.op !== "load") {
+    const index = componentIndex(context, node, base.type, name);
+    return index === undefined ? NOTHING : component(base, index);
+  }
+  const place = memberOf(context, node, base, name);
+  return place === undefined ? NOTHING : valueAt(place);
+}
+
 /** `v.x` of a vector that is no piece of memory; nothing for all else. */
 export function componentOf(
   context: Context,
@@ -111,10 +126,8 @@ export function componentOf(
   base: Expression,
 ): Expression | undefined {
   const name = fieldName(node);
-  if (name === undefined) return undefined;
-  if (base.type.kind !== "vector" || base.op === "load") return undefined;
-  const index = componentIndex(context, node, base.type, name);
-  return index === undefined ? NOTHING : component(base, index);
+  if (name === undefined || base.type.kind !== "vector" || base.op === "load") return undefined;
+  return memberValue(context, node, base, name);
 }
 
 /** `a[j]` of an array of the invocation's own; nothing for all else. */
