@@ -22,6 +22,8 @@ export interface Trial {
   readonly args: Readonly<Record<string, Words | number>>;
   readonly count: number;
   readonly uses?: Readonly<Record<string, unknown>>;
+  /** Of the toolkit, what plain JavaScript is given of its own. */
+  readonly tools?: Readonly<Record<string, unknown>>;
 }
 
 type Arrays = Readonly<Record<string, readonly number[]>>;
@@ -52,7 +54,7 @@ export class Trials {
   }
 
   /** The arrays after the function has been called for every index, as JavaScript. */
-  plain({ code, args, count, uses }: Trial): Arrays {
+  plain({ code, args, count, uses, tools }: Trial): Arrays {
     const copies = Object.fromEntries(
       Object.entries(args).map(([name, each]) => [
         name,
@@ -60,7 +62,7 @@ export class Trials {
       ]),
     );
     const call = code as unknown as (i: number, args: object, toolkit: object) => void;
-    for (let i = 0; i < count; i++) call(i, copies, { ...TOOLKIT, ...uses });
+    for (let i = 0; i < count; i++) call(i, copies, { ...TOOLKIT, ...uses, ...tools });
     return listed(copies);
   }
 

@@ -4,7 +4,7 @@
  * of a list of numbers; a smaller list, or smaller numbers, make a simpler one.
  */
 
-type Kind = "u" | "i" | "f" | "b";
+type Kind = "u" | "i" | "f" | "b" | "v";
 
 interface Name {
   readonly name: string;
@@ -29,6 +29,67 @@ export const HELPERS = {
   half: (x: number, isDown: boolean): number => (isDown ? Math.floor(x) : x) * 0.5,
 };
 
+/** What a vec2i is in plain JavaScript. */
+class PlainVector {
+  readonly x: number;
+  readonly y: number;
+
+  constructor(x: number, y: number) {
+    this.x = x | 0;
+    this.y = y | 0;
+  }
+
+  #each(other: PlainVector | number, of: (a: number, b: number) => number): PlainVector {
+    const { x, y } = typeof other === "number" ? { x: other, y: other } : other;
+    return new PlainVector(of(this.x, x), of(this.y, y));
+  }
+
+  add(other: PlainVector | number): PlainVector {
+    return this.#each(other, (a, b) => a + b);
+  }
+
+  sub(other: PlainVector | number): PlainVector {
+    return this.#each(other, (a, b) => a - b);
+  }
+
+  mul(other: PlainVector | number): PlainVector {
+    return this.#each(other, Math.imul);
+  }
+
+  div(other: PlainVector | number): PlainVector {
+    return this.#each(other, (a, b) => a / b);
+  }
+
+  mod(other: PlainVector | number): PlainVector {
+    return this.#each(other, (a, b) => a % b);
+  }
+
+  min(other: PlainVector | number): PlainVector {
+    return this.#each(other, Math.min);
+  }
+
+  max(other: PlainVector | number): PlainVector {
+    return this.#each(other, Math.max);
+  }
+
+  neg(): PlainVector {
+    return this.#each(0, (a) => -a);
+  }
+
+  abs(): PlainVector {
+    return this.#each(0, Math.abs);
+  }
+
+  dot(other: PlainVector): number {
+    return (Math.imul(this.x, other.x) + Math.imul(this.y, other.y)) | 0;
+  }
+}
+
+/** Tools of kernels that are no functions outside, for plain JavaScript. */
+export const PLAIN_TOOLS = {
+  vec2i: (x: number, y = x): PlainVector => new PlainVector(x, y),
+};
+
 /** The arguments: the first three are read at any index, an invocation has 4 words of the others. */
 export const ELEMENTS = 16;
 export const WORDS_EACH = 4;
@@ -38,7 +99,7 @@ export function randomKernel(choices: readonly number[]): string {
   const own = "const own = new Uint32Array(4);\nconst scale = new Float32Array(4);";
   const body = `${own}\n${writer.statements(3, false)}`;
   const names = "{ inU, inI, inF, outU, outI, outF, n }";
-  return `(i, ${names}, { u32, i32, f32 }) => {\n${body}\n}`;
+  return `(i, ${names}, { u32, i32, f32, vec2i }) => {\n${body}\n}`;
 }
 
 const DEPTH = 3;
@@ -76,7 +137,7 @@ class KernelWriter {
   }
 
   #statement(depth: number, isLoop: boolean): string {
-    const kind = (["u", "i", "f", "b"] as const)[this.#pick(4)]!;
+    const kind = (["u", "i", "f", "b", "v"] as const)[this.#pick(5)]!;
     switch (this.#pick(depth === 0 ? 4 : 10)) {
       case 0:
         return this.#declare(kind);
@@ -163,6 +224,7 @@ class KernelWriter {
 
   #other(kind: Exclude<Kind, "u">, depth: number): string {
     if (kind === "i") return this.#i(depth);
+    if (kind === "v") return this.#v(depth);
     return kind === "f" ? this.#f(depth) : this.#b(depth);
   }
 
@@ -214,7 +276,7 @@ class KernelWriter {
     if (depth === 0 || this.#isOver) return this.#named("i") ?? this.#signed();
     const i = (): string => this.#i(depth - 1);
     const u = (): string => this.#u(depth - 1);
-    switch (this.#pick(18)) {
+    switch (this.#pick(20)) {
       case 0:
         return this.#signed();
       case 1:
@@ -249,8 +311,34 @@ class KernelWriter {
         return `(countdown(${i()}, ${i()}) | 0)`;
       case 16:
         return `inI[${u()} & 15]`;
+      case 17:
+        return `${this.#v(depth - 1)}.${"xy"[this.#pick(2)]}`;
+      case 18:
+        return `${this.#v(depth - 1)}.dot(${this.#v(depth - 1)})`;
       default:
         return this.#named("i") ?? `~${i()}`;
+    }
+  }
+
+  /** A vec2i. */
+  #v(depth: number): string {
+    const i = (): string => this.#i(Math.max(0, depth - 1));
+    if (depth === 0 || this.#isOver) return this.#named("v") ?? `vec2i(${i()}, ${i()})`;
+    const v = (): string => this.#v(depth - 1);
+    switch (this.#pick(6)) {
+      case 0:
+        return `vec2i(${i()})`;
+      case 1:
+      case 2: {
+        const name = ["add", "sub", "mul", "div", "mod", "min", "max"][this.#pick(7)]!;
+        return `${v()}.${name}(${this.#pick(2) === 0 ? v() : i()})`;
+      }
+      case 3:
+        return `${v()}.${["neg", "abs"][this.#pick(2)]}()`;
+      case 4:
+        return `(${this.#b(depth - 1)} ? ${v()} : ${v()})`;
+      default:
+        return this.#named("v") ?? `vec2i(${i()}, ${i()})`;
     }
   }
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { f32, i32, u32 } from "../../src/machine/index.ts";
 import { replayable } from "../replay/replay.ts";
 import { type Trial, Trials } from "./agreement.ts";
-import { ELEMENTS, HELPERS, randomKernel, WORDS_EACH } from "./random-kernel.ts";
+import { ELEMENTS, HELPERS, PLAIN_TOOLS, randomKernel, WORDS_EACH } from "./random-kernel.ts";
 
 const COUNT = 6;
 
@@ -32,6 +32,7 @@ function trialOf(text: string): Trial {
     code,
     count: COUNT,
     uses: HELPERS,
+    tools: PLAIN_TOOLS,
     args: {
       inU: Uint32Array.from(inputs),
       inI: Int32Array.from(inputs, (word, k) => (k % 3 === 0 ? -k : word)),
