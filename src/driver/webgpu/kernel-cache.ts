@@ -118,7 +118,9 @@ export class KernelCache {
 /** As many words as the code has calls of store functions: right for code without loops. */
 function firstLogSize(source: KernelSource): number {
   let words = 0;
-  for (const [, width] of source.code.matchAll(/\bstore_(?:vec([234])[uif]|[uif]32)\s*\(/g)) {
+  for (const [, width] of source.code.matchAll(
+    /\bstore_(?:vec([234])[uif]|[uif](?:8|16|32))\s*\(/g,
+  )) {
     words += width === undefined ? 1 : Number(width);
   }
   return words + (source.code.match(/\bset_[A-Za-z]\w*\s*\(/g)?.length ?? 0);

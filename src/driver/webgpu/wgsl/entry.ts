@@ -5,7 +5,7 @@
  */
 import { CHUNK_WORDS, NAMES_CHUNK } from "./atomics.ts";
 import type { GroupSize } from "./main-params.ts";
-import { commitOf, PASSES_ARE_OVER, type Way } from "./store-log.ts";
+import { PASSES_ARE_OVER, type Way } from "./store-log.ts";
 
 export const WORKGROUP_SIZE = 64;
 /** Loop passes that are one unit of work. */
@@ -23,6 +23,8 @@ export interface Entry {
   readonly group: GroupSize | undefined;
   /** What `main` is called with. */
   readonly values: readonly string[];
+  /** Statements that make the stores happen. */
+  readonly commit: string;
 }
 
 export function entryOf(entry: Entry): string {
@@ -66,7 +68,7 @@ const RECORD = `    for (var once = os_kinds != 0u; once; once = false) {
 
 const RUN = "  os_low = os_params.low;\n  os_first = os_params.base;";
 
-const aloneEntry = ({ way, isBounded, values }: Entry): string => `
+const aloneEntry = ({ way, isBounded, values, commit }: Entry): string => `
 @compute @workgroup_size(${WORKGROUP_SIZE})
 fn os_entry(
   @builtin(workgroup_id) group: vec3u,
@@ -94,7 +96,7 @@ ${isBounded ? "" : COUNT}
 ${way.isDirect ? "" : RECORD}
     return;
   }
-  ${commitOf(way)}
+  ${commit}
 }`;
 
 const invocations = ([x, y, z]: GroupSize): number => x * y * z;
@@ -104,7 +106,7 @@ export const blockChunks = (size: GroupSize): number =>
   Math.ceil((1 + invocations(size)) / CHUNK_WORDS);
 
 /** All of a group learn by barriers what one has found: whether they run, whether all is well. */
-const groupEntry = ({ way, values }: Entry, size: GroupSize): string => `
+const groupEntry = ({ way, values, commit }: Entry, size: GroupSize): string => `
 var<workgroup> os_unit: u32;
 var<workgroup> os_verdict: u32;
 var<workgroup> os_bad: atomic<u32>;
@@ -167,7 +169,7 @@ ${way.isAtomic ? listGroup(size) : "    let again = listed;"}
     }
     return;
   }
-  ${commitOf(way)}
+  ${commit}
 }`;
 
 const RECALL = `  if (local == 0u && (listed & ${NAMES_CHUNK}u) != 0u) {

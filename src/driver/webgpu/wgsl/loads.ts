@@ -33,10 +33,10 @@ interface Load {
  * comparing them with what is in the registers.
  */
 function bodyOf({ type, width, wordByWord, compose }: Load, way: Way): string {
-  const { log, isDirect } = way;
+  const { log, isDirect, storesParts } = way;
   const range = Array.from({ length: width }, (_, k) => k);
   const words = range.map((k) => `word${k}`);
-  const isCompared = log.isRead && isInRegisters(log.size);
+  const isCompared = log.isRead && isInRegisters(log.size) && !storesParts;
   const load = range.map(
     (k) => `let at${k} = ${isDirect ? "at" : `select(at.x, at.y, left <= ${k}u)`} + ${k}u;
   ${isCompared ? "var" : "let"} word${k} = ${wordAt(`at${k}`, way)};`,

@@ -45,16 +45,23 @@ export interface Way {
    * finds and logs anything until it ends.
    */
   readonly isDirect: boolean;
-  /** Memory is words for atomics, also where it is only loaded and stored. */
+  /** It makes atomics, and remembers them (`atomics.ts`). */
   readonly isAtomic: boolean;
+  /** It stores less than words (`part-log.ts`). */
+  readonly storesParts: boolean;
 }
 
-/** The word at an index of device memory. */
-export const wordAt = (index: string, { isAtomic }: Way): string =>
-  isAtomic ? `atomicLoad(&os_memory[${index}])` : `os_memory[${index}]`;
+/** Memory is words for atomics, also where it is only loaded and stored. */
+export const isShared = ({ isAtomic, storesParts }: Way): boolean => isAtomic || storesParts;
 
-const setWord = (index: string, value: string, { isAtomic }: Way): string =>
-  isAtomic ? `atomicStore(&os_memory[${index}], ${value});` : `os_memory[${index}] = ${value};`;
+/** The word at an index of device memory. */
+export const wordAt = (index: string, way: Way): string =>
+  isShared(way) ? `atomicLoad(&os_memory[${index}])` : `os_memory[${index}]`;
+
+const setWord = (index: string, value: string, way: Way): string =>
+  isShared(way)
+    ? `atomicStore(&os_memory[${index}], ${value});`
+    : `os_memory[${index}] = ${value};`;
 
 /** Functions `load_u32` and `store_u32`. */
 export function logOf(way: Way): string {
@@ -69,7 +76,7 @@ function partsOf(way: Way): readonly [load: string, store: string] {
   return isSpilled(size) ? [spilledLoad(way), spilledLog(size)] : [arrayLoad(way), arrayLog(size)];
 }
 
-const plainLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
+export const plainLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
   let word = os_load(address);
   return ${orZero(wordAt("word", way), way)};
 }`;
@@ -161,17 +168,19 @@ const spilledLoad = (way: Way): string => `fn load_u32(address: u32) -> u32 {
 }`;
 
 /**
- * Linear probing, at most three quarters full. A key is the word plus 1: the buffer is zero when
- * a round begins. A table that has grown leaves its old place to nobody until the round ends.
+ * An entry is so many pairs. Linear probing, at most three quarters full. A key is the word plus 1:
+ * the buffer is zero when a round begins. A table that has grown leaves its old place to nobody
+ * until the round ends.
  */
-const spilledLog = (logSize: number): string => `var<private> os_base: u32;
+export const spilledTable = (logSize: number, pairs: 1 | 2): string => `var<private> os_base: u32;
 var<private> os_room: u32 = 0u;
 var<private> os_logged: u32 = 0u;
 fn os_entryOf(word: u32) -> u32 {
   var at = (word * 2654435769u) >> (countLeadingZeros(os_room) + 1u);
   loop {
-    let key = os_spill[os_base + at].x;
-    if (key == 0u || key == word + 1u) { return os_base + at; }
+    let entry = os_base + ${pairs}u * at;
+    let key = os_spill[entry].x;
+    if (key == 0u || key == word + 1u) { return entry; }
     at = (at + 1u) & (os_room - 1u);
   }
 }
@@ -179,16 +188,23 @@ fn os_grow() -> bool {
   let old = os_base;
   let room = os_room;
   let more = select(4u * room, ${firstRoom(logSize)}u, room == 0u);
-  let base = atomicAdd(&os_control.spilled, more);
-  if (base + more > arrayLength(&os_spill)) { os_overflow(${SPILL_IS_FULL}u); return false; }
+  let base = atomicAdd(&os_control.spilled, ${pairs}u * more);
+  if (base + ${pairs}u * more > arrayLength(&os_spill)) {
+    os_overflow(${SPILL_IS_FULL}u);
+    return false;
+  }
   os_base = base;
   os_room = more;
-  for (var k = old; k < old + room; k++) {
-    let entry = os_spill[k];
-    if (entry.x != 0u) { os_spill[os_entryOf(entry.x - 1u)] = entry; }
+  for (var k = 0u; k < room; k++) {
+    let source = old + ${pairs}u * k;
+    if (os_spill[source].x == 0u) { continue; }
+    let goal = os_entryOf(os_spill[source].x - 1u);
+    for (var k = 0u; k < ${pairs}u; k++) { os_spill[goal + k] = os_spill[source + k]; }
   }
   return true;
-}
+}`;
+
+const spilledLog = (logSize: number): string => `${spilledTable(logSize, 1)}
 fn store_u32(address: u32, value: u32) {
   let word = os_store(address);
   if (os_faulted || word == os_MISS) { return; }

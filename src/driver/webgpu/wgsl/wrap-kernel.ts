@@ -9,9 +9,10 @@ import { entryOf } from "./entry.ts";
 import { loadsOf } from "./loads.ts";
 import { guardLoops, type Insertion } from "./loop-guards.ts";
 import { type GroupSize, mainParams } from "./main-params.ts";
+import { partCommit, partLog, partsOf, storesParts } from "./part-log.ts";
 import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
-import { logOf, type Way } from "./store-log.ts";
+import { commitOf, isShared, logOf, type Way } from "./store-log.ts";
 import { storesComeLast } from "./stores-last.ts";
 import { CHECKED, DIRECT } from "./translation.ts";
 
@@ -62,13 +63,15 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
   const { group } = source;
   const guarded = guardLoops(code, source.argsStruct !== "", group !== undefined);
   const isAtomic = atomicsExpected(code) > 0;
-  const way = { log: logFor(source, logSize), isDirect, isAtomic };
+  const way = { log: logFor(source, logSize), isDirect, isAtomic, storesParts: storesParts(code) };
+  const commit = way.storesParts ? partCommit(way) : commitOf(way);
   const head = [
     prelude(source.argsStruct, way),
     loadsOf(way),
+    partsOf(code),
     isAtomic ? atomicsOf(code, isDirect) : "",
     source.accessors,
-    entryOf({ way, isBounded: guarded.isBounded, group, values }),
+    entryOf({ way, isBounded: guarded.isBounded, group, values, commit }),
   ].join("\n");
   const headLines = countLines(head);
   return {
@@ -95,7 +98,7 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
   return { line, column: Math.max(1, column - shift) };
 }
 
-const wordOf = ({ isAtomic }: Way): string => (isAtomic ? "atomic<u32>" : "u32");
+const wordOf = (way: Way): string => (isShared(way) ? "atomic<u32>" : "u32");
 
 // The directive: Dawn prints warnings with lines of this text, which nobody has written.
 const prelude = (
@@ -166,4 +169,4 @@ fn os_record(address: u32, flags: u32) {
   if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags & 7u); }
 }
 ${way.isDirect ? DIRECT : CHECKED}
-${logOf(way)}`;
+${way.storesParts ? partLog(way) : logOf(way)}`;
