@@ -90,6 +90,44 @@ describe("kernels over structs", () => {
   });
 });
 
+describe("pointers", () => {
+  it("are told apart by what they point to, not by its name", async () => {
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
+    const { space } = machine;
+    const A = struct("Same", { unused: u32, x: u32 });
+    const B = struct("Same", { x: f32 });
+    const lists = struct("Lists", { numbers: ptr(ptr(u32)), rows: ptr(array(u32, 2)) });
+    const first = (p: { readonly x: number } | null): number => p!.x;
+    const kernel = machine.kernel(
+      { a: ptr(A), b: ptr(B), lists: ptr(lists), more: ptr(ptr(u32)), out: ptr(f32) },
+      (i, { a, b, lists, more, out }, { first }) => {
+        if (!a || !b || !lists) return;
+        out[0] = first(a[i]) + first(b[i]);
+        let numbers = lists.numbers;
+        if (out[0] > 100) numbers = more;
+        lists.numbers = more;
+        let row = lists.rows[1];
+        row = lists.rows[0];
+        out[1] = numbers[0][1] + row[1];
+      },
+      { uses: { first } },
+    );
+    const a = space.alloc(A, { x: 7 });
+    const b = space.alloc(B, { x: 0.5 });
+    const words = space.array(u32, 2);
+    words.copyFrom([3, 4]);
+    const more = space.array(u32, 1);
+    more.set(0, words.address);
+    const all = space.alloc(lists, {
+      numbers: more.address as number,
+      rows: words.address as number,
+    });
+    const out = space.array(f32, 2);
+    kernel.runHere(1, { a, b, lists: all, more: more.address, out });
+    expect(out.toArray()).toEqual([7.5, 8]);
+  });
+});
+
 describe("runHere", () => {
   it.skipIf(noDevice)("never reads old bytes of what is on the device", async () => {
     machine = await Machine.create({ cpu: "scoped" });

@@ -5,6 +5,7 @@
 
 import type { Identifier, Node, ObjectPattern, Pattern } from "acorn";
 import type { ArgsSchema } from "../args.ts";
+import type { Schema } from "../schema.ts";
 import { callExpression } from "./calls.ts";
 import { type Binding, Context, type KernelContext } from "./context.ts";
 import { lowerExpression } from "./expressions.ts";
@@ -133,6 +134,7 @@ class KernelLowering implements KernelContext {
   readonly #instances = new Map<string, LoweredFunction>();
   readonly #names = new Set<string>();
   readonly #open: string[] = [];
+  readonly #structs = new Map<Schema, number>();
 
   constructor(args: ArgsSchema, uses: Readonly<Record<string, unknown>>) {
     this.uses = uses;
@@ -151,7 +153,7 @@ class KernelLowering implements KernelContext {
     if (this.#open.includes(name)) {
       caller.refuse(node, `${name} calls itself; a GPU has no stack for that: write a loop`);
     }
-    const key = `${name}(${operands.map(typeKey).join(", ")})`;
+    const key = `${name}(${operands.map((each) => typeKey(each, this.#numberOf)).join(", ")})`;
     const known = this.#instances.get(key);
     if (known !== undefined) return known;
     let source = this.#sources.get(name);
@@ -170,6 +172,12 @@ class KernelLowering implements KernelContext {
     this.#instances.set(key, made);
     return made;
   }
+
+  readonly #numberOf = (struct: Schema): number => {
+    const known = this.#structs.get(struct) ?? this.#structs.size;
+    this.#structs.set(struct, known);
+    return known;
+  };
 
   /** `k_` keeps it apart from WGSL's names and the helpers'. */
   #nameFor(name: string): string {

@@ -104,10 +104,10 @@ function union(a: readonly Variable[], b: readonly Variable[]): readonly Variabl
 /** One type; a pointer to nothing in particular is like any other. */
 export function isSame(a: Type, b: Type): boolean {
   if (a.kind === "ptr" && b.kind === "ptr") {
-    return a.to === b.to || a.to === undefined || b.to === undefined;
+    return a.to === undefined || b.to === undefined || isSameSchema(a.to, b.to);
   }
   if (a.kind === "vector" && b.kind === "vector") return a.schema.name === b.schema.name;
-  if (a.kind === "array" && b.kind === "array") return a.schema === b.schema;
+  if (a.kind === "array" && b.kind === "array") return isSameSchema(a.schema, b.schema);
   if (a.kind === "local" && b.kind === "local") {
     return a.element === b.element && a.length === b.length;
   }
@@ -133,7 +133,26 @@ export function typeName(type: Type): string {
   }
 }
 
-/** What tells instances of a function apart. */
-export function typeKey(type: Type): string {
+/** What tells instances of a function apart; structs of one name by their numbers. */
+export function typeKey(type: Type, numberOf: (struct: Schema) => number): string {
+  if (type.kind === "ptr" && type.to !== undefined) return `ptr ${schemaKey(type.to, numberOf)}`;
+  if (type.kind === "array") return schemaKey(type.schema, numberOf);
   return type.kind === "literal" ? `literal${type.isNegative ? "-" : ""}` : typeName(type);
+}
+
+function schemaKey(schema: Schema, numberOf: (struct: Schema) => number): string {
+  if (schema.kind === "struct") return `${schema.name} ${numberOf(schema)}`;
+  if (schema.kind === "ptr") return `ptr ${schemaKey(targetOf(schema), numberOf)}`;
+  if (schema.kind !== "array") return schema.name;
+  return `${schema.length} of ${schemaKey(schema.element, numberOf)}`;
+}
+
+/** Laid out alike, and for a struct the same one. */
+function isSameSchema(a: Schema, b: Schema): boolean {
+  if (a === b) return true;
+  if (a.kind === "ptr" && b.kind === "ptr") return isSameSchema(targetOf(a), targetOf(b));
+  if (a.kind === "array" && b.kind === "array") {
+    return a.length === b.length && isSameSchema(a.element, b.element);
+  }
+  return a.kind !== "struct" && a.kind === b.kind && schemaName(a) === schemaName(b);
 }
