@@ -123,7 +123,7 @@ describe("pointers", () => {
       rows: words.address as number,
     });
     const out = space.array(f32, 2);
-    kernel.runHere(1, { a, b, lists: all, more: more.address, out });
+    kernel.runHere(1, { a, b, lists: all, more: more.address as number, out });
     expect(out.toArray()).toEqual([7.5, 8]);
   });
 });

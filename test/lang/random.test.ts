@@ -79,7 +79,12 @@ describe("a random kernel", () => {
         const there = await trials.there(trial);
         told(text, () => expect(settled(there)).toEqual(settled(trials.here(trial))));
       }),
-      replayable("kernel-there", { numRuns: 20, endOnFailure: true }),
+      // Compilers take their time, and more of it where the cores have other things to do.
+      replayable("kernel-there", {
+        numRuns: 20,
+        endOnFailure: true,
+        interruptAfterTimeLimit: 30_000,
+      }),
     );
   });
 

@@ -198,8 +198,9 @@ const INTEGERS: Readonly<Record<string, Trial>> = {
     uses: { z },
   },
   "bits of integers of the text": {
-    code: (i: number, { out }: Some<"out">) => {
-      out[i] = ((i > 1 ? 3 : -5) << i) + ((i > 0 ? 7 : 9) >> 1);
+    code: (i: number, { out }: Some<"out">, { u32 }: Tools) => {
+      if (7 !== (i > 1 ? -7 : 7) && (i > 0 ? 2 : -3) < -1) out[i] = 1000;
+      out[i] += ((i > 1 ? 3 : -5) << i) + ((i > 0 ? 7 : 9) >> 1) + (u32(-(i > 0 ? 1 : 2)) | 0);
     },
     args: { out: I(0, 0, 0) },
     count: 3,

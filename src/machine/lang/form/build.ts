@@ -70,7 +70,9 @@ const untyped = (expression: Expression): Expression => ({ ...expression, type: 
 function retyped(expression: Expression, type: Type): Expression {
   if (expression.type.kind !== "literal") return converted(expression, type);
   const isComputed = expression.op !== "constant" && expression.op !== "choose";
-  if (type.kind === "f32" && isComputed) return converted(retyped(expression, I32), type);
+  // By way of i32, which has all of them.
+  const isOther = type.kind === "f32" || (type.kind === "u32" && expression.type.isNegative);
+  if (isOther && isComputed) return converted(retyped(expression, I32), type);
   switch (expression.op) {
     case "constant": {
       const value = expression.value as number;
@@ -131,6 +133,11 @@ export function binary(
   if (isConstantVector(left) && isConstantVector(right)) {
     return construct(left.type, (k) => binary(operator, left.operands[k]!, right.operands[k]!));
   }
+  // Nothing around a condition says what its sides are.
+  const isOpen = isTest && left.type.kind === "literal";
+  if (isOpen && !(left.op === "constant" && right.op === "constant")) {
+    return binary(operator, asI32(left), asI32(right));
+  }
   // What WGSL refuses in the text, and JavaScript makes 0 of.
   const isNone = isInteger(left.type) && (operator === "/" || operator === "%");
   if (isNone && right.op === "constant" && right.value === 0) return constant(left.type, 0);
@@ -184,8 +191,9 @@ const isSimple = ({ op }: Expression): boolean =>
   op === "constant" || op === "variable" || op === "argument";
 
 /** `body` of the value, which is computed once. */
-export function once(value: Expression, body: (value: Expression) => Expression): Expression {
-  if (isSimple(value)) return body(value);
+export function once(given: Expression, body: (value: Expression) => Expression): Expression {
+  if (isSimple(given)) return body(given);
+  const value = given.type.kind === "literal" ? asI32(given) : given;
   const variable: Variable = { name: "value", type: value.type, isWritten: false };
   const made = body({ op: "variable", type: value.type, variable });
   return { op: "with", type: made.type, variable, value, body: made };
