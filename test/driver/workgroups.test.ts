@@ -177,3 +177,149 @@ describe("kernels with groups", () => {
     });
   });
 });
+
+/** What one of a group makes of zeros, having missed a page, the others are told. */
+describe("groups in which one misses a page", () => {
+  it("do nothing for good with what it shares: a histogram, sums, pointers", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(2) }, async (machine) => {
+      const count = 2 ** 18;
+      const groups = count / 64;
+      const stride = 4096;
+      const words = machine.space.array(u32, 64 * stride * 4);
+      const bins = machine.space.array(u32, 65);
+      const code = `var<workgroup> part: array<atomic<u32>, 64>;
+      var<workgroup> sums: array<u32, 64>;
+      fn main(i: u32, @builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
+        let word = load_u32(args.words + 4u * (local * ${4 * stride}u + group.x));
+        atomicAdd(&part[word % 64u], 1u);
+        sums[local] = word;
+        for (var half = 32u; half > 0u; half /= 2u) {
+          workgroupBarrier();
+          if (local < half) { sums[local] += sums[local + half]; }
+        }
+        if (local == 0u) { atomicAdd_u32(args.bins + 256u, sums[0]); }
+        atomicAdd_u32(args.bins + 4u * local, atomicLoad(&part[local]));
+      }`;
+      const expected = new Uint32Array(65);
+      const wordAt = (i: number): number => Math.imul(i, 2_654_435_769) >>> 20;
+      {
+        await using memory = await machine.space.access(words, "write");
+        memory.u32.forEach((_, i, all) => {
+          all[i] = wordAt(i);
+        });
+      }
+      for (let local = 0; local < 64; local++) {
+        for (let group = 0; group < groups; group++) {
+          const word = wordAt(4 * stride * local + group);
+          expected[word % 64]!++;
+          expected[64]! += word;
+        }
+      }
+      const kernel = machine.kernel({
+        args: { words: ptr(u32), bins: ptr(u32) },
+        code,
+        workgroupSize: 64,
+      });
+      await kernel.run(count, { words, bins });
+      expect(await wordsOf(machine, bins)).toEqual(expected);
+    });
+  });
+
+  it("are not at fault where they follow a pointer that it could not read", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(2) }, async (machine) => {
+      const groups = 1000;
+      const pointers = machine.space.array(u32, groups * 1024);
+      const data = machine.space.array(u32, groups * 64);
+      const out = machine.space.array(u32, groups * 64);
+      {
+        await using memory = await machine.space.access(pointers, "write");
+        memory.u32.forEach((_, i, all) => {
+          all[i] = data.address + 256 * (i >> 10);
+        });
+        await using more = await machine.space.access(data, "write");
+        more.u32.forEach((_, i, all) => {
+          all[i] = 3 * i;
+        });
+      }
+      const kernel = machine.kernel({
+        args: { pointers: ptr(u32), out: ptr(u32) },
+        code: `var<workgroup> place: u32;
+        fn main(i: u32, @builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
+          if (local == 0u) { place = load_u32(args.pointers + 4096u * group.x); }
+          workgroupBarrier();
+          store_u32(args.out + 4u * i, load_u32(place + 4u * local));
+        }`,
+        workgroupSize: 64,
+      });
+      await kernel.run(groups * 64, { pointers, out });
+      expect(await wordsOf(machine, out)).toEqual(Uint32Array.from(out, (_, i) => 3 * i));
+      const nowhere = machine.space.array(u32, 1024);
+      await expect(kernel.run(64, { pointers: nowhere, out })).rejects.toThrow(/null pointer/);
+    });
+  });
+
+  it("do nothing for good with what one shares that was cut off in its loop", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({}, async (machine) => {
+      const sum = machine.space.array(u32, 1);
+      const kernel = machine.kernel({
+        args: { sum: ptr(u32), times: u32 },
+        code: `var<workgroup> part: array<u32, 8>;
+        fn main(i: u32, @builtin(local_invocation_index) local: u32) {
+          for (var k = 0u; k < args.times * (local + 1u); k++) { part[local]++; }
+          workgroupBarrier();
+          if (local == 0u) {
+            var all = 0u;
+            for (var k = 0u; k < 8u; k++) { all += part[k]; }
+            atomicAdd_u32(args.sum, all);
+          }
+        }`,
+        workgroupSize: 8,
+      });
+      const times = 500;
+      await kernel.run(80, { sum, times });
+      expect(await wordsOf(machine, sum)).toEqual(Uint32Array.of(10 * 36 * times));
+    });
+  });
+
+  it.each([
+    ["while (workgroupUniformLoad(&left) > 0u) { own[local]++; if (local == 0u) { left--; } }"],
+    ["for (var k = 0u; goesOn(k); k++) { own[local]++; }"],
+    ["loop { if (own[local] >= args.times) { break; } own[local]++; } workgroupBarrier();"],
+    ["loop { own[local]++; continuing { break if own[local] >= 10u; } } workgroupBarrier();"],
+    [
+      `for (var k = 0u; k < args.times; k++) {
+        var n = 0u;
+        loop { switch n { case 7u: { break; } default: { } } if (n > local) { break; } n++; }
+        workgroupBarrier();
+        if (k > 100u) { continue; }
+        own[local]++;
+      }`,
+    ],
+    ["loop { workgroupBarrier(); own[local]++; if (own[0] >= args.times) { break; } }", "n"],
+  ])("may have barriers in and behind their loops: %s", async (loops, uniform = "") => {
+    if (reason !== undefined) return;
+    await withMachine({}, async (machine) => {
+      const out = machine.space.array(u32, 64);
+      const kernel = machine.kernel({
+        args: { out: ptr(u32), times: u32 },
+        code: `var<workgroup> left: u32;
+        var<workgroup> own: array<u32, 64>;
+        fn goesOn(k: u32) -> bool { workgroupBarrier(); return k < args.times; }
+        fn main(i: u32, @builtin(local_invocation_index) local: u32) {
+          if (local == 0u) { left = args.times; }
+          ${loops}
+          store_u32(args.out + 4u * i, own[local]);
+        }`,
+        workgroupSize: 64,
+      });
+      const run = kernel.run(64, { out, times: 10 });
+      // What is shared is not the same for all, as far as a compiler knows.
+      if (uniform !== "") return expect(run).rejects.toThrow(/uniform control flow/);
+      await run;
+      expect(await wordsOf(machine, out)).toEqual(new Uint32Array(64).fill(10));
+    });
+  });
+});

@@ -116,6 +116,8 @@ class LaunchRun {
   #around = AROUND_PAGES;
   // Pages that follow those which came for the last faults.
   readonly #nextPages = new Set<number>();
+  // There was no room for what one group alone asked for: now it gets what it needs for certain.
+  #isStrict = false;
   // Frames that came after this are the batch's.
   #epoch: number;
 
@@ -231,6 +233,7 @@ class LaunchRun {
       if (this.#nowMs >= this.#deadlineMs) return yield* this.#tooLate(list, fresh);
       if (this.#admission.left === 0) {
         this.#admission.begin(list.pending + count - fresh);
+        this.#isStrict = false;
         this.#epoch = this.#device.memory.frames.arrivals;
       }
       const { width: atomicWidth, isDraining } = this.#records;
@@ -333,7 +336,8 @@ class LaunchRun {
     tracer.emit(ROUND, this.#device.memory.pagemap.id, faults.length >>> 1, list.pending);
     const around = this.#admission.isTight ? 1 : this.#aroundOf(faults);
     const keepAfter = this.#epoch;
-    const served = yield* serveRound(this.#device, faults, { around, keepAfter });
+    const leaning = this.#each > 1 && !this.#isStrict;
+    const served = yield* serveRound(this.#device, faults, { around, keepAfter, leaning });
     this.#peak = Math.max(this.#peak, this.#device.memory.residentPages);
     if (served.kind === "served") return yield* this.#fill(faults);
     if (served.kind === "refused") {
@@ -345,7 +349,10 @@ class LaunchRun {
       this.#epoch = this.#device.memory.frames.arrivals;
       return undefined;
     }
-    return yield* this.#tooLarge(list);
+    if (!leaning) return yield* this.#tooLarge(list);
+    this.#isStrict = true;
+    this.#epoch = this.#device.memory.frames.arrivals;
+    return undefined;
   }
 
   /** Who has asked for most gets the rest, unless that would have to make room. */

@@ -21,6 +21,12 @@ const FAULT_RECORD_WRITE = 1 << 0;
 const FAULT_RECORD_MISALIGNED = 1 << 1;
 /** Asked for by an invocation that had missed a page before: perhaps nonsense. */
 const FAULT_RECORD_GUESS = 1 << 2;
+/**
+ * Beside it: by one of a group that had missed nothing itself, while another had. It may be what
+ * the other made of zeros, but most often it is not.
+ */
+const FAULT_RECORD_LEANS = 1 << 3;
+const FLAG_BITS = 4;
 
 /** A page that faulted for certain, and the address that did. */
 interface FaultedPage extends Want {
@@ -53,6 +59,8 @@ interface WantedPage {
   flags: number;
   /** A guess says that it will be written too. */
   mayBeWritten: boolean;
+  /** All who asked lean on others: no reason to refuse anything. */
+  leans: boolean;
 }
 
 export interface PlanOptions {
@@ -60,6 +68,8 @@ export interface PlanOptions {
   readonly around: number;
   /** Whether guesses are worth serving. */
   readonly guesses: boolean;
+  /** Whether what leans on others is wanted as what is certain; else it is a guess. */
+  readonly leaning: boolean;
 }
 
 /** `records` holds pairs (address, flags). The caller holds mmapLock. */
@@ -71,8 +81,8 @@ export function planBlocks(
   space.mmapLock.assertHeld();
   const blocks: FaultBlock[] = [];
   let vma: Vma | undefined;
-  for (const wanted of wantedPages(records)) {
-    const { page, address, flags } = wanted;
+  for (const wanted of wantedPages(records, options.leaning)) {
+    const { page, address, flags, leans } = wanted;
     const isGuess = flags < 0;
     if (isGuess && !options.guesses) continue;
     if (vma === undefined || address < vma.start || address >= vma.end) {
@@ -80,7 +90,7 @@ export function planBlocks(
     }
     const asked = isGuess ? (wanted.mayBeWritten ? FAULT_RECORD_WRITE : 0) : flags;
     const refusal = refuse(vma, address, asked);
-    if (refusal !== undefined && !isGuess) return refusal;
+    if (refusal !== undefined && !isGuess && !leans) return refusal;
     if (refusal !== undefined || vma === undefined) continue;
     const willWrite = wanted.mayBeWritten && vma.allows(VM_WRITE);
     const write = (asked & FAULT_RECORD_WRITE) !== 0 || willWrite;
@@ -102,26 +112,33 @@ function narrow(blocks: FaultBlock[]): FaultBlock[] {
 }
 
 /** Sorted by address; one row a page, a write wins over a read, certainty over a guess. */
-function wantedPages(records: Uint32Array): WantedPage[] {
+function wantedPages(records: Uint32Array, leaning: boolean): WantedPage[] {
   const keys = new Float64Array(records.length >>> 1);
-  for (let i = 0; i < keys.length; i++) keys[i] = records[2 * i]! * 8 + (records[2 * i + 1]! & 7);
+  const kinds = 1 << FLAG_BITS;
+  for (let i = 0; i < keys.length; i++) {
+    keys[i] = records[2 * i]! * kinds + (records[2 * i + 1]! & (kinds - 1));
+  }
   keys.sort();
   const wanted: WantedPage[] = [];
   for (const key of keys) {
-    const address = virtAddr(Math.floor(key / 8));
+    const address = virtAddr(Math.floor(key / kinds));
     const page = vpnOf(address);
-    const flags = key % 8;
-    const isGuess = (flags & FAULT_RECORD_GUESS) !== 0;
-    const mayBeWritten = isGuess && (flags & FAULT_RECORD_WRITE) !== 0;
+    const record = key % kinds;
+    const leans = (record & FAULT_RECORD_LEANS) !== 0 && leaning;
+    const isUnsure = (record & FAULT_RECORD_GUESS) !== 0;
+    const isGuess = isUnsure && !leans;
+    const mayBeWritten = isUnsure && (record & FAULT_RECORD_WRITE) !== 0;
+    const flags = leans ? 0 : record;
     const last = wanted[wanted.length - 1];
     if (last?.page !== page) {
-      wanted.push({ page, address, flags: isGuess ? -1 : flags, mayBeWritten });
+      wanted.push({ page, address, flags: isGuess ? -1 : flags, mayBeWritten, leans });
       continue;
     }
     last.mayBeWritten ||= mayBeWritten;
     if (isGuess) continue;
-    if (last.flags < 0) wanted[wanted.length - 1] = { ...last, address, flags };
-    else last.flags |= flags;
+    if (last.flags < 0) wanted[wanted.length - 1] = { ...last, address, flags, leans };
+    else if (last.leans && !leans) wanted[wanted.length - 1] = { ...last, address, flags, leans };
+    else if (!leans) last.flags |= flags;
   }
   return wanted;
 }

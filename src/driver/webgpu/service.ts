@@ -24,6 +24,8 @@ export interface RoundServiceOptions {
   readonly around: number;
   /** Frames that came after this arrival belong to those who run: they are not evicted. */
   readonly keepAfter: number;
+  /** Whether those of a group are served while another of it has missed something. */
+  readonly leaning: boolean;
 }
 
 /** Serves the records (pairs of address and flags) of a round. The caller holds launchLock. */
@@ -34,22 +36,25 @@ export function* serveRound(
 ): Sleeps<ServiceResult> {
   device.launchLock.assertHeld();
   const wide = yield* serveAround(device, records, options);
-  if (options.around === 1 || wide.kind === "served") return wide;
+  if (wide.kind === "served") return wide;
   // Neighbours are a hope, not a need: without them there may be room, and nobody in the way.
-  return yield* serveAround(device, records, { ...options, around: 1 });
+  const needed = { ...options, around: 1 };
+  const tight = options.around === 1 ? wide : yield* serveAround(device, records, needed);
+  if (tight.kind !== "refused" || !options.leaning) return tight;
+  return yield* serveAround(device, records, { ...needed, leaning: false });
 }
 
 function* serveAround(
   device: WebGpuDevice,
   records: Uint32Array,
-  { around, keepAfter }: RoundServiceOptions,
+  { around, keepAfter, leaning }: RoundServiceOptions,
 ): Sleeps<ServiceResult> {
   const { shadow, space } = device;
   let plan: FaultBlock[] | Refusal;
   {
     using _mmap = yield* space.mmapLock.acquireRead();
     // When memory is short only what is certain gets any of it.
-    plan = planBlocks(space, records, { around, guesses: around > 1 });
+    plan = planBlocks(space, records, { around, guesses: around > 1, leaning });
   }
   if (!Array.isArray(plan)) return { kind: "refused", refusal: plan };
   const deadlineMs = space.memory.scheduler.nowMs + (around === 1 ? HELD_TIMEOUT_MS : 0);

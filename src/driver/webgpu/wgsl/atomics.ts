@@ -10,7 +10,7 @@
  * one is of the same operation, and what it has never done it does.
  */
 import { blankComments } from "./source-text.ts";
-import { RECORDS_ARE_FULL } from "./store-log.ts";
+import { RECORDS_ARE_FULL, type Way } from "./store-log.ts";
 
 /** Records in a chunk, and held before there is one. */
 export const CHUNK_RECORDS = 4;
@@ -64,14 +64,17 @@ function atomicsIn(code: string): string[] {
 }
 
 /** The functions that the code calls, and what they need. */
-export function atomicsOf(code: string, isDirect: boolean): string {
-  const isOff = isDirect ? "os_isStray()" : "word == os_MISS";
+export function atomicsOf(code: string, { isDirect, isGroup }: Way): string {
+  const isMissed = isDirect ? "os_isStray()" : "word == os_MISS";
+  // Its operands may be what another made of zeros.
+  const isOff = isGroup ? `${isMissed} || atomicLoad(&os_bad) != 0u` : isMissed;
+  const called = [...new Set(atomicsIn(blankComments(code)))];
   return `${KEEPING}
 fn os_isOff(word: u32) -> bool { return os_faulted || os_left < 0 || ${isOff}; }
-${[...new Set(atomicsIn(blankComments(code)))].map(functionOf).join("\n")}`;
+${called.map((call) => functionOf(call, isGroup)).join("\n")}`;
 }
 
-function functionOf(call: string): string {
+function functionOf(call: string, isGroup: boolean): string {
   const [, name = "", type = ""] = /^atomic(\w+)_(\w+)$/.exec(call)!;
   const kind = 1 + ATOMICS.indexOf(call);
   const given = givenOf(name);
@@ -81,7 +84,7 @@ function functionOf(call: string): string {
     name === "Store" ? "return;" : `return bitcast<${type}>(${value});`;
   return `fn ${call}(address: u32${params})${result} {
   let word = os_store(address);
-  if (os_isOff(word)) { ${leave("0u")} }
+  if (os_isOff(word)) { ${isGroup ? "os_tell(); " : ""}${leave("0u")} }
   ${given.map((each) => `let ${each} = bitcast<u32>(${each}_);`).join("\n  ")}
   let what = ${kind}u${given.map((each, k) => ` + ${each} * ${MIXERS[k]}u`).join("")};
   if (os_redo(address, what)) { ${leave("os_result")} }

@@ -15,6 +15,8 @@ const PASSES_UNSAID = 256;
 /** Beside the reasons why one of a group has not finished: it has not; it has strayed. */
 const UNFINISHED = 16;
 const STRAYED = 32;
+/** It was cut off by the limit before it missed a page itself. */
+const CUT = 64;
 
 export interface Entry {
   readonly way: Way;
@@ -61,7 +63,7 @@ const COUNT = `  let passes = u32(os_spent + os_budget - os_left);
 // In a loop of one pass: where no lane needs what is in it, it is skipped; a branch is not.
 const RECORD = `    for (var once = os_kinds != 0u; once; once = false) {
       for (var k = 0u; k < 4u; k++) {
-        let flags = (os_kinds >> (8u * k)) & 15u;
+        let flags = (os_kinds >> (8u * k)) & 31u;
         if (flags != 0u) { os_record(os_missed[k], flags); }
       }
     }`;
@@ -105,22 +107,31 @@ const invocations = ([x, y, z]: GroupSize): number => x * y * z;
 export const blockChunks = (size: GroupSize): number =>
   Math.ceil((1 + invocations(size)) / CHUNK_WORDS);
 
-/** All of a group learn by barriers what one has found: whether they run, whether all is well. */
-const groupEntry = ({ way, values, commit }: Entry, size: GroupSize): string => `
-var<workgroup> os_unit: u32;
+const GROUP = `var<workgroup> os_unit: u32;
 var<workgroup> os_verdict: u32;
 var<workgroup> os_bad: atomic<u32>;
 var<workgroup> os_leave: atomic<u32>;
 var<workgroup> os_leaves: u32;
 var<workgroup> os_block: u32;
 var<private> os_local: u32;
+// One has no more than zeros to go on with: what it shares from now on is good for nothing. Gives
+// what was known of the group before.
+fn os_tell() -> u32 {
+  let isCut = os_left < 0 && !os_faulted;
+  return atomicOr(&os_bad, ${UNFINISHED}u | select(0u, ${CUT}u, isCut));
+}
+fn os_isCut(told: u32) -> bool { return (told & ${CUT}u) != 0u; }
 // Where a loop has barriers all of a group leave it together.
 fn os_mustLeave() -> bool {
-  if (os_left < 0) { atomicStore(&os_leave, 1u); }
+  if (os_left < 0) { os_tell(); atomicStore(&os_leave, 1u); }
   workgroupBarrier();
   if (os_local == 0u) { os_leaves = atomicLoad(&os_leave); }
   return workgroupUniformLoad(&os_leaves) != 0u;
-}
+}`;
+
+/** All of a group learn by barriers what one has found: whether they run, whether all is well. */
+const groupEntry = ({ way, values, commit }: Entry, size: GroupSize): string => `
+${GROUP}
 @compute @workgroup_size(${size.join(", ")})
 fn os_entry(
   @builtin(workgroup_id) group: vec3u,

@@ -23,6 +23,17 @@ const GUARD = " os_left -= 1; if (os_left < 0)";
 /** Where all of a group must take the same way. */
 const GROUP_GUARD = " os_left -= 1; if (os_mustLeave())";
 
+/** A loop that its own code leaves by `break`, and no loop or switch in it. */
+function isLeft(body: string): boolean {
+  let own = body;
+  for (const { index } of body.matchAll(/\b(?:for|while|loop|switch)\b/g)) {
+    const brace = openingBrace(body, index);
+    const end = closing(body, brace, "{", "}");
+    if (brace > 0) own = own.slice(0, index) + " ".repeat(end - index) + own.slice(end);
+  }
+  return /\bbreak\b/.test(own);
+}
+
 /** The code with its guards, and with what it reads in loops at hand (`args-hoists.ts`). */
 export function guardLoops(
   code: string,
@@ -86,10 +97,14 @@ function guardsOf(code: string, isGroup: boolean): Insert[] {
     const mayReturn = !continuing.some(({ start, end }) => index > start && index < end);
     const returns = functions.findLast(({ start }) => start < index)?.returns ?? "";
     const isEndless = word === "loop" || /^for\s*\([^;]*;\s*;/.test(code.slice(index, brace));
-    const leave = isEndless && mayReturn ? `return${returns && ` ${returns}()`}` : "break";
-    const body = code.slice(brace, closing(code, brace, "{", "}"));
-    const guard = isGroup && waiting.test(body) ? GROUP_GUARD : GUARD;
-    guards.push({ at: brace + 1, text: `${guard} { ${leave}; }` });
+    const end = closing(code, brace, "{", "}");
+    // After a return that not all of a group make no barrier may follow.
+    const mustReturn =
+      isEndless && mayReturn && !(isGroup && isLeft(code.slice(brace + 1, end - 1)));
+    const leave = mustReturn ? `return${returns && ` ${returns}()`}` : "break";
+    const waits = isGroup && waiting.test(code.slice(index, end));
+    const say = isGroup && !waits ? "os_tell(); " : "";
+    guards.push({ at: brace + 1, text: `${waits ? GROUP_GUARD : GUARD} { ${say}${leave}; }` });
   }
   return guards;
 }

@@ -62,7 +62,8 @@ export function mainParams(code: string, size: GroupSize | undefined): MainParam
       problems.push({ index: firstWord(bare, at), message: found });
     } else values.push(found.value);
     const behind = at + text.length;
-    plain = plain.slice(0, at) + blankAttribute(plain.slice(at, behind)) + plain.slice(behind);
+    const attribute = ATTRIBUTE.exec(text);
+    if (attribute !== null) plain = blanked(plain, at + attribute.index, attribute[0].length);
     at = behind + 1;
   }
   if (values.length === 0 && problems.length === 0) {
@@ -78,13 +79,19 @@ function splitParams(text: string): string[] {
   return parts;
 }
 
-const blankAttribute = (text: string): string =>
-  text.replace(/@\s*builtin\s*\([^)]*\)/, (attribute) => attribute.replace(/\S/g, " "));
+const ATTRIBUTE = /@\s*builtin\s*\([^)]*\)/;
+
+/** With comments in it, too: line breaks stay. */
+const blanked = (code: string, at: number, length: number): string =>
+  code.slice(0, at) +
+  blankComments(code.slice(at, at + length)).replace(/\S/g, " ") +
+  code.slice(at + length);
 
 const firstWord = (code: string, at: number): number =>
   at + code.slice(at).length - code.slice(at).trimStart().length;
 
-const PARAM = /^\s*(?:@\s*builtin\s*\(\s*(\w+)\s*,?\s*\))?\s*[A-Za-z_]\w*\s*:\s*([\w<>\s]+?)\s*$/;
+const PARAM =
+  /^\s*(?:@\s*builtin\s*\(\s*(\w+)\s*,?\s*\))?\s*[\p{XIDS}_][\p{XIDC}]*\s*:\s*([\w<>\s]+?)\s*$/u;
 
 /** What it is given, or what is wrong with it. */
 function paramOf(text: string, size: GroupSize | undefined): { readonly value: string } | string {

@@ -42,6 +42,24 @@ describe("checkRules", () => {
     expect(more).toEqual([]);
   });
 
+  it("refuses what hides barriers from groups", () => {
+    const { messages } = checkRules(`fn workgroupBarrier() { }\n${MAIN}`, { isGroup: true });
+    expect(messages).toMatchObject([{ line: 1, column: 4 }]);
+  });
+
+  it("takes what main is given in any writing, with comments between", () => {
+    const code = `fn main(größe: u32, /* @builtin(no) */ @ /* a, ) */ builtin( // )
+      workgroup_id,) _g: vec3 <u32>,
+    ) { }`;
+    const { code: plain, values, problems } = mainParams(code, [8, 1, 1]);
+    expect(problems).toEqual([]);
+    expect(values).toHaveLength(2);
+    expect(plain).toHaveLength(code.length);
+    expect(plain.replace(/\/\*.*?\*\//g, "").replace(/\s+/g, " ")).toBe(
+      "fn main(größe: u32, _g: vec3 <u32>, ) { }",
+    );
+  });
+
   it("refuses a whole shader with all that is wrong in it, in its order", () => {
     const shader = `enable f16;
 @group(0) @binding(0) var<storage, read_write> data: array<u32>;

@@ -66,7 +66,8 @@ const USED = new Set(
   `arrayLength atomicAdd atomicAnd atomicCompareExchangeWeak atomicExchange atomicLoad atomicMax
   atomicMin atomicOr atomicStore atomicSub atomicXor bitcast countLeadingZeros max min
   pack2x16float select unpack2x16float
-  array atomic bool f32 i32 u32 mat3x4f mat4x4f vec2f vec2i vec2u vec3f vec3i vec3u vec4f vec4i
+  array atomic bool f32 i32 u32 workgroupBarrier workgroupUniformLoad
+  mat3x4f mat4x4f vec2f vec2i vec2u vec3f vec3i vec3u vec4f vec4i
   vec4u vec2 vec3 vec4`.split(/\s+/),
 );
 

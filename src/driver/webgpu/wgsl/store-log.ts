@@ -49,6 +49,8 @@ export interface Way {
   readonly isAtomic: boolean;
   /** It stores less than words (`part-log.ts`). */
   readonly storesParts: boolean;
+  /** Invocations run in groups: what one of them computes with zeros others may be told. */
+  readonly isGroup: boolean;
 }
 
 /** Memory is words for atomics, also where it is only loaded and stored. */

@@ -12,6 +12,8 @@
  * often lies elsewhere than what it reads. A place, the number of a word in a run, is less than 2
  * to the 30 also outside of it.
  */
+import type { Way } from "./store-log.ts";
+
 export const CHECKED = `fn os_isStray() -> bool { return false; }
 fn os_walk(address: u32, need: u32) -> u32 {
   let entry = os_table[address >> 12u];
@@ -42,7 +44,13 @@ fn os_words(address: u32, count: u32) -> vec2u {
   return words;
 }`;
 
-export const DIRECT = `var<private> os_low: u32;
+/** In groups whoever strays says so before others take what it makes of it for good. */
+const SAY = `
+  for (var once = os_isStray(); once; once = false) { os_tell(); }`;
+
+export function directOf({ isAtomic, isGroup }: Way): string {
+  const say = isAtomic && isGroup ? SAY : "";
+  return `var<private> os_low: u32;
 var<private> os_first: u32;
 var<private> os_farthest: u32 = 0u;
 var<private> os_farthestStore: u32 = 0u;
@@ -57,18 +65,19 @@ fn os_place(address: u32) -> u32 {
 }
 fn os_load(address: u32) -> u32 {
   let place = os_place(address);
-  os_farthest = max(os_farthest, place);
+  os_farthest = max(os_farthest, place);${say}
   return os_first + place;
 }
 fn os_store(address: u32) -> u32 {
   os_odd |= address;
   let place = (address - os_params.storeLow) >> 2u;
   // From 1 up: 0 is nowhere yet.
-  os_farthestStore = max(os_farthestStore, place + 1u);
+  os_farthestStore = max(os_farthestStore, place + 1u);${say}
   return os_params.storeBase + place;
 }
 fn os_words(address: u32, count: u32) -> u32 {
   let place = os_place(address);
-  os_farthest = max(os_farthest, place + (count - 1u));
+  os_farthest = max(os_farthest, place + (count - 1u));${say}
   return os_first + place;
 }`;
+}

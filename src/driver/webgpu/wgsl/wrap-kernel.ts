@@ -14,7 +14,7 @@ import { type CompileMessage, checkRules } from "./rules.ts";
 import { countLines, type Place } from "./source-text.ts";
 import { commitOf, isShared, logOf, type Way } from "./store-log.ts";
 import { storesComeLast } from "./stores-last.ts";
-import { CHECKED, DIRECT } from "./translation.ts";
+import { CHECKED, directOf } from "./translation.ts";
 
 export interface KernelSource {
   /** For messages. */
@@ -63,13 +63,15 @@ export function wrapKernel(source: KernelSource, logSize: number, isDirect = fal
   const { group } = source;
   const guarded = guardLoops(code, source.argsStruct !== "", group !== undefined);
   const isAtomic = atomicsExpected(code) > 0;
-  const way = { log: logFor(source, logSize), isDirect, isAtomic, storesParts: storesParts(code) };
+  const isGroup = group !== undefined;
+  const own = { isAtomic, isGroup, storesParts: storesParts(code) };
+  const way: Way = { log: logFor(source, logSize), isDirect, ...own };
   const commit = way.storesParts ? partCommit(way) : commitOf(way);
   const head = [
     prelude(source.argsStruct, way),
     loadsOf(way),
     partsOf(code),
-    isAtomic ? atomicsOf(code, isDirect) : "",
+    isAtomic ? atomicsOf(code, way) : "",
     source.accessors,
     entryOf({ way, isBounded: guarded.isBounded, group, values, commit }),
   ].join("\n");
@@ -96,6 +98,38 @@ function userPlace(line: number, column: number, insertions: readonly Insertion[
     shift = Math.min(shift + each.length, column - each.column);
   }
   return { line, column: Math.max(1, column - shift) };
+}
+
+const TOLD = `
+  let told = os_tell();
+  if (os_isCut(told)) { return; }`;
+
+function faultsOf({ isGroup }: Way): string {
+  const first = isGroup ? "kind | 8u | select(0u, 20u, told != 0u)" : "kind | 8u";
+  return `fn os_end() {
+  if (os_faulted) { return; }
+  os_faulted = true;
+  os_spent = os_budget - os_left;
+  os_budget = min(os_left, ${PASSES_AFTER_FAULT});
+  os_left = os_budget;
+}
+fn os_overflow(kind: u32) {${isGroup ? "\n  let told = os_tell();" : ""}
+  if (os_left < 0) { return; }
+  os_end();
+  os_full = ${isGroup ? "select(0u, kind, told == 0u)" : "kind"};
+}
+// After its first fault an invocation computes with zeros: what it asks for then is a guess. What
+// it asks for when it was cut off by the limit is not even that. In a group what others have shared
+// may come of zeros once one has missed a page.
+fn os_fault(address: u32, kind: u32) {
+  let key = (address & 0xfffff000u) | kind;${isGroup ? TOLD : ""}
+  if (os_left < 0 || key == os_latest) { return; }
+  os_latest = key;
+  let guess = (os_kinds & 255u) | ((os_kinds & 0xffff00u) << 8u) | ((kind | 12u) << 8u);
+  os_missed = select(vec4u(address), vec4u(os_missed.x, address, os_missed.yz), os_faulted);
+  os_kinds = select(${first}, guess, os_faulted);
+  os_end();
+}`;
 }
 
 const wordOf = (way: Way): string => (isShared(way) ? "atomic<u32>" : "u32");
@@ -131,42 +165,21 @@ var<private> os_left: i32 = 0;
 var<private> os_budget: i32 = 0;
 var<private> os_spent: i32 = 0;
 // What it missed first, and the last three after that, the latest one first: addresses, and a
-// byte of flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one). Recorded when it
-// ends: every load has a copy of what is done at once.
+// byte of flags for each (1 a write, 2 misaligned, 4 a guess, 8 there is one, 16 beside 4: a guess
+// of the group only). Recorded when it ends: every load has a copy of what is done at once.
 var<private> os_missed: vec4u;
 // Why its log has no room.
 var<private> os_full: u32 = 0u;
 var<private> os_kinds: u32 = 0u;
 var<private> os_latest: u32 = 4u;
-fn os_end() {
-  if (os_faulted) { return; }
-  os_faulted = true;
-  os_spent = os_budget - os_left;
-  os_budget = min(os_left, ${PASSES_AFTER_FAULT});
-  os_left = os_budget;
-}
-fn os_overflow(kind: u32) {
-  if (os_left < 0) { return; }
-  os_end();
-  os_full = kind;
-}
-// After its first fault an invocation computes with zeros: what it asks for then is a guess. What
-// it asks for when it was cut off by the limit is not even that.
-fn os_fault(address: u32, kind: u32) {
-  let key = (address & 0xfffff000u) | kind;
-  if (os_left < 0 || key == os_latest) { return; }
-  os_latest = key;
-  let guess = (os_kinds & 255u) | ((os_kinds & 0xffff00u) << 8u) | ((kind | 12u) << 8u);
-  os_missed = select(vec4u(address), vec4u(os_missed.x, address, os_missed.yz), os_faulted);
-  os_kinds = select(kind | 8u, guess, os_faulted);
-  os_end();
-}
+${faultsOf(way)}
 fn os_record(address: u32, flags: u32) {
   let place = ((address >> 12u) << 2u) | (flags & 1u) | ((flags >> 1u) & 2u);
   let bit = 1u << (place & 31u);
   if ((atomicOr(&os_seen[place >> 5u], bit) & bit) != 0u) { return; }
   let at = atomicAdd(&os_control.faults, 1u);
-  if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, flags & 7u); }
+  let own = (flags & 7u) | ((flags >> 1u) & 8u);
+  if (at < ${FAULT_RECORDS}u) { os_control.records[at] = vec2u(address, own); }
 }
-${way.isDirect ? DIRECT : CHECKED}
+${way.isDirect ? directOf(way) : CHECKED}
 ${way.storesParts ? partLog(way) : logOf(way)}`;
