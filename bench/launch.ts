@@ -8,6 +8,8 @@ import { type RawKernel, rawKernel } from "./raw-kernel.ts";
 
 const INVOCATIONS = 64;
 const LAUNCHES = 50;
+/** What a round of ours reads back. */
+const ANSWER_BYTES = 2 ** 14;
 
 const PLACES = [
   ["scoped", "launch: 64 invocations, nothing missing, engine on this thread"],
@@ -16,15 +18,34 @@ const PLACES = [
 
 export async function benchLaunch(): Promise<Row[]> {
   const body = "fn main(i: u32) { buffer0[i] = i; }";
-  const peer = await rawKernel([new Uint32Array(INVOCATIONS)], body);
+  const peer = await rawKernel([new Uint32Array(ANSWER_BYTES / 4)], body);
   const rows: Row[] = [];
   for (const [cpu, name] of PLACES) {
     const obstacle = cpu === "host" ? whyNotHost() : undefined;
     if (obstacle === undefined) rows.push(await measure(cpu, name, peer));
     else console.log(`${name}: not here: ${obstacle.reason} (${obstacle.cure})`);
   }
-  return rows;
+  return [...rows, await measureAnswer(peer)];
 }
+
+const repeated = (launch: () => Promise<unknown>) => async (): Promise<void> => {
+  for (let k = 0; k < LAUNCHES; k++) await launch();
+};
+
+/** What hearing of the end by bytes costs: the floor of the other rows. */
+async function measureAnswer(peer: RawKernel): Promise<Row> {
+  const { ratios, oursMs, peerMs } = await alternate(
+    repeated(() => peer.answer(INVOCATIONS, ANSWER_BYTES)),
+    repeated(() => peer.run(INVOCATIONS)),
+  );
+  const name = "launch: the same raw submission, and 16 KiB of it mapped";
+  return { name, versus: "a raw submission and its end", ratios, note: noteOf(oursMs, peerMs) };
+}
+
+const noteOf = (oursMs: number, peerMs: number): string => {
+  const [ours, theirs] = [oursMs, peerMs].map((ms) => ((ms / LAUNCHES) * 1000).toFixed(0));
+  return `${ours} us against ${theirs} us a launch`;
+};
 
 async function measure(cpu: "scoped" | "host", name: string, peer: RawKernel): Promise<Row> {
   await using machine = await Machine.create({ cpu, deviceMemory: 16 * 2 ** 20 });
@@ -36,9 +57,6 @@ async function measure(cpu: "scoped" | "host", name: string, peer: RawKernel): P
   });
   let missing = 0;
   await kernel.run(INVOCATIONS, { out });
-  const repeated = (launch: () => Promise<unknown>) => async (): Promise<void> => {
-    for (let k = 0; k < LAUNCHES; k++) await launch();
-  };
   const { ratios, oursMs, peerMs } = await alternate(
     repeated(async () => {
       missing += (await kernel.run(INVOCATIONS, { out })).faults;
@@ -51,7 +69,6 @@ async function measure(cpu: "scoped" | "host", name: string, peer: RawKernel): P
   for (let i = 0; i < INVOCATIONS; i++) {
     if (result.u32[i] !== expected[i]) throw new Error(`launch: word ${i} differs`);
   }
-  const [ours, theirs] = [oursMs, peerMs].map((ms) => ((ms / LAUNCHES) * 1000).toFixed(0));
-  const note = `${ours} us against ${theirs} us a launch, results equal`;
+  const note = `${noteOf(oursMs, peerMs)}, results equal`;
   return { name, versus: "a raw submission and its end", ratios, note };
 }

@@ -4,9 +4,14 @@
  */
 import { openAdapter } from "../src/driver/webgpu/adapter.ts";
 
+/** Bytes that `answer` can show. */
+const SHOWN_MAX = 2 ** 16;
+
 export interface RawKernel {
   /** Submits `count` invocations and waits for them; the code finds `param` in `given.y`. */
   run(count: number, param?: number): Promise<void>;
+  /** The same, and shows the first `bytes` bytes of the first buffer when it has ended. */
+  answer(count: number, bytes: number): Promise<void>;
   read(buffer: number): Promise<Uint32Array>;
 }
 
@@ -60,19 +65,34 @@ fn entry(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
     entries: [...gpuBuffers, uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),
   });
   onReady?.(performance.now() - begin);
+  const shown = device.createBuffer({
+    size: SHOWN_MAX,
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  });
+  const encode = (count: number, param: number): GPUCommandEncoder => {
+    device.queue.writeBuffer(uniform, 0, Uint32Array.of(count, param, 0, 0));
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    const groups = Math.ceil(count / 64);
+    const width = Math.min(groups, 65_535);
+    pass.dispatchWorkgroups(width, Math.ceil(groups / width));
+    pass.end();
+    return encoder;
+  };
   return {
     async run(count, param = 0) {
-      device.queue.writeBuffer(uniform, 0, Uint32Array.of(count, param, 0, 0));
-      const encoder = device.createCommandEncoder();
-      const pass = encoder.beginComputePass();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindGroup);
-      const groups = Math.ceil(count / 64);
-      const width = Math.min(groups, 65_535);
-      pass.dispatchWorkgroups(width, Math.ceil(groups / width));
-      pass.end();
-      device.queue.submit([encoder.finish()]);
+      device.queue.submit([encode(count, param).finish()]);
       await device.queue.onSubmittedWorkDone();
+    },
+    async answer(count, bytes) {
+      const encoder = encode(count, 0);
+      encoder.copyBufferToBuffer(gpuBuffers[0]!, 0, shown, 0, bytes);
+      device.queue.submit([encoder.finish()]);
+      await shown.mapAsync(GPUMapMode.READ, 0, bytes);
+      shown.getMappedRange(0, bytes);
+      shown.unmap();
     },
     async read(index) {
       const source = gpuBuffers[index]!;

@@ -85,6 +85,7 @@ export const ROWS: Readonly<Record<string, readonly Declared[]>> = {
   launch: [
     row("launch: 64 invocations, nothing missing, engine on this thread", RAW_SUBMIT, 1.5),
     row("launch: 64 invocations, nothing missing, engine on its own thread", RAW_SUBMIT, 1.5),
+    row("launch: the same raw submission, and 16 KiB of it mapped", RAW_SUBMIT),
   ],
   list: [row("list: 65,536 walks of 64 hops, resident", "the same kernel over raw arrays", 1.2)],
   mm: [
