@@ -23,8 +23,8 @@ export interface Compiled {
 export class Pipelines {
   readonly #device: GPUDevice;
   readonly #layout: GPUBindGroupLayout;
-  // KernelSource -> 2 * size of the log + 1 if direct -> Compiled
-  readonly #compiled = new WeakMap<KernelSource, Map<number, Promise<Compiled>>>();
+  // KernelSource -> 2 * size of the log + 1 if direct -> Compiled, or who will know
+  readonly #compiled = new WeakMap<KernelSource, Map<number, Compiled | Promise<Compiled>>>();
   #compiling = 0;
 
   constructor(device: GPUDevice, layout: GPUBindGroupLayout) {
@@ -41,14 +41,24 @@ export class Pipelines {
     return this.#compiled.get(source)?.has(wayOf(logSize, isDirect)) === true;
   }
 
+  /** If it has been compiled. */
+  ready(source: KernelSource, logSize: number, isDirect: boolean): Compiled | undefined {
+    const known = this.#compiled.get(source)?.get(wayOf(logSize, isDirect));
+    return known instanceof Promise ? undefined : known;
+  }
+
   /** Rejects with `KernelCompileError`. */
   async of(source: KernelSource, logSize: number, isDirect: boolean): Promise<Compiled> {
-    const ways = this.#compiled.get(source) ?? new Map<number, Promise<Compiled>>();
+    const ways = this.#compiled.get(source) ?? new Map<number, Compiled | Promise<Compiled>>();
     this.#compiled.set(source, ways);
     const way = wayOf(logSize, isDirect);
-    const compiling = ways.get(way) ?? this.#begin(source, logSize, isDirect);
+    const known = ways.get(way);
+    if (known !== undefined) return known;
+    const compiling = this.#begin(source, logSize, isDirect);
     ways.set(way, compiling);
-    return compiling;
+    const compiled = await compiling;
+    ways.set(way, compiled);
+    return compiled;
   }
 
   #begin(source: KernelSource, logSize: number, isDirect: boolean): Promise<Compiled> {

@@ -228,6 +228,12 @@ export class Gpu {
     return this.#guard(compiling);
   }
 
+  /** The same, if that has been done. */
+  compiled(...way: Parameters<Pipelines["ready"]>): Compiled | undefined {
+    this.#check();
+    return this.#pipelines.ready(...way);
+  }
+
   /** Whether that has been compiled, or begun to be. */
   isKnown(...way: Parameters<Pipelines["isKnown"]>): boolean {
     return this.#pipelines.isKnown(...way);

@@ -120,10 +120,13 @@ export class Shaders {
     this.#checked = yield* this.#compile(false);
   }
 
-  #compile(isDirect: boolean): Sleeps<Compiled> {
+  *#compile(isDirect: boolean): Sleeps<Compiled> {
     const { gpu, space } = this.#device;
-    const compiling = gpu.compile(this.#source, this.#cache.logSizeOf(this.#source), isDirect);
-    return awaitPromise(space.memory.scheduler, compiling, "a kernel to compile");
+    const logSize = this.#cache.logSizeOf(this.#source);
+    const known = gpu.compiled(this.#source, logSize, isDirect);
+    if (known !== undefined) return known;
+    const compiling = gpu.compile(this.#source, logSize, isDirect);
+    return yield* awaitPromise(space.memory.scheduler, compiling, "a kernel to compile");
   }
 
   /** A machine that ends waits for what Dawn still does, which aborts otherwise. */
@@ -133,6 +136,8 @@ export class Shaders {
     const { gpu, space } = this.#device;
     const { scheduler } = space.memory;
     const logSize = this.#cache.logSizeOf(this.#source);
+    this.#direct = gpu.compiled(this.#source, logSize, true);
+    if (this.#direct !== undefined) return;
     scheduler.beginOutside();
     gpu.compile(this.#source, logSize, true).then(
       (direct) => {

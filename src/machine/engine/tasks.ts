@@ -89,8 +89,9 @@ export class EventLoopHost implements Host {
     const now = this.now();
     const nap = napAfter(now - this.#outsideSinceMs, NAP_MS);
     const isAlone = now - this.#turnedMs < OWN_MS;
-    if (nap > 0 && isAlone) Atomics.wait(this.#bed, 0, 0, nap);
-    this.#turnedMs = this.now();
+    const isTired = nap > 0 && isAlone;
+    if (isTired) Atomics.wait(this.#bed, 0, 0, nap);
+    this.#turnedMs = isTired ? this.now() : now;
     setImmediate(this.#turn);
   };
 
