@@ -260,6 +260,44 @@ describe("groups in which one misses a page", () => {
     });
   });
 
+  it("make no atomics of what one has found by a direct shader where nothing is", async (context) => {
+    if (reason !== undefined) return context.skip(reason);
+    await withMachine({ deviceMemory: mebibytes(16) }, async (machine) => {
+      const words = machine.space.array(u32, 2 ** 20);
+      words.fill(3);
+      await machine.space.prefetch(words, "device", "write");
+      const kernel = machine.kernel({
+        args: { words: u32, sum: u32 },
+        code: `var<workgroup> part: array<u32, 64>;
+        fn main(i: u32, @builtin(local_invocation_index) local: u32) {
+          part[local] = load_u32(args.words + 128u * i);
+          for (var half = 32u; half > 0u; half /= 2u) {
+            workgroupBarrier();
+            if (local < half) { part[local] += part[local + half]; }
+          }
+          if (local == 0u) { atomicAdd_u32(args.sum, part[0]); }
+        }`,
+        workgroupSize: 64,
+      });
+      const args = { words: words.address + 4096, sum: words.address };
+      const count = 2 ** 15 - 64;
+      await kernel.prepare(args);
+      let sum = 3;
+      for (const value of [1000, 2000]) {
+        // A page comes home.
+        const place = { start: words.address + 15 * 2 ** 18, bytes: 4096 };
+        const held = await machine.space.access(place, "write");
+        held.u32.fill(value);
+        held.close();
+        const report = await kernel.run(count, args);
+        expect(report.directRounds).toBeGreaterThan(0);
+        sum += 3 * (count - 32) + 32 * value;
+        const first = { start: words.address, bytes: 4 };
+        expect(await wordsOf(machine, first)).toEqual(Uint32Array.of(sum));
+      }
+    });
+  });
+
   it("do nothing for good with what one shares that was cut off in its loop", async (context) => {
     if (reason !== undefined) return context.skip(reason);
     await withMachine({}, async (machine) => {

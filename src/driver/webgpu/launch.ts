@@ -184,6 +184,10 @@ class LaunchRun {
     return x * y * z;
   }
 
+  get #one(): string {
+    return this.#request.source.group === undefined ? "invocation" : "group of invocations";
+  }
+
   /** Not while it waits for its turn: what others then run with is theirs. */
   *#bring(): Sleeps<Failure | undefined> {
     const { views = [] } = this.#request;
@@ -287,7 +291,7 @@ class LaunchRun {
     const growing = this.#device.gpu.growSpill();
     if (yield* awaitPromise(this.#scheduler, growing, "room for store logs")) return undefined;
     if (round.unfinished < ran || this.#pace.narrow(ran)) return undefined;
-    const reason = `one invocation stores to more than ${LOG_WORDS_MAX} different words`;
+    const reason = `one ${this.#one} stores to more than ${LOG_WORDS_MAX} different words`;
     return { result: -ENOMEM, refusal: { reason, invocation: yield* this.#first(list) } };
   }
 
@@ -377,7 +381,7 @@ class LaunchRun {
   *#tooLarge(list: LaunchList): Sleeps<Failure> {
     const invocation = yield* this.#first(list);
     const bytes = this.#device.memory.capacity * PAGE_SIZE;
-    const reason = `one invocation needs more than the ${bytes} bytes of device memory at once`;
+    const reason = `one ${this.#one} needs more than the ${bytes} bytes of device memory at once`;
     return { result: -ENOMEM, refusal: { reason, invocation } };
   }
 
