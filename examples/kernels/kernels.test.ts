@@ -5,8 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { levels, UNSEEN } from "./bfs.ts";
 import { blurred, RADIUS } from "./blur.ts";
 import { matrix, multiply } from "./csr.ts";
+import { EMPTY, insert, probe, Slot } from "./hash-table.ts";
+import { histogram } from "./histogram.ts";
 import { nearest, treeOf } from "./kd-tree.ts";
 import { BLOCK, bytesOf, NOWHERE, search } from "./search.ts";
+import { BLOCK as SUMMED, sum } from "./sum.ts";
 
 let machine: Machine;
 
@@ -134,5 +137,62 @@ describe("the examples of kernels", () => {
     }
     expect(await levels(machine, count, pairs)).toEqual(plain);
     expect(plain.filter((level) => level > 3 && level !== UNSEEN).length).toBeGreaterThan(20);
+  });
+
+  it("count bytes in bins that all share", async () => {
+    const text = "Fachwerkhäuser, Fördetürme; ".repeat(150);
+    const { words, bytes } = bytesOf(machine, text);
+    const kernel = histogram(machine);
+    const plain = new Array<number>(256).fill(0);
+    for (const byte of new TextEncoder().encode(text)) plain[byte]!++;
+    for (const way of ["run", "runHere"] as const) {
+      const bins = machine.space.array(u32, 256);
+      bins.fill(0);
+      await populateAll(words, bins);
+      await kernel[way](words.length, { words, bytes, bins });
+      await populateAll(bins);
+      expect(bins.toArray()).toEqual(plain);
+    }
+  });
+
+  it("fill a hash table and look keys up", async () => {
+    const { space } = machine;
+    const next = dice();
+    const given = Array.from({ length: 2000 }, () => 1 + Math.floor(next.next().value! * 700));
+    const plain = new Map<number, number>();
+    for (const key of given) plain.set(key, (plain.get(key) ?? 0) + 1);
+    const keys = space.array(u32, given.length);
+    const asked = space.array(u32, 800);
+    keys.copyFrom(given);
+    asked.copyFrom(Array.from({ length: asked.length }, (_, k) => k + 1));
+    const [filled, looked] = [insert(machine), probe(machine)];
+    for (const way of ["run", "runHere"] as const) {
+      const slots = space.array(Slot, 1024);
+      const [lost, counts] = [space.array(u32, 1), space.array(u32, asked.length)];
+      for (let k = 0; k < slots.length; k++) slots.at(k).assign({ key: EMPTY, count: 0 });
+      lost.fill(0);
+      await populateAll(slots, keys, asked, lost, counts);
+      const table = { slots, mask: slots.length - 1 };
+      await filled[way](keys.length, { ...table, keys, lost });
+      await looked[way](asked.length, { ...table, keys: asked, counts });
+      await populateAll(lost, counts);
+      expect(lost.at(0)).toBe(0);
+      expect(counts.toArray()).toEqual(asked.toArray().map((key) => plain.get(key) ?? 0));
+    }
+  });
+
+  it("add numbers, a block at a time", async () => {
+    const count = 100_000;
+    const [values, total] = [machine.space.array(u32, count), machine.space.array(u32, 1)];
+    values.copyFrom(Uint32Array.from({ length: count }, (_, k) => Math.imul(k, 2_654_435_761)));
+    const plain = values.toArray().reduce((all, each) => (all + each) >>> 0, 0);
+    const kernel = sum(machine);
+    for (const way of ["run", "runHere"] as const) {
+      await populateAll(values, total);
+      total.set(0, 0);
+      await kernel[way](Math.ceil(count / SUMMED), { values, count, total });
+      await populateAll(total);
+      expect(total.at(0)).toBe(plain);
+    }
   });
 });

@@ -46,6 +46,17 @@ export {
   type RunOptions,
 } from "./kernel/index.ts";
 export {
+  atomicAdd,
+  atomicAnd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicMax,
+  atomicMin,
+  atomicOr,
+  atomicStore,
+  atomicSub,
+  atomicXor,
   type KernelFunction,
   type KernelPtr,
   type KernelValues,

@@ -2,6 +2,7 @@
 import { expect, expectTypeOf, it } from "vitest";
 import {
   array,
+  atomicAdd,
   type FunctionKernel,
   f32,
   i32,
@@ -102,6 +103,46 @@ it("knows what is handed over", () => {
     machine.kernel({ n: u32 }, (_i, _args, { HEIGHT }) => void HEIGHT, { uses });
     // @ts-expect-error There is no such tool.
     machine.kernel({ n: u32 }, (_i, _args, { u64 }) => void u64);
+  };
+  expect(typed).toBeTypeOf("function");
+});
+
+it("knows atomics by what lies at a place", () => {
+  const Counter = struct("Counter", {
+    hits: u32,
+    low: i32,
+    sum: f32,
+    node: ptr(Node),
+    bins: array(u32, 4),
+  });
+  const typed = (machine: Machine) => {
+    const args = { c: ptr(Counter), u: ptr(u32), s: ptr(i32), f: ptr(f32) };
+    machine.kernel(args, (i, { c, u, s, f }, { atomicAdd, atomicLoad, atomicCompareExchange }) => {
+      expectTypeOf(atomicAdd(u, i, 1)).toBeNumber();
+      atomicAdd(s, i, 1);
+      // @ts-expect-error A float.
+      atomicAdd(f, i, 1);
+      // @ts-expect-error It may be null.
+      atomicAdd(c, "hits", 1);
+      if (!c) return;
+      atomicAdd(c, "hits", 1);
+      atomicAdd(c[i], "low", -1);
+      atomicAdd(c[i].bins, 3, 1);
+      expectTypeOf(atomicCompareExchange(c, "hits", 1, 2)).toBeNumber();
+      // @ts-expect-error A float.
+      atomicAdd(c, "sum", 1);
+      // @ts-expect-error A pointer.
+      atomicLoad(c, "node");
+      // @ts-expect-error There is no such field.
+      atomicLoad(c, "size");
+      // @ts-expect-error What is compared with is missing.
+      atomicCompareExchange(u, i, 1);
+    });
+    const push = (list: { count: number }, items: { [k: number]: number }): number => {
+      items[1] = atomicAdd(items, 0, 1);
+      return atomicAdd(list, "count", 1);
+    };
+    expectTypeOf(push).returns.toBeNumber();
   };
   expect(typed).toBeTypeOf("function");
 });

@@ -229,7 +229,8 @@ function changedElement(
 const NEVER_READ: Expression = constant(U32, 0);
 
 /** Worth being done once. */
-const costs = ({ op }: Expression): boolean => ["load", "call", "with", "choose"].includes(op);
+const costs = ({ op }: Expression): boolean =>
+  ["load", "call", "atomic", "with", "choose"].includes(op);
 
 function stored(context: Context, node: Node, place: MemoryPlace, value: Expression): Statement {
   const { schema, address } = place as { schema: MemoryPlace["schema"]; address: Address };

@@ -2,6 +2,7 @@
 
 import type { CallExpression, MemberExpression, Node, Expression as SyntaxExpression } from "acorn";
 import type { ScalarName } from "../schema.ts";
+import { atomicCall } from "./atomics.ts";
 import type { Context } from "./context.ts";
 import {
   coerced,
@@ -16,7 +17,7 @@ import {
 } from "./form/index.ts";
 import { checkCount, mathCall } from "./math.ts";
 import { meaningOf, unknownName } from "./names.ts";
-import { isMethod, operandsOf } from "./tools.ts";
+import { isMethod, isTool, operandsOf } from "./tools.ts";
 import { constructed, vectorCall } from "./vectors.ts";
 
 export function callExpression(context: Context, node: CallExpression): Expression {
@@ -56,6 +57,11 @@ function unknownCall(context: Context, callee: SyntaxExpression): Expression {
   if (callee.type === "Identifier") return context.refuse(callee, unknownName(callee.name));
   if (callee.type === "MemberExpression" && callee.property.type === "Identifier") {
     const { name } = callee.property;
+    const { object } = callee;
+    if (object.type === "Identifier" && object.name === "Atomics" && name in Atomics) {
+      const own = `atomic${name[0]!.toUpperCase()}${name.slice(1)}`;
+      context.refuse(callee, isTool(own) ? `write ${own}(…)` : "a kernel cannot wait for others");
+    }
     const rule = `hand functions over: { uses: { ${name} } }`;
     return context.refuse(callee, `there is no method ${name} here; ${rule}`);
   }
@@ -69,6 +75,7 @@ function toolCall(context: Context, node: CallExpression, name: string): Express
   const range = operandsOf(name);
   if (range[1] === 0) return context.refuse(node, `${name} is no function`);
   checkCount(context, node, range);
+  if (name.startsWith("atomic")) return atomicCall(context, node, name);
   const operands = node.arguments.map((each) => context.expression(each));
   if (name.startsWith("vec")) return constructed(context, node, name, operands);
   if (name in SCALARS) return scalarCall(context, node, name as "u32", operands[0]!);

@@ -39,6 +39,19 @@ import {
   wgslText,
 } from "./text/index.ts";
 
+export {
+  atomicAdd,
+  atomicAnd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicMax,
+  atomicMin,
+  atomicOr,
+  atomicStore,
+  atomicSub,
+  atomicXor,
+} from "./atomic-functions.ts";
 export type { KernelMemory, RunHere } from "./text/index.ts";
 export {
   type KernelFunction,

@@ -4,6 +4,7 @@
  */
 import type { Identifier, MemberExpression, Node, SequenceExpression } from "acorn";
 import { isSchema } from "../schema.ts";
+import { atomicNameOf } from "./atomic-functions.ts";
 import type { Binding, Context } from "./context.ts";
 import { isTool } from "./tools.ts";
 
@@ -61,6 +62,8 @@ function used({ kernel: { uses } }: Context, name: string): Meaning | undefined 
   if (!Object.hasOwn(uses, name)) return undefined;
   const value = uses[name];
   if (typeof value === "number" || typeof value === "boolean") return { kind: "constant", value };
+  const atomic = atomicNameOf(value);
+  if (atomic !== undefined) return tool(atomic);
   // A schema that is handed over is the one that everybody knows.
   const isKnown = isSchema(value) && (value.kind === "scalar" || value.kind === "vector");
   return isKnown ? tool(value.name) : { kind: "helper", name };

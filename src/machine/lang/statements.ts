@@ -28,11 +28,14 @@ import {
   F32,
   folded,
   has,
+  hasEffect,
   I32,
   join,
+  partsOf,
   type Statement,
   type Type,
   typeName,
+  U32,
   VOID,
 } from "./form/index.ts";
 import { meaningOf } from "./names.ts";
@@ -134,7 +137,7 @@ export function effect(context: Context, node: SyntaxExpression): readonly State
 
 function called(context: Context, node: CallExpression): Expression | undefined {
   const call = context.call(node);
-  if (call.op === "call") return call;
+  if (call.op === "call" || hasEffect(call)) return call;
   if (call.type.kind === "none") return undefined;
   return context.refuse(node, "this has no effect; leave it out");
 }
@@ -244,7 +247,7 @@ function giveType(context: Context, node: Node, type: Type): void {
 export const settled = (type: Type): Type =>
   type.kind === "literal" ? I32 : type.kind === "f32" && !type.isWhole ? F32 : type;
 
-/** A call that stores stands by itself: then it is known when it happens. */
+/** A call that stores, or an atomic, stands by itself: then it is known when it happens. */
 function checked(
   context: Context,
   node: Node,
@@ -255,18 +258,27 @@ function checked(
     else if ("value" in statement && statement.value !== undefined) {
       checkWhole(context, node, statement.value, true);
     }
+    if (statement.op === "storeElement") checkWhole(context, node, statement.index, false);
+    if (statement.op === "store") {
+      const place = { op: "address", type: U32, address: statement.address } as const;
+      checkWhole(context, node, place, false);
+    }
   }
   return statements;
 }
 
 function checkWhole(context: Context, node: Node, value: Expression, mayCall: boolean): void {
-  const stores = (part: Expression): boolean => part.op === "call" && part.callee.stores;
-  const isOwn = mayCall && value.op === "call";
-  const parts = isOwn ? value.operands : [value];
-  if (!parts.some((part) => has(part, stores))) return;
-  const rule = "a function that stores is called by itself; put its result in a const before";
+  const whole = unconverted(value);
+  const parts = mayCall && hasEffect(whole) ? partsOf(whole) : [value];
+  if (!parts.some((part) => has(part, hasEffect))) return;
+  const isAtomic = parts.some((part) => has(part, ({ op }) => op === "atomic"));
+  const what = isAtomic ? "an atomic" : "a function that stores";
+  const rule = `${what} is called by itself; put its result in a const before`;
   context.mismatch(node, rule);
 }
+
+const unconverted = (value: Expression): Expression =>
+  value.op === "convert" ? unconverted(value.operand) : value;
 
 /** Whether nothing comes after them. */
 export function isEnd(body: readonly Statement[]): boolean {

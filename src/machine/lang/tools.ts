@@ -6,6 +6,8 @@ const ONE = "neg length normalize abs sign floor ceil trunc fract sqrt exp log s
 const TWO = "add sub mul div mod dot cross distance min max pow step reflect".split(" ");
 const THREE = "clamp mix smoothstep".split(" ");
 
+const CHANGES = "Store Add Sub Min Max And Or Xor Exchange".split(" ");
+
 /** Each with the least and most operands. */
 const TOOLS: ReadonlyMap<string, readonly [number, number]> = new Map<
   string,
@@ -16,6 +18,9 @@ const TOOLS: ReadonlyMap<string, readonly [number, number]> = new Map<
   ...ONE.map((name) => [name, [1, 1]] as const),
   ...TWO.map((name) => [name, [2, 2]] as const),
   ...THREE.map((name) => [name, [3, 3]] as const),
+  ...CHANGES.map((name) => [`atomic${name}`, [3, 3]] as const),
+  ["atomicLoad", [2, 2]],
+  ["atomicCompareExchange", [4, 4]],
   ["NULL", [0, 0]],
 ]);
 

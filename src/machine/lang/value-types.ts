@@ -13,6 +13,7 @@ import type {
   VectorName,
   VectorSchema,
 } from "../schema.ts";
+import type { AtomicTools, PointsTo } from "./atomic-types.ts";
 
 /**
  * The null pointer. A pointer to a struct is one or null until a condition tells: `if (at) …`.
@@ -25,9 +26,9 @@ export const NULL = 0 as Null;
 
 /** A pointer to what `S` lays out: it has elements, and of a struct the fields of the first. */
 export type KernelPtr<S> = S extends StructSchema
-  ? KernelStruct<S> & { readonly [index: number]: KernelPtr<S> }
+  ? KernelStruct<S> & { readonly [index: number]: KernelPtr<S> } & PointsTo<S>
   : S extends ScalarSchema | PtrSchema | VectorSchema
-    ? { [index: number]: KernelValue<S> }
+    ? { [index: number]: KernelValue<S> } & PointsTo<S>
     : { readonly [index: number]: KernelValue<S> };
 
 /** What is assigned as a whole. */
@@ -142,6 +143,7 @@ export type KernelValues<Args extends ArgsSchema> = {
 /** What a kernel has besides its arguments: name what you use of it, `{ u32, vec3f, dot }`. */
 export interface Toolkit
   extends VectorFunctions,
+    AtomicTools,
     OfOne<"neg" | "abs" | "sign" | "floor" | "ceil" | "trunc" | "fract">,
     OfOne<"sqrt" | "exp" | "log" | "sin" | "cos">,
     OfTwo<"add" | "sub" | "mul" | "div" | "mod" | "min" | "max" | "pow">,

@@ -8,7 +8,8 @@
  * **Invariants.**
  * - Both sides of an operation are of one type; what is converted says so.
  * - What has only constants in it is a constant, computed as `runHere` computes it.
- * - Expressions have no effects but calls of functions that store, which stand by themselves.
+ * - Expressions have no effects but atomics and calls of functions that store, which stand by
+ *   themselves.
  *
  * **Locks.** None: values.
  *
@@ -43,15 +44,19 @@ export {
 export {
   type Address,
   type Arithmetic,
+  type Atomic,
   addressHas,
   type Comparison,
   type Expression,
   has,
+  hasEffect,
   type LoweredFunction,
   type Program,
+  partsOf,
   type Statement,
   type Variable,
 } from "./ir.ts";
+export { atomicTools } from "./js-atomics.ts";
 export {
   jsAddress,
   jsElement,

@@ -1,7 +1,7 @@
 /**
  * The intermediate form: a kernel with every type known and every choice of JavaScript made, from
- * which both texts are written. Expressions have no effects but those of helper functions that
- * store, and such a call stands by itself.
+ * which both texts are written. Expressions have no effects but those of atomics and of helper
+ * functions that store, and such a call stands by itself.
  */
 import type { ArgsSchema } from "../../args.ts";
 import type { Type } from "./type.ts";
@@ -35,6 +35,20 @@ export interface Address {
 export type Arithmetic = "+" | "-" | "*" | "/" | "%";
 type Bitwise = "&" | "|" | "^" | "<<" | ">>";
 export type Comparison = "===" | "!==" | "<" | "<=" | ">" | ">=";
+
+/** What is done to a word that all share; it gives what was there before. */
+export type Atomic =
+  | "Load"
+  | "Store"
+  | "Add"
+  | "Sub"
+  | "Min"
+  | "Max"
+  | "And"
+  | "Or"
+  | "Xor"
+  | "Exchange"
+  | "CompareExchange";
 
 export type Expression =
   | Constant
@@ -87,6 +101,15 @@ export type Expression =
       readonly op: "call";
       readonly type: Type;
       readonly callee: LoweredFunction;
+      readonly operands: readonly Expression[];
+    }
+  | {
+      readonly op: "atomic";
+      readonly type: Type;
+      readonly name: Atomic;
+      /** u32 or i32. */
+      readonly word: Type;
+      readonly address: Address;
       readonly operands: readonly Expression[];
     }
   /** A vector of scalars, one for each component. */
@@ -159,7 +182,7 @@ export interface Program {
 }
 
 /** What an expression is made of. */
-function partsOf(expression: Expression): readonly Expression[] {
+export function partsOf(expression: Expression): readonly Expression[] {
   switch (expression.op) {
     case "load":
     case "address":
@@ -179,6 +202,8 @@ function partsOf(expression: Expression): readonly Expression[] {
     case "construct":
     case "call":
       return expression.operands;
+    case "atomic":
+      return [...addressParts(expression.address), ...expression.operands];
     case "with":
       return [expression.value, expression.body];
     default:
@@ -190,6 +215,12 @@ const addressParts = ({ base, indices }: Address): readonly Expression[] => [
   base,
   ...indices.map(({ index }) => index),
 ];
+
+/** It changes memory, so it matters when it happens. */
+export const hasEffect = (expression: Expression): boolean =>
+  expression.op === "call"
+    ? expression.callee.stores
+    : expression.op === "atomic" && expression.name !== "Load";
 
 /** Whether `test` holds for it or for a part of it. */
 export function has(expression: Expression, test: (part: Expression) => boolean): boolean {

@@ -61,6 +61,10 @@ export function jsExpression(expression: Expression, nameOf: NameOf): string {
     }
     case "call":
       return `${expression.callee.name}(${expression.operands.map(text).join(", ")})`;
+    case "atomic": {
+      const list = [jsAddress(expression.address, nameOf), ...expression.operands.map(text)];
+      return `$atomic${expression.name}_${wordOf(expression.word)}(${list.join(", ")})`;
+    }
     case "construct":
       return `[${expression.operands.map(text).join(", ")}]`;
     case "component":

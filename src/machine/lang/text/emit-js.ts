@@ -3,6 +3,7 @@
  * said beforehand to `need`, as views do it, so it waits, or fails, as theirs do.
  */
 import {
+  atomicTools,
   type Expression,
   jsAddress,
   jsElement,
@@ -44,8 +45,9 @@ export function jsFunction(program: Program, memory: KernelMemory): RunHere {
 function jsText({ args, functions, main }: Program): string {
   const names = Object.keys(args).map((name) => `$arg_${name}`);
   const texts = [...functions, main].map(functionText).join("\n");
+  const tools = atomicTools(texts);
   return `"use strict";
-${NUMBER_TOOLS}${["u32", "i32", "f32"].map(accessText).join("")}${vectorTools(texts)}
+${NUMBER_TOOLS}${["u32", "i32", "f32"].map(accessText).join("")}${vectorTools(texts)}${tools}
 const $within = (index, length) => index < length ? index : $memory.outside(index, length);
 ${names.length === 0 ? "" : `let ${names.join(", ")};\n`}${texts}
 return (count, words, failed) => {

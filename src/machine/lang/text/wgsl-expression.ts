@@ -53,6 +53,11 @@ export function wgslExpression(expression: Expression, around: Around): string {
       const operands = expression.operands.map((each) => bare(text(each)));
       return `${expression.callee.name}(${operands.join(", ")})`;
     }
+    case "atomic": {
+      const address = bare(wgslAddress(expression.address, around));
+      const list = [address, ...expression.operands.map((each) => bare(text(each)))];
+      return `atomic${expression.name}_${wordOf(expression.word)}(${list.join(", ")})`;
+    }
     case "construct": {
       const parts = expression.operands.map((each) => bare(text(each)));
       return `${wgslType(expression.type)}(${parts.join(", ")})`;
@@ -194,7 +199,7 @@ export const bracketed = (text: string): string => `(${bare(text)})`;
 
 /** It touches no memory, wherever it points. */
 export const isSafe = (expression: Expression): boolean =>
-  !has(expression, ({ op }) => op === "load" || op === "call");
+  !has(expression, ({ op }) => op === "load" || op === "call" || op === "atomic");
 
 function intrinsicText(name: string, operands: readonly string[]): string {
   const list = operands.map(bare).join(", ");
