@@ -4,6 +4,8 @@
  * of a list of numbers; a smaller list, or smaller numbers, make a simpler one.
  */
 
+import { atomicAdd, atomicCompareExchange, atomicMin, atomicXor } from "../../src/machine/index.ts";
+
 type Kind = "u" | "i" | "f" | "b" | "v";
 
 interface Name {
@@ -88,6 +90,10 @@ class PlainVector {
 /** Tools of kernels that are no functions outside, for plain JavaScript. */
 export const PLAIN_TOOLS = {
   vec2i: (x: number, y = x): PlainVector => new PlainVector(x, y),
+  atomicAdd,
+  atomicMin,
+  atomicXor,
+  atomicCompareExchange,
 };
 
 /** The arguments: the first three are read at any index, an invocation has 4 words of the others. */
@@ -98,8 +104,9 @@ export function randomKernel(choices: readonly number[]): string {
   const writer = new KernelWriter(choices);
   const own = "const own = new Uint32Array(4);\nconst scale = new Float32Array(4);";
   const body = `${own}\n${writer.statements(3, false)}`;
-  const names = "{ inU, inI, inF, outU, outI, outF, n }";
-  return `(i, ${names}, { u32, i32, f32, vec2i }) => {\n${body}\n}`;
+  const names = "{ inU, inI, inF, outU, outI, outF, all, n }";
+  const tools = "u32, i32, f32, vec2i, atomicAdd, atomicMin, atomicXor, atomicCompareExchange";
+  return `(i, ${names}, { ${tools} }) => {\n${body}\n}`;
 }
 
 const DEPTH = 3;
@@ -138,7 +145,7 @@ class KernelWriter {
 
   #statement(depth: number, isLoop: boolean): string {
     const kind = (["u", "i", "f", "b", "v"] as const)[this.#pick(5)]!;
-    switch (this.#pick(depth === 0 ? 4 : 10)) {
+    switch (this.#pick(depth === 0 ? 5 : 11)) {
       case 0:
         return this.#declare(kind);
       case 1:
@@ -148,17 +155,19 @@ class KernelWriter {
       case 3:
         return this.#leave(isLoop);
       case 4:
-      case 5: {
+        return this.#atomic();
+      case 5:
+      case 6: {
         const head = `if (${this.#b(DEPTH)}) {\n${this.statements(depth - 1, isLoop)}\n}`;
         return this.#pick(2) === 0
           ? head
           : `${head} else {\n${this.statements(depth - 1, isLoop)}\n}`;
       }
-      case 6:
-        return this.#counted(depth);
       case 7:
-        return this.#repeated(depth, "while");
+        return this.#counted(depth);
       case 8:
+        return this.#repeated(depth, "while");
+      case 9:
         return this.#repeated(depth, "do");
       default:
         return this.#declare(kind);
@@ -175,6 +184,15 @@ class KernelWriter {
     const isFixed = this.#pick(3) === 0;
     const value = this.#expression(kind, DEPTH);
     return `${isFixed ? "const" : "let"} ${this.#newName(kind, isFixed)} = ${value};`;
+  }
+
+  /** On a word of the invocation's own, so that what was there before is known. */
+  #atomic(): string {
+    const place = `all, i * ${WORDS_EACH} + (${this.#u(1)} & 3)`;
+    const tool = ["Add", "Min", "Xor", "CompareExchange"][this.#pick(4)]!;
+    const compare = tool === "CompareExchange" ? `${this.#u(1)}, ` : "";
+    const call = `atomic${tool}(${place}, ${compare}${this.#u(DEPTH)})`;
+    return this.#pick(2) === 0 ? `${call};` : `const ${this.#newName("u", true)} = ${call};`;
   }
 
   #assign(): string {

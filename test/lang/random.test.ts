@@ -40,6 +40,7 @@ function trialOf(text: string): Trial {
       outU: new Uint32Array(COUNT * WORDS_EACH),
       outI: new Int32Array(COUNT * WORDS_EACH),
       outF: new Float32Array(COUNT * WORDS_EACH),
+      all: new Uint32Array(COUNT * WORDS_EACH),
       n: 5,
     },
   };
