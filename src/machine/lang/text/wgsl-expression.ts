@@ -46,7 +46,7 @@ export function wgslExpression(expression: Expression, around: Around): string {
     case "choose":
       return choiceText(expression, around);
     case "convert":
-      return `${wgslType(expression.type)}(${bare(text(expression.operand))})`;
+      return conversionText(expression, around);
     case "intrinsic":
       return intrinsicText(expression.name, expression.operands.map(text));
     case "call": {
@@ -111,6 +111,32 @@ function constantText(value: number | boolean, { kind }: Type, around: Around): 
   if (kind !== "i32") return `${value}u`;
   if (value === -(2 ** 31)) return "i32(-2147483648)";
   return value < 0 ? `(${value}i)` : `${value}i`;
+}
+
+/** The nearest integer: WGSL by itself stops at the largest f32 that is one of the type. */
+function conversionText(
+  { type, operand }: Extract<Expression, { op: "convert" }>,
+  around: Around,
+): string {
+  const value = wgslExpression(operand, around);
+  const isCut = operand.type.kind === "f32" && isInteger(type);
+  const end = type.kind === "u32" ? 2 ** 32 : 2 ** 31;
+  if (!isCut || mostOf(operand) < end) return `${wgslType(type)}(${bare(value)})`;
+  const x = named(value, operand, around);
+  const most = constantText(end - 1, type, around);
+  return `select(${type.kind}(${x}), ${most}, ${x} >= ${constantText(end, operand.type, around)})`;
+}
+
+/** What a float is at most, as far as it can be seen. */
+function mostOf(expression: Expression): number {
+  if (expression.op === "constant") return Number(expression.value);
+  if (expression.op !== "intrinsic") return Number.POSITIVE_INFINITY;
+  const { name, operands } = expression;
+  if (["sin", "cos", "fract"].includes(name)) return 1;
+  if (name === "min") return Math.min(...operands.map(mostOf));
+  if (name === "clamp") return mostOf(operands[2]!);
+  const isRounding = ["floor", "ceil", "trunc", "round"].includes(name);
+  return isRounding ? Math.ceil(mostOf(operands[0]!)) : Number.POSITIVE_INFINITY;
 }
 
 function binaryText(
