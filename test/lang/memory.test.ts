@@ -180,6 +180,20 @@ describe("runHere", () => {
     expect(odd).toBeInstanceOf(HmmError);
   });
 
+  it("takes a grid as run does, by the number of each place", async () => {
+    machine = await Machine.create({ cpu: "scoped", device: "none" });
+    const marks = machine.space.array(u32, 12);
+    marks.fill(0);
+    const args = { marks: ptr(u32), w: u32 } as const;
+    const mark = machine.kernel(args, (i, { marks, w }) => {
+      marks[i] = (i % w) + 10 * Math.floor(i / w);
+    });
+    mark.runHere([3, 2, 2], { marks, w: 3 });
+    expect(marks.toArray()).toEqual([0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]);
+    expect(() => mark.runHere([3, 0], { marks, w: 3 })).toThrow(/runHere: count must be one or up/);
+    machine.space.free(marks.address);
+  });
+
   it("checks what it is given, and ends with its machine", async () => {
     machine = await Machine.create({ cpu: "scoped", device: "none" });
     const { head, sum, out } = listOf(1);

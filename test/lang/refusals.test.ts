@@ -71,6 +71,12 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["u[i] = node + 1;", "node + 1", "index it, or write u32(pointer)"],
   ["if (n) return;", "n", "a condition is wanted here, and this is u32; write x !== 0"],
   ["if (n && node) return;", "n", "write x !== 0"],
+  ["if (!u[i]) return;", "u[i]", "a condition is wanted here, and this is u32; write x === 0"],
+  ["u[i] = u[i] || 5;", "u[i]", "write x !== 0 ? x : 5"],
+  ["u[i] = u[i] && n;", "u[i]", "write x !== 0 ? n : x"],
+  ["while (node !== undefined) return;", "node !== undefined", "is a condition: if (node)"],
+  ["if (node.left === null) return;", "node.left === null", "is a condition: if (!node.left)"],
+  ["if (null != node) return;", "null != node", "a pointer is a condition: if (node)"],
   ["u[i] = node.left ?? 1;", "node.left ?? 1", "nothing is undefined in a kernel"],
   ["u[i] = typeof n;", "typeof n", "typeof has no meaning in a kernel"],
   ["u[i] = 'key' in node;", "'key' in node", "a kernel has numbers and pointers, no objects"],
@@ -104,13 +110,20 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["node[1] = node;", "node[1]", "Node is not stored whole; assign its fields"],
   ["node.items = f;", "node.items", "is not stored whole; assign its elements"],
   ["u[i] = node.color;", "node.color", "Node has no field color (it has key, left, items)"],
-  ["u[i] = u.length;", "u.length", "a pointer to u32 has elements, p[i], and no members"],
+  ["u[i] = u.length;", "u.length", "and no members; hand the length over as an argument, n: u32"],
+  ["u[i] = u.size;", "u.size", "a pointer to u32 has elements, p[i], and no members"],
+  ["u[i] = node.length;", "node.length", "hand the length over as an argument, n: u32"],
+  ["u[i] = node.items.length;", "node.items.length", "has 4 elements"],
+  ["u[i] = 5000000000;", "u[i]", "5000000000 is beyond 32 bits, so this is an f32, and u32 is"],
+  ["s[i] = -5000000000;", "s[i]", "-5000000000 is beyond 32 bits"],
+  ["u[i] = u[i] + 5000000000;", "u[i]", "5000000000 is beyond 32 bits, so this is an f32"],
+  ["u[i] = u[5000000000];", "5000000000", "5000000000 is beyond 32 bits, and an index is not"],
   ["u[i] = n.x;", "n.x", "u32 has no members"],
   ["u[i] = n[0];", "n[0]", "u32 has no elements"],
   ["u[i] = node?.key;", "node?.key", "?. hides a null pointer"],
   ["n = 1;", "n", "arguments stay; write let x = n"],
-  ["i = 1;", "i", "i stays; write let for it, or let x = i"],
-  ["const c = u[0]; c = 1;", "c", "c stays; write let for it"],
+  ["i = 1;", "i", "i is given and cannot change; write let x = i, and change x"],
+  ["const c = u[0]; c = 1;", "c", "c is a const; write let c where it is made"],
   ["[u[0], u[1]] = u;", "[u[0], u[1]]", "assign to names, fields and elements, one by one"],
   // Vectors.
   ["let p = v[i]; p.x = 1;", "p.x", "vectors stay as they are; write v = vec3f(1, v.y, v.z)"],
@@ -202,11 +215,31 @@ const REFUSED: readonly (readonly [body: string, shown: string, rule: string])[]
   ["for (let j = 0; j < 2; u[j]++) {}", "u[j]++", "only names change in the head of a loop"],
   // Names and calls.
   ["u[i] = WIDTH;", "WIDTH", "a kernel does not see WIDTH; hand it over: { uses: { WIDTH } }"],
-  ["u[i] = lib.WIDTH;", "lib.WIDTH", "a kernel does not see WIDTH"],
+  ["u[i] = lib.WIDTH;", "lib.WIDTH", "WIDTH by itself: { uses: { WIDTH } }"],
+  ["u[i] = keys.length;", "keys.length", "does not see keys; hand it over as an argument, and its"],
+  ["u[i] = keys.count;", "keys.count", "a kernel does not see keys; hand it over as an argument"],
+  ["u[i] = keys[i];", "keys[i]", "a kernel does not see keys; hand it over as an argument"],
+  ["u[i] = keys.at(i);", "keys.at", "a kernel does not see keys; hand it over as an argument"],
+  ["u[i] = foo.abs(n);", "foo.abs", "a kernel does not see foo"],
+  ["f[i] = foo.dot(v[i], v[i]);", "foo.dot", "a kernel does not see foo"],
+  [
+    "total = 1;",
+    "total",
+    "a kernel cannot change total, which is outside of it; store to an array",
+  ],
+  ["total += u[i];", "total", "a kernel cannot change total"],
+  ["total++;", "total", "a kernel cannot change total"],
+  ["state.total = 1;", "state.total", "a kernel cannot change state"],
+  ["state[i] += 1;", "state[i]", "a kernel cannot change state"],
   ["u[i] = f(1);", "f", "this is no function"],
   ["u[i] = g(1);", "g", "hand it over: { uses: { g } }"],
-  ["console.log(n);", "console.log", "there is no method log here"],
-  ["u[i] = performance.now();", "performance.now", "there is no method now here"],
+  ["console.log(n);", "console.log", "a kernel cannot print; store what you want to see"],
+  ["u[i] = performance.now();", "performance.now", "a kernel has no performance"],
+  ["u[i] = s.at(i);", "s.at", "there is no method at here; write s[i]"],
+  ["u.set(i, 4);", "u.set", "there is no method set here; write u[i] = x"],
+  ["f[i] = Number(n);", "Number", "write f32(x), i32(x) or u32(x)"],
+  ["u[i] = Number.MAX_SAFE_INTEGER;", "Number.MAX_SAFE_INTEGER", "a kernel has no Number"],
+  ["u[i] = parseInt(f[i]);", "parseInt", "write i32(x) or Math.trunc(x)"],
   ["u[i] = Math.random();", "Math.random()", "hand over random numbers in an array"],
   ["f[i] = Math.cbrt(f[i]);", "Math.cbrt(f[i])", "write Math.pow(x, 1 / 3)"],
   ["f[i] = Math.sine(1);", "Math.sine(1)", "Math has no sine"],
@@ -276,6 +309,9 @@ describe("a refusal", () => {
     expect(() => made(of("(i, { u = 1 }) => {}"))).toThrow(/write a name, or name: other/);
     expect(() => made(of("(i, [u]) => {}"))).toThrow(/write \{ name, … \} or one name/);
     expect(() => made(of("(i, a, { u64 }) => {}"))).toThrow(/the toolkit has no u64/);
+    const handed = /the toolkit has no WIDTH; hand it over: \{ uses: \{ WIDTH \} \}/;
+    expect(() => made(of("(i, a, { WIDTH }) => {}"))).toThrow(handed);
+    expect(() => made(of("(i, { u }, t) => { u[i] = t.WIDTH; }"))).toThrow(handed);
     expect(() => made(of("(i, a) => { a.u[i] = a.keys[i]; }"))).toThrow(/keys is not an argument/);
   });
 
@@ -299,6 +335,7 @@ describe("a refusal", () => {
     expect(saidOf("u[i] = 1 + put(u);", { put })).toMatch(
       /a function that stores is called by its/,
     );
+    expect(saidOf("LIMIT = 1;", { LIMIT: 1 })).toMatch(/a kernel cannot change LIMIT/);
     expect(saidOf("u[i] = put;", { put })).toMatch(/this is a function: call it/);
     expect(saidOf("u[i] = list[0];", { list: [1] })).toMatch(/hand memory over as an argument/);
     expect(saidOf("u[i] = list(1);", { list: [1] })).toMatch(/this is no function/);
@@ -316,6 +353,8 @@ describe("a refusal", () => {
   it("speaks of options", () => {
     const code = (): void => {};
     expect(() => machine.kernel({}, code, { uses: 1 as never })).toThrow(/uses must be \{ name/);
+    const group = { workgroupSize: 64 } as never;
+    expect(() => machine.kernel({}, code, group)).toThrow(/workgroupSize is for kernels in WGSL/);
     expect(() => machine.kernel({}, code, { use: {} } as never)).toThrow(/unknown option use /);
   });
 });

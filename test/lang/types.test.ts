@@ -14,6 +14,7 @@ import {
   ptr,
   struct,
   u32,
+  vec3f,
 } from "../../src/machine/index.ts";
 
 const Node = struct("Node", {
@@ -80,6 +81,17 @@ it("has a type for each value", () => {
       at.data[0] = 3;
       at.left = nodes[i + 1];
       out[i] = i32(at === nodes);
+    });
+  expect(typed).toBeTypeOf("function");
+});
+
+it("has pointers with elements, whoever names their type first", () => {
+  const Ball = struct("Ball", { at: vec3f, radius: f32 });
+  const sizeOf = (ball: KernelPtr<typeof Ball>): number => ball.radius;
+  const typed = (machine: Machine) =>
+    machine.kernel({ balls: ptr(Ball), out: ptr(f32) }, (i, { balls, out }) => {
+      out[i] = sizeOf(balls[i]);
+      if (balls) out[i] = sizeOf(balls) + sizeOf(balls[i]);
     });
   expect(typed).toBeTypeOf("function");
 });

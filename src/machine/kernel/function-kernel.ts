@@ -11,7 +11,7 @@ import {
   type RunHere,
 } from "../lang/index.ts";
 import type { MemoryAccess } from "../memory-access.ts";
-import { checkCount } from "./grid.ts";
+import { type Count, gridOf } from "./grid.ts";
 import { Kernel } from "./kernel.ts";
 
 /** What a kernel's function is given besides its arguments. */
@@ -51,6 +51,12 @@ export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
     code: KernelFunction<Args> | undefined,
     options: FunctionKernelOptions = {},
   ) {
+    if (typeof options === "object" && options !== null && "workgroupSize" in options) {
+      throw invalid(
+        "kernel",
+        `workgroupSize is for kernels in WGSL; one in TypeScript has no groups`,
+      );
+    }
     checkOptions("kernel", options, ["name", "uses"]);
     const { uses = {} } = options;
     if (typeof uses !== "object" || uses === null) {
@@ -68,18 +74,18 @@ export class FunctionKernel<Args extends ArgsSchema> extends Kernel<Args> {
   }
 
   /**
-   * The same, here and now: for i from 0 to `count` - 1 on this thread, in that order, synchronous.
-   * Integers come out to the bit as on the device; floats as WGSL allows (docs/kernels.md). Throws
-   * as views do, naming the invocation: EFAULT, and without page faults EAGAIN for what is on the
-   * device (`populate` it first). Then what ran before has had its effect, the one that failed a
-   * part of it. An endless loop is one.
+   * The same, here and now: for i from 0 on, as `run` counts, on this thread, in that order,
+   * synchronous. Integers come out to the bit as on the device; floats as WGSL allows
+   * (docs/kernels.md). Throws as views do, naming the invocation: EFAULT, and without page faults
+   * EAGAIN for what is on the device (`populate` it first). Then what ran before has had its
+   * effect, the one that failed a part of it. An endless loop is one.
    */
-  runHere(count: number, values: ArgValues<Args>): void {
+  runHere(count: Count, values: ArgValues<Args>): void {
     this.#port.check("runHere");
-    checkCount("runHere", count);
+    const [x, y, z] = gridOf("runHere", count);
     const words = this.#layout.words(values, "runHere");
     this.#runHere ??= this.#compiled.runHere(this.#memory);
-    this.#runHere(count, words, (error, invocation) => this.#failed(error, invocation));
+    this.#runHere(x * y * z, words, (error, invocation) => this.#failed(error, invocation));
   }
 
   #failed(error: unknown, invocation: number): unknown {

@@ -17,7 +17,7 @@ const isWhole = (value: unknown, most: number): boolean =>
   typeof value === "number" && Number.isInteger(value) && value > 0 && value <= most;
 
 /** Throws EINVAL for what is no number of invocations. */
-export function checkCount(call: string, count: number): void {
+function checkCount(call: string, count: number): void {
   if (isWhole(count, COUNT_MAX)) return;
   throw invalid(call, `count must be an integer in 1..${COUNT_MAX}, got ${show(count)}`);
 }

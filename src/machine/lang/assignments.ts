@@ -29,7 +29,7 @@ import {
   U32,
   type Variable,
 } from "./form/index.ts";
-import { meaningOf, unknownName } from "./names.ts";
+import { meaningOf, notChanged } from "./names.ts";
 import { operation } from "./operators.ts";
 import {
   componentOf,
@@ -188,7 +188,11 @@ function changed(
   const member = target as MemberExpression;
   const element = localElement(context, member);
   if (element !== undefined) return changedElement(context, member, element, combine);
-  const base = context.expression(member.object);
+  const { object } = member;
+  if (object.type === "Identifier" && meaningOf(context, object) === undefined) {
+    return context.refuse(target, notChanged(object.name));
+  }
+  const base = context.expression(object);
   if (componentOf(context, member, base) !== undefined) {
     const rule = "vectors stay as they are; write v = vec3f(1, v.y, v.z), or assign in memory";
     context.mismatch(target, rule);
@@ -239,18 +243,26 @@ function stored(context: Context, node: Node, place: MemoryPlace, value: Express
 
 function changedName(context: Context, target: Identifier, combine: Combine): readonly Statement[] {
   const meaning = meaningOf(context, target);
-  if (meaning === undefined) return context.refuse(target, unknownName(target.name));
+  if (meaning === undefined) return context.refuse(target, notChanged(target.name));
   if (meaning.kind === "argument") {
     return context.refuse(target, `arguments stay; write let x = ${target.name}`);
   }
+  const isUsed = meaning.kind === "constant" || meaning.kind === "helper";
+  if (isUsed) return context.refuse(target, notChanged(target.name));
   if (meaning.kind !== "variable") return context.refuse(target, "this cannot be assigned");
   const { variable, isFixed } = meaning;
-  if (isFixed) {
-    const rule = `${target.name} stays; write let for it, or let x = ${target.name} if it is given`;
-    context.refuse(target, rule);
-  }
+  if (isFixed) context.refuse(target, fixed(context, target.name, variable));
   variable.isWritten = true;
   const value = combine(context.expression(target));
   if (value.type.kind === "none") return [];
   return [{ op: "assign", variable, value: taken(context, target, variable, value) }];
+}
+
+function fixed({ source }: Context, name: string, { type }: Variable): string {
+  if (type.kind === "local") return `an array stays; assign its elements, ${name}[j] = x`;
+  const isGiven = source.node.params.some(
+    (each) => each.type === "Identifier" && each.name === name,
+  );
+  if (!isGiven) return `${name} is a const; write let ${name} where it is made`;
+  return `${name} is given and cannot change; write let x = ${name}, and change x`;
 }

@@ -16,8 +16,8 @@ import {
   type Variable,
 } from "./form/index.ts";
 import { checkCount, mathCall } from "./math.ts";
-import { meaningOf, unknownName } from "./names.ts";
-import { isMethod, isTool, operandsOf } from "./tools.ts";
+import { meaningOf, unknownCall } from "./names.ts";
+import { isMethod, operandsOf } from "./tools.ts";
 import { constructed, vectorCall } from "./vectors.ts";
 
 export function callExpression(context: Context, node: CallExpression): Expression {
@@ -51,24 +51,6 @@ function isMath(context: Context, callee: MemberExpression): boolean {
 function propertyName(context: Context, { property, computed }: MemberExpression): string {
   if (!computed && property.type === "Identifier") return property.name;
   return context.refuse(property, "write the name of the function");
-}
-
-function unknownCall(context: Context, callee: SyntaxExpression): Expression {
-  if (callee.type === "Identifier") return context.refuse(callee, unknownName(callee.name));
-  if (callee.type === "MemberExpression" && callee.property.type === "Identifier") {
-    const { name } = callee.property;
-    const { object } = callee;
-    if (object.type === "Identifier" && object.name === "Atomics" && name in Atomics) {
-      const own = `atomic${name[0]!.toUpperCase()}${name.slice(1)}`;
-      context.refuse(callee, isTool(own) ? `write ${own}(…)` : "a kernel cannot wait for others");
-    }
-    const rule = `hand functions over: { uses: { ${name} } }`;
-    return context.refuse(callee, `there is no method ${name} here; ${rule}`);
-  }
-  return context.refuse(
-    callee,
-    "only functions with a name are called: of Math, uses, the toolkit",
-  );
 }
 
 function toolCall(context: Context, node: CallExpression, name: string): Expression {

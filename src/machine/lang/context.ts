@@ -102,6 +102,10 @@ export class Context {
     return this.#isFinal;
   }
 
+  textOf({ start, end }: Pick<Node, "start" | "end">): string {
+    return this.source.parsed.slice(start, end);
+  }
+
   /** For what is never in the subset. */
   refuse(node: Pick<Node, "start" | "end">, rule: string): never {
     throw new Refusal(this.source, node, rule);

@@ -19,6 +19,7 @@ import {
   coerced,
   constant,
   type Expression,
+  isNumber,
   join,
   NOTHING,
   numberConstant,
@@ -26,7 +27,7 @@ import {
   typeName,
 } from "./form/index.ts";
 import { mathConstant } from "./math.ts";
-import { type Meaning, meaningOf, unknownName } from "./names.ts";
+import { type Meaning, meaningOf, notInToolkit, unknownMember, unknownName } from "./names.ts";
 import { binaryExpression, truth, unaryExpression } from "./operators.ts";
 import { componentOf, fieldName, localElement, placeOf, valueAt } from "./places.ts";
 
@@ -89,7 +90,8 @@ function literal(context: Context, node: Literal): Expression {
   if (typeof given === "boolean") return constant(BOOL, given);
   if (typeof given === "bigint")
     context.refuse(node, "a kernel has numbers of 32 bits; leave out the n");
-  if (given === null && node.regex === undefined) context.refuse(node, "write NULL for no pointer");
+  if (given === null && node.regex === undefined)
+    context.refuse(node, "write NULL for no pointer; test by if (p)");
   return context.refuse(node, "a kernel has no text; numbers and pointers only");
 }
 
@@ -156,13 +158,13 @@ function member(context: Context, node: MemberExpression): Expression {
     if (meaning === undefined) {
       const whole = meaningOf(context, node);
       if (whole !== undefined) return meant(context, node, whole);
-      context.refuse(node, unknownName(name ?? object.name));
+      context.refuse(node, unknownMember(object.name, name));
     }
     if (name !== undefined && meaning?.kind === "arguments") return argument(context, node, name);
     if (name !== undefined && meaning?.kind === "toolkit") {
       const tool = meaningOf(context, node);
       return tool === undefined
-        ? context.refuse(node, `the toolkit has no ${name}`)
+        ? context.refuse(node, notInToolkit(name))
         : meant(context, node, tool);
     }
     if (name !== undefined && meaning?.kind === "global" && meaning.name === "Math") {
@@ -196,11 +198,18 @@ function elementValue(context: Context, node: MemberExpression): Expression | un
 function logical(context: Context, node: LogicalExpression): Expression {
   const { operator } = node;
   if (operator === "??") context.refuse(node, "nothing is undefined in a kernel; write p ? p : q");
-  const left = truth(context, node.left);
+  const left = truth(context, node.left, () => choiceFor(context, node));
   const right = truth(context, node.right);
   if (left.type.kind === "none" || right.type.kind === "none") return NOTHING;
   if (left.op === "constant") return left.value === (operator === "&&") ? right : left;
   return { op: "logical", type: BOOL, operator, left, right };
+}
+
+/** What to write for `x || 5` of numbers, which is no condition. */
+function choiceFor(context: Context, { operator, right }: LogicalExpression): string {
+  if (!isNumber(context.expression(right).type)) return "x !== 0";
+  const other = context.textOf(right);
+  return operator === "||" ? `x !== 0 ? x : ${other}` : `x !== 0 ? ${other} : x`;
 }
 
 function conditional(context: Context, node: ConditionalExpression): Expression {

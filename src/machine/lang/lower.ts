@@ -22,6 +22,7 @@ import {
   type Variable,
   VOID,
 } from "./form/index.ts";
+import { notInToolkit } from "./names.ts";
 import { parseFunction, type SourceFunction } from "./source.ts";
 import { block, effect, isEnd, settled } from "./statements.ts";
 import { isTool } from "./tools.ts";
@@ -94,7 +95,7 @@ function memberOf(
   if (kind === "toolkit") {
     if (Object.hasOwn(context.kernel.uses, name)) return { kind: "used", name };
     if (isTool(name)) return { kind: "tool", name };
-    return context.refuse(node, `the toolkit has no ${name}`);
+    return context.refuse(node, notInToolkit(name));
   }
   if (context.kernel.argument(name) !== undefined) return { kind: "argument", name };
   const known = context.kernel.argumentNames.join(", ") || "none";

@@ -1,6 +1,6 @@
 /** Operators of JavaScript on typed values. */
 
-import type { BinaryExpression, Literal, Node, UnaryExpression } from "acorn";
+import type { BinaryExpression, Identifier, Literal, Node, UnaryExpression } from "acorn";
 import type { Context } from "./context.ts";
 import {
   type Arithmetic,
@@ -37,6 +37,8 @@ export function binaryExpression(context: Context, node: BinaryExpression): Expr
   switch (operator) {
     case "===":
     case "!==":
+      refuseNothing(context, node);
+      return comparison(context, node, operator);
     case "<":
     case "<=":
     case ">":
@@ -44,6 +46,7 @@ export function binaryExpression(context: Context, node: BinaryExpression): Expr
       return comparison(context, node, operator);
     case "==":
     case "!=":
+      refuseNothing(context, node);
       return context.refuse(node, `== and != convert before they compare; write ${operator}=`);
     case "in":
     case "instanceof":
@@ -54,6 +57,22 @@ export function binaryExpression(context: Context, node: BinaryExpression): Expr
       return operation(context, node, operator, [left, () => context.expression(node.right)]);
     }
   }
+}
+
+/** `at !== undefined`, `at != null`: a pointer is a condition by itself. */
+function refuseNothing(context: Context, node: BinaryExpression): void {
+  const { operator, left, right } = node;
+  const other = isNothing(context, left) ? right : isNothing(context, right) ? left : undefined;
+  if (other === undefined) return;
+  const test = `${operator.startsWith("!") ? "" : "!"}${context.textOf(other)}`;
+  context.refuse(node, `nothing is undefined in a kernel; a pointer is a condition: if (${test})`);
+}
+
+function isNothing(context: Context, node: Node): boolean {
+  if (node.type === "Literal") return (node as Literal).value === null && !("regex" in node);
+  if (node.type !== "Identifier") return false;
+  const { name } = node as Identifier;
+  return name === "undefined" && context.lookup(name) === undefined;
 }
 
 export const isZeroNode = (node: Node): boolean =>
@@ -286,7 +305,7 @@ export function unaryExpression(context: Context, node: UnaryExpression): Expres
     return context.refuse(node, `${operator} has no meaning in a kernel; leave it out`);
   }
   if (operator === "!") {
-    const operand = truth(context, node.argument);
+    const operand = truth(context, node.argument, () => "x === 0");
     return folded({ op: "unary", type: BOOL, operator, operand });
   }
   const operand = context.expression(node.argument);
@@ -308,8 +327,11 @@ export function unaryExpression(context: Context, node: UnaryExpression): Expres
   return folded({ op: "unary", type: negated, operator, operand });
 }
 
-/** A condition: a truth, or a pointer, which is true unless it is null. */
-export function truth(context: Context, node: Node): Expression {
+/**
+ * A condition: a truth, or a pointer, which is true unless it is null. `instead`: what to write
+ * where it is a number.
+ */
+export function truth(context: Context, node: Node, instead = (): string => "x !== 0"): Expression {
   const expression = context.expression(node);
   const { type } = expression;
   if (type.kind === "bool" || type.kind === "none") return expression;
@@ -318,6 +340,6 @@ export function truth(context: Context, node: Node): Expression {
   if (expression.op === "constant" && type.kind === "literal") {
     return constant(BOOL, expression.value !== 0);
   }
-  const rule = isNumber(type) ? "; write x !== 0" : "";
+  const rule = isNumber(type) ? `; write ${instead()}` : "";
   return context.mismatch(node, `a condition is wanted here, and this is ${typeName(type)}${rule}`);
 }

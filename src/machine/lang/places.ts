@@ -13,6 +13,7 @@ import {
   converted,
   type Expression,
   elementAt,
+  has,
   isInteger,
   isNumber,
   isSame,
@@ -75,18 +76,25 @@ function memberOf(
   }
   const struct = structOf(type);
   if (struct === undefined) {
-    const isList = type.kind === "array" || type.kind === "ptr";
-    const rule = isList ? "has elements, p[i], and no members" : "has no members";
-    context.mismatch(node, `${typeName(type)} ${rule}`);
+    context.mismatch(node, `${typeName(type)} ${noMember(type, name)}`);
     return undefined;
   }
   const schema = Object.hasOwn(struct.fields, name) ? struct.fields[name] : undefined;
   if (schema === undefined) {
     const fields = Object.keys(struct.fields).join(", ");
-    context.mismatch(node, `${struct.name} has no field ${name} (it has ${fields})`);
+    const rule = name === "length" ? "; hand the length over as an argument, n: u32" : "";
+    context.mismatch(node, `${struct.name} has no field ${name} (it has ${fields})${rule}`);
     return undefined;
   }
   return { schema, address: placeAt(base, struct.offsets[name]!) };
+}
+
+function noMember(type: Type, name: string): string {
+  const isLength = name === "length";
+  const rule = "has elements, p[i], and no members";
+  if (type.kind === "array") return isLength ? `has ${type.schema.length} elements` : rule;
+  if (type.kind !== "ptr") return "has no members";
+  return isLength ? `${rule}; hand the length over as an argument, n: u32` : rule;
 }
 
 const SCALARS = { u32, i32, f32 } as const;
@@ -174,6 +182,11 @@ function indexOf(context: Context, node: Node): Expression | undefined {
   if (type.kind === "none") return undefined;
   if (type.kind === "u32") return index;
   if (type.kind === "literal") return index.op === "constant" ? asU32(index) : asU32(asI32(index));
+  const beyond = index.op === "constant" ? beyondIn(index) : undefined;
+  if (beyond !== undefined) {
+    context.mismatch(node, `${beyond} is beyond 32 bits, and an index is not`);
+    return undefined;
+  }
   if (type.kind === "i32" || (type.kind === "f32" && type.isWhole)) return asU32(index);
   const rule = isNumber(type) ? "; write Math.floor(x) or u32(x)" : "";
   context.mismatch(node, `an index is an integer, and this is ${typeName(type)}${rule}`);
@@ -198,7 +211,9 @@ export function storable(
   if (isInteger(type)) {
     const isWhole =
       isInteger(from) || from.kind === "literal" || (from.kind === "f32" && from.isWhole);
-    if (isWhole) return converted(value, type);
+    const beyond = from.kind === "f32" ? beyondIn(value) : undefined;
+    if (isWhole && (beyond === undefined || value.op !== "constant")) return converted(value, type);
+    if (beyond !== undefined) return context.mismatch(node, tooBig(beyond, type));
     const rule =
       from.kind === "f32" ? `; write Math.floor(x) or ${type.kind}(x)` : ruleFor(from, type);
     return context.mismatch(
@@ -211,6 +226,22 @@ export function storable(
   const rule = `${schemaName(schema)} is stored here, not ${typeName(from)}${ruleFor(from, type)}`;
   return context.mismatch(node, rule);
 }
+
+/** The first integer of the text in it that has no 32 bits. */
+function beyondIn(value: Expression): number | undefined {
+  let found: number | undefined;
+  has(value, (part) => {
+    if (part.op !== "constant" || part.type.kind !== "f32" || !part.type.isWhole) return false;
+    const number = Number(part.value);
+    if (number >= -(2 ** 31) && number < 2 ** 32) return false;
+    found = number;
+    return true;
+  });
+  return found;
+}
+
+const tooBig = (number: number, type: Type): string =>
+  `${number} is beyond 32 bits, so this is an f32, and ${type.kind} is stored here`;
 
 function ruleFor(from: Type, to: Type): string {
   if (from.kind === "bool" && isNumber(to)) return "; write test ? 1 : 0";

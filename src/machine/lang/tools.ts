@@ -26,6 +26,10 @@ const TOOLS: ReadonlyMap<string, readonly [number, number]> = new Map<
 
 export const isTool = (name: string): boolean => TOOLS.has(name);
 
+/** Those that a program imports; the others are in the toolkit only. */
+export const isImported = (name: string): boolean =>
+  (isTool(name) && /^atomic|^NULL$/.test(name)) || [...SCALARS, ...VECTORS].includes(name);
+
 /** Nothing for what is no function. */
 export const operandsOf = (name: string): readonly [number, number] => TOOLS.get(name)!;
 

@@ -26,10 +26,18 @@ export const NULL = 0 as Null;
 
 /** A pointer to what `S` lays out: it has elements, and of a struct the fields of the first. */
 export type KernelPtr<S> = S extends StructSchema
-  ? KernelStruct<S> & { readonly [index: number]: KernelPtr<S> } & PointsTo<S>
+  ? KernelStruct<S> & Structs<S> & PointsTo<S>
   : S extends ScalarSchema | PtrSchema | VectorSchema
     ? { [index: number]: KernelValue<S> } & PointsTo<S>
     : { readonly [index: number]: KernelValue<S> };
+
+/**
+ * An interface: while TypeScript looks at the members of a type without a name that leads back to
+ * itself, that type has none, and drops out of what it is combined with.
+ */
+interface Structs<S> {
+  readonly [index: number]: KernelPtr<S>;
+}
 
 /** What is assigned as a whole. */
 type Stored = ScalarSchema | PtrSchema | VectorSchema;
