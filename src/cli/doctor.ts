@@ -120,7 +120,9 @@ function print(report: DoctorReport): void {
   console.log(`  cpu     ${report.cpu.backend}: ${report.cpu.why}`);
   const { device } = report;
   if (device === undefined) {
-    console.log(`  device  ${pc.red("none")}: kernels cannot run here`);
+    console.log(
+      `  device  ${pc.red("none")}: kernels cannot run here; Machine.create({ device: "none" })`,
+    );
     return;
   }
   console.log(`  device  ${device.kind}: ${device.adapter} (${device.why})`);

@@ -1,7 +1,7 @@
 /**
  * What becomes of pages that no block of the heap uses any more: they lose their content, so that
- * nobody moves it. Bytes that a device still has would come home when their addresses are used
- * again, and until then take room there.
+ * nobody moves it, and what `advise` said of them. Bytes that a device still has would come home
+ * when their addresses are used again, and until then take room there.
  *
  * A block of a group of pages or more does so at once. Smaller ones are not worth a call each:
  * their group does when nothing lies in it any more, at most once a launch, because without one
@@ -45,6 +45,7 @@ export class FreedPages {
 
   /** If that can be done at once. */
   #discard(start: number, end: number): void {
-    this.#port.callNow("discard", { start: start * PAGE_SIZE, bytes: (end - start) * PAGE_SIZE });
+    const range = { start: start * PAGE_SIZE, bytes: (end - start) * PAGE_SIZE };
+    this.#port.callNow("discard", { ...range, isFreed: true });
   }
 }

@@ -223,4 +223,16 @@ describe.each(["scoped", "host"] as const)("advice, with CPU backend %s", (cpu) 
     });
     machine.check();
   });
+
+  it.skipIf(isAbsent)("ends with the block that it was given to", async () => {
+    await using machine = await newMachine();
+    const { space } = machine;
+    const words = 64 * WORDS;
+    const block = space.array(u32, words);
+    await space.advise(block, { preferred: "cpu" });
+    expect(machine.dump()).toContain("preferred-cpu");
+    space.free(block.address);
+    expect(machine.dump()).not.toContain("preferred-cpu");
+    machine.check();
+  });
 });

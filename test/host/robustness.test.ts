@@ -115,7 +115,9 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
     ["says so", "big.prepare().catch(() => undefined); await sleep(300); process.exit(7);"],
     [
       "has nothing left to do",
-      `const worker = thread("machine.kernel(workerData.source).runSync(1, { at: 0 });", { source });
+      `const { code } = source;
+       const run = "machine.kernel({ args: { at: ptr(u32) }, code: workerData.code }).runSync(1, { at: 0 });";
+       const worker = thread(run, { code });
        await sleep(700);
        await worker.terminate();
        process.exitCode = 7;`,

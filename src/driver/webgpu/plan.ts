@@ -146,7 +146,8 @@ function wantedPages(records: Uint32Array, leaning: boolean): WantedPage[] {
 function refuse(vma: Vma | undefined, address: VirtAddr, flags: number): Refusal | undefined {
   const write = (flags & FAULT_RECORD_WRITE) !== 0;
   const because = (result: Result, reason: string): Refusal => ({ result, address, write, reason });
-  if (flags & FAULT_RECORD_MISALIGNED) return because(-EINVAL, "it is not a multiple of 4");
+  if (flags & FAULT_RECORD_MISALIGNED)
+    return because(-EINVAL, "it is not a multiple of 4 (16 bits: of 2)");
   if (vma === undefined) {
     const isNull = address < MMAP_MIN_ADDR;
     return because(-EFAULT, isNull ? "it is a null pointer" : "no memory is mapped there");

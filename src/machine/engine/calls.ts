@@ -72,7 +72,7 @@ interface Calls {
    */
   readonly munmap: Call<ByteRange, Outcome>;
   readonly mprotect: Call<ByteRange & { readonly flags: number }, Outcome>;
-  readonly discard: Call<ByteRange, Outcome>;
+  readonly discard: Call<ByteRange & { readonly isFreed?: boolean }, Outcome>;
   /** Hints for whole pages, bits of VM_HINTS. -ENOMEM with `address`: nothing is mapped there. */
   readonly advise: Call<ByteRange & { readonly set: number; readonly clear: number }, Outcome>;
   /** Opens a bracket over bytes; the number names it in `release`. */

@@ -23,7 +23,6 @@ import {
   dumpSpace,
   FAULT_WRITE,
   MapMode,
-  madviseDontNeed,
   mmap,
   mmput,
   mprotect,
@@ -46,6 +45,7 @@ import type {
 } from "./calls.ts";
 import { DeviceCalls } from "./device-calls.ts";
 import { faultPages } from "./fault-pages.ts";
+import { forget } from "./forget.ts";
 import { lastWords, withEvents } from "./last-words.ts";
 import { leavePages } from "./leave-pages.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -184,7 +184,7 @@ export class Engine<Cpu extends WindowCpu = WindowCpu> {
     munmap: (ask) => this.#munmap(ask),
     mprotect: (ask) =>
       this.#change(ask, (start) => mprotect(this.space, start, ask.bytes, ask.flags)),
-    discard: (ask) => this.#change(ask, (start) => madviseDontNeed(this.space, start, ask.bytes)),
+    discard: (ask) => this.#change(ask, (start) => forget(this.space, start, ask)),
     advise: (ask) => this.#advise(ask),
     access: (ask, { caller }) => this.#explained(ask, this.#access(ask, caller)),
     release: (ask) => this.#release(ask.bracket),

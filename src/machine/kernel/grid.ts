@@ -1,9 +1,9 @@
 /** How many invocations a run has, in up to three dimensions, and the groups that they run in. */
-import { invalid } from "../error.ts";
+import { type HmmError, invalid } from "../error.ts";
 import { show } from "../given.ts";
 
 /** Invocations: so many, or so many in x, y and z. */
-export type Count = number | readonly [x: number, y: number, z?: number];
+export type Count = number | readonly [x: number, y?: number, z?: number];
 
 type Size = readonly [x: number, y: number, z: number];
 
@@ -25,11 +25,11 @@ function checkCount(call: string, count: number): void {
 /** What runs as a whole, in x, y and z: invocations, or groups of `group` invocations. */
 export function gridOf(call: string, count: Count, group: Size = [1, 1, 1]): Size {
   if (!Array.isArray(count)) checkCount(call, count as number);
+  if (Array.isArray(count) && (count.length < 1 || count.length > 3)) throw badCount(call, count);
   const size = sizeOf(count);
   const [x, y, z] = size;
   if (!size.every((each) => isWhole(each, COUNT_MAX)) || x * y * z > COUNT_MAX) {
-    const rule = `integers whose product is in 1..${COUNT_MAX}`;
-    throw invalid(call, `count must be one or up to three ${rule}, got ${show(count)}`);
+    throw badCount(call, count);
   }
   const odd = AXES.findIndex((_, k) => size[k]! % group[k]! !== 0);
   if (odd >= 0) {
@@ -40,7 +40,12 @@ export function gridOf(call: string, count: Count, group: Size = [1, 1, 1]): Siz
 }
 
 const sizeOf = (count: Count): Size =>
-  typeof count === "number" ? [count, 1, 1] : [count[0], count[1], count[2] ?? 1];
+  typeof count === "number" ? [count, 1, 1] : [count[0], count[1] ?? 1, count[2] ?? 1];
+
+function badCount(call: string, count: Count): HmmError {
+  const rule = `one or up to three integers whose product is in 1..${COUNT_MAX}`;
+  return invalid(call, `count must be ${rule}, got ${show(count)}`);
+}
 
 /** `workgroupSize` of a kernel. */
 export function groupOf(given: unknown): Size | undefined {
