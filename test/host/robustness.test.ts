@@ -132,7 +132,7 @@ describe.skipIf(obstacle !== undefined)(`with page faults (${obstacle ?? "here"}
       // As many as take so long here: more than who waits for the kernel thread has patience for.
       const begun = performance.now();
       await machine.kernel(sourceOf(32)).prepare();
-      const source = sourceOf(Math.min(2000, Math.ceil(32 * 4000 / (performance.now() - begun))));
+      const source = sourceOf(Math.min(2000, Math.ceil(32 * 2800 / (performance.now() - begun))));
       const big = machine.kernel(source);
       ${end}`,
       {
