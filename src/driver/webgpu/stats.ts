@@ -4,15 +4,19 @@ import type { WebGpuDevice } from "./webgpu-device.ts";
 
 export interface LaunchStats {
   readonly invocations: number;
+  /** Submissions until all invocations had finished. */
   readonly rounds: number;
-  /** Of these: rounds of the direct shader (`shaders.ts`). */
+  /** Of these: rounds in which nearly all was on the device in one run, found by a subtraction. */
   readonly directRounds: number;
+  /** Faults of the device: distinct (page, access) pairs, summed over rounds. */
   readonly faults: number;
   readonly pagesToDevice: number;
   readonly pagesHome: number;
   readonly bytesToDevice: number;
   readonly bytesHome: number;
+  /** Pages sent home, or copies thrown away, to make room. */
   readonly evictions: number;
+  /** Most pages on the device when faults had been served. */
   readonly peakPages: number;
   /** Of those to the device: pages that came because a program had advised it. */
   readonly pagesAdvised: number;

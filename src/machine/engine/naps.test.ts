@@ -26,4 +26,13 @@ describe("the event loop's host", () => {
     expect(left).toEqual([]);
     host.stop();
   });
+
+  it("keeps no process alive once it is stopped, though somebody never answers", async () => {
+    const host = new EventLoopHost();
+    host.outside(1);
+    host.stop();
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(process.getActiveResourcesInfo().filter((name) => name === "Immediate")).toEqual([]);
+  });
 });

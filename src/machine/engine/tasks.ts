@@ -95,8 +95,9 @@ export class EventLoopHost implements Host {
     setImmediate(this.#turn);
   };
 
-  /** Forgets the alarm, so that it keeps no process alive. */
+  /** Forgets the alarm and who is waited for, so that it keeps no process alive. */
   stop(): void {
+    this.#outside = 0;
     if (this.#alarm !== undefined) clearTimeout(this.#alarm);
     this.#alarm = undefined;
   }

@@ -3,7 +3,13 @@
  * program's own addresses.
  */
 import { errnoName, SPACE_BYTES } from "../../base/index.ts";
-import type { KernelSource, LaunchEnd, LaunchOutcome, LaunchProgress } from "../../driver/index.ts";
+import type {
+  KernelSource,
+  LaunchEnd,
+  LaunchOutcome,
+  LaunchProgress,
+  LaunchStats,
+} from "../../driver/index.ts";
 import { accessorsOf } from "../accessors.ts";
 import { type ArgsLayout, type ArgsSchema, type ArgValues, argsOf } from "../args.ts";
 import type { Ask, CallOptions, EnginePort } from "../engine/index.ts";
@@ -32,26 +38,8 @@ export interface KernelOptions<Args extends ArgsSchema> {
 }
 
 /** What one run did. */
-export interface LaunchReport {
-  readonly invocations: number;
-  /** Submissions until all invocations had finished. */
-  readonly rounds: number;
-  /** Of these: rounds in which nearly all was on the device in one run, found by a subtraction. */
-  readonly directRounds: number;
-  /** Faults of the device: distinct (page, access) pairs, summed over rounds. */
-  readonly faults: number;
-  readonly pagesToDevice: number;
-  readonly pagesHome: number;
-  readonly bytesToDevice: number;
-  readonly bytesHome: number;
-  /** Pages sent home, or copies thrown away, to make room. */
-  readonly evictions: number;
-  /** Most pages on the device at any time of the run. */
-  readonly peakPages: number;
-  /** Of those to the device: pages that came because `space.advise` said so. */
-  readonly pagesAdvised: number;
-  /** Copies that `readMostly` had kept on the device since CPUs read their pages, at the begin. */
-  readonly copiesKept: number;
+export interface LaunchReport extends LaunchStats {
+  /** From the call to the answer. */
   readonly milliseconds: number;
 }
 
